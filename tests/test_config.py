@@ -1,0 +1,44 @@
+"""Where a project is found and where its state lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from andon.config import Place, find_root, place
+from andon.errors import NotFound, UsageError
+
+
+def test_a_project_is_found_from_a_folder_below_it(tmp_path: Path) -> None:
+    (tmp_path / "andon.yaml").write_text("project: x\n")
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert find_root(below) == tmp_path
+    assert find_root(tmp_path / "andon.yaml") == tmp_path
+
+
+def test_no_project_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no andon\.yaml in") as caught:
+        find_root(tmp_path)
+    assert caught.value.hint is not None
+    assert "andon init" in caught.value.hint
+
+
+def test_state_lives_beside_the_charter_or_where_the_environment_says(tmp_path: Path) -> None:
+    assert place(tmp_path, {}) == Place(tmp_path / ".andon", None)
+    assert place(tmp_path, {"ANDON_WORKSPACE": "/elsewhere"}) == Place(Path("/elsewhere"), None)
+    grown = {"ANDON_WORKSPACE": "postgresql://h/d", "ANDON_STORAGE": "/files"}
+    assert place(tmp_path, grown) == Place(Path("/files"), "postgresql://h/d")
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"ANDON_WORKSPACE": "postgresql://h/d"}, "ANDON_STORAGE is not set"),
+        ({"ANDON_WORKSPACE": "mysql://h/d"}, "found mysql://"),
+    ],
+)
+def test_half_an_address_is_refused(environ: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        place(tmp_path, environ)
