@@ -5,10 +5,10 @@ See every station; stop the line; improve; go on. The folders of this package, r
 ``people`` and ``engine``; the doors are in ``surface``.
 
 >>> import andon
->>> table = andon.errors_by_slice
+>>> andon.evalute
 Traceback (most recent call last):
 ...
-AttributeError: module 'andon' has no attribute 'errors_by_slice'; did you mean 'errors'?
+AttributeError: module 'andon' has no attribute 'evalute'; did you mean 'evaluate'?
 """
 
 from __future__ import annotations

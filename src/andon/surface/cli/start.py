@@ -1,0 +1,95 @@
+"""Commands that begin, end and overlook: ``up``, ``status``, ``stop``, ``start``, ``demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(up)
+    app.command()(status)
+    app.command()(stop)
+    app.command()(start)
+    app.command()(demo)
+
+
+def up(
+    project: ProjectOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; the charter's if not given.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Gateway processes; the charter's if not given.")] = None,
+    ship_seconds: Annotated[float, typer.Option(help="Commit the decision log every so many seconds.")] = 5.0,
+) -> None:
+    """Run the line here: gateway, controller and shadow, until Ctrl-C."""
+    from andon.config import open_project
+    from andon.surface.line import Settings, run
+
+    settings = Settings(host, port, workers, ship_seconds)
+    run(open_project(project), settings, say=lambda sentence: console.print(sentence, markup=False))
+
+
+def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
+    """The five stations: is the line good, who decides, what needs me?"""
+    from andon.config import open_project
+    from andon.surface.status import line_status, show
+
+    found = line_status(open_project(project))
+    if as_json:
+        emit(found)
+    else:
+        show(found, console)
+
+
+def stop(
+    project: ProjectOption = None,
+    reason: ReasonOption = "",
+    answer: Annotated[
+        bool, typer.Option("--safe-default", help="Answer the safe default at once instead of asking people.")
+    ] = False,
+    actor: ActorOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Stop the line: from now on every decision goes to people, or is the safe default."""
+    from andon.config import open_project
+    from andon.deploy.line import Line
+
+    opened = open_project(project)
+    line = Line(opened.workspace, opened.charter)
+    route = line.stop(mode="safe_default" if answer else "people", actor=actor, reason=reason)
+    if as_json:
+        emit(route)
+    else:
+        note(f"The line is stopped (route {route.epoch}). Start it again with `andon start`.")
+
+
+def start(
+    project: ProjectOption = None, reason: ReasonOption = "", actor: ActorOption = None, as_json: JsonFlag = False
+) -> None:
+    """Start the line again as it was before it was stopped."""
+    from andon.config import open_project
+    from andon.deploy.line import Line
+
+    opened = open_project(project)
+    route = Line(opened.workspace, opened.charter).start(actor=actor, reason=reason)
+    if as_json:
+        emit(route)
+    else:
+        note(f"The line runs again (route {route.epoch}).")
+
+
+def demo(
+    story: Annotated[str, typer.Argument(help="screening or inspection")] = "screening",
+    folder: Annotated[Path | None, typer.Option(help="Where the story's project is laid out.")] = None,
+) -> None:
+    """Play a story on real data on a fast clock, then leave its line running (without a terminal: end)."""
+    from andon.demo.play import play
+
+    play(story, folder or Path.cwd() / "build" / "demo" / story)
