@@ -44,7 +44,7 @@ def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> d
     """Call every contestant once a round, in turn; the order is reversed in every other round."""
     results: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(rounds):
-        names = list(contestants) if number % 2 == 0 else list(reversed(contestants))
+        names = list(contestants)[:: 1 if number % 2 == 0 else -1]
         for name in names:
             results[name].append(contestants[name]())
     return results

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import andon
 import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+import andon
 
 SIDE, CELL, ORIENTATIONS = 128, 16, 9
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import andon
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
+
+import andon
 
 SYMPTOMS = ["cough", "fever", "sore_throat", "shortness_of_breath", "head_ache"]
 GROUPS = ["age_60_and_above", "gender", "test_indication"]
