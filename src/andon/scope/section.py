@@ -1,0 +1,277 @@
+"""The sections of a charter, one class each; what a key means is said under it and is what an editor shows.
+
+Every section refuses unknown keys and wrong types. Durations are written like ``1h`` and held as microseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from andon.core.record import Level
+from andon.scope.scalar import Alarm, BoundText, Duration, Many, Name, Text
+
+__all__ = [
+    "Alarms",
+    "Automation",
+    "Baseline",
+    "Checklist",
+    "Compute",
+    "Gateway",
+    "Logging",
+    "MetricSpec",
+    "Monitor",
+    "Partial",
+    "Privacy",
+    "Retrain",
+    "Review",
+    "Risk",
+    "Rollout",
+    "Section",
+    "Security",
+    "Stage",
+    "Target",
+    "Unit",
+]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Whole = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class Section(BaseModel):
+    """A part of a charter: frozen, strict about types, closed to unknown keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Target(Section):
+    """What is decided."""
+
+    name: Name
+    """The column of training data that holds the label."""
+    classes: Annotated[tuple[Text, ...], Field(strict=False, min_length=2, max_length=1000)]
+    """Every answer there is, in the order scores are given."""
+    truth: Literal["external", "human"] = "external"
+    """Where labels come from: `external` (an outcome is observed later) or `human` (a person's judgement is all there is)."""
+    delay_us: Duration = Field(0, alias="delay")
+    """How late labels come; a window counts as mature only after it."""
+
+
+class Unit(Section):
+    """What is assigned to the canary or not, and never split."""
+
+    source: Name = Field("request", alias="from")
+    """`request` (each request, or the `unit` it carries) or the input column that names the unit."""
+
+
+class Compute(Section):
+    """The machine."""
+
+    cores: Annotated[int, Field(ge=1, le=1024)] = 2
+    """Processor cores."""
+    gpu: Text = "none"
+    """`none`, or which one."""
+    memory_gb: Annotated[float, Field(gt=0, le=100_000)] = 4
+    """Memory in gigabytes."""
+
+
+class Logging(Section):
+    """What is kept."""
+
+    durability: Literal["flush", "commit"] = "flush"
+    """`flush` (power loss costs at most the last 0.1 s) or `commit` (nothing; every answer waits for the disk). A killed process loses nothing in either."""
+    retain_days: Annotated[int, Field(ge=1, le=36_500)] = 365
+    """Days that decisions are kept."""
+
+
+class Security(Section):
+    """Who may call."""
+
+    tokens: Literal["required", "none"] = "none"
+    """`required`: every call to the gateway carries a token; `none`: anyone who can reach the port."""
+
+
+class Privacy(Section):
+    """Where data may go."""
+
+    stays: Literal["device", "organisation", "anywhere"] = "organisation"
+    """The widest circle that data may reach: `device`, `organisation` or `anywhere`."""
+    redact: Many = ()
+    """Inputs whose values are never stored."""
+
+
+class Checklist(Section):
+    """The questions about the service; each answer configures something or is tested."""
+
+    mode: Literal["realtime", "batch", "both"] = "realtime"
+    """Decisions one at a time, in batches, or both."""
+    place: Literal["server", "edge", "browser"] = "server"
+    """Where the model runs."""
+    compute: Compute = Compute()
+    """The machine it gets."""
+    latency_p95_ms: Annotated[float, Field(gt=0, le=3_600_000)] | None = None
+    """95 of 100 answers leave within this many milliseconds."""
+    throughput_qps: Annotated[float, Field(gt=0, le=10_000_000)] | None = None
+    """Requests per second it has to carry."""
+    logging: Logging = Logging()
+    """What is kept, and how safely."""
+    security: Security = Security()
+    """Who may call."""
+    privacy: Privacy = Privacy()
+    """Where data may go."""
+
+
+class MetricSpec(Section):
+    """A metric, where it should be (goal) and when to ring (alarm)."""
+
+    of: Text
+    """What is measured: `accuracy`, `error_rate`, `recall[positive]`, `mean(cough)`, `latency_p95_ms`, ..."""
+    goal: BoundText | None = None
+    """A bound that a release must meet, and that guards a rollout."""
+    alarm: Alarm | None = None
+    """A bound watched live, or `reference`: the range seen in the training data."""
+    critical: bool = False
+    """A goal on this metric may not get worse on any slice."""
+    where: Text | None = None
+    """Only records for which this condition holds, written like a slice."""
+    then: Literal["notify", "people", "rollback"] = "notify"
+    """What a firing alarm does: `notify` only, send every decision to `people`, or `rollback` to the release before."""
+    for_windows: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Windows in a row that must be outside the bound before it rings."""
+
+
+class Risk(Section):
+    """Something that could go wrong."""
+
+    what: Text
+    """The risk in one sentence."""
+    shows_in: Many = ()
+    """The metrics that would show it."""
+
+
+class Baseline(Section):
+    """What the model is compared with."""
+
+    kind: Literal["human", "literature", "quick", "previous"]
+    """People, a published figure, a quick model, or an earlier release."""
+    release: Text | None = None
+    """Which release, for kind `previous`."""
+    values: dict[Name, Annotated[float, Field()]] = {}
+    """Known figures by metric, for kinds `human` and `literature`."""
+    source: Text | None = None
+    """Where the figures come from."""
+
+
+class Partial(Section):
+    """Partial automation: the model decides what it is sure of, people decide the rest."""
+
+    max_error: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    """The share of wrong answers among the automatic ones that is accepted."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """How sure the data must make us that `max_error` holds."""
+    blind: bool = True
+    """People do not see the model's suggestion."""
+    audit_share: Share = 0.02
+    """The share of automatic answers that a person looks at too."""
+    only: Many | None = None
+    """The labels that may be automatic; all of them if not given."""
+
+
+class Automation(Section):
+    """How much the model decides by itself."""
+
+    level: Level = "shadow"
+    """`human`, `shadow` (people decide, the model is watched), `assist` (people see its suggestion), `partial` or `full`. If not given it follows from the case: new: full, else shadow."""
+    partial: Partial = Partial()
+    """The rules at level `partial`."""
+    slices: dict[Name, Level] = {}
+    """Another level for a slice; the first that matches counts."""
+
+
+class Review(Section):
+    """The people who decide."""
+
+    reviewers_per_hour: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    """Cases that people can decide in an hour, all together."""
+    deadline_us: Duration = Field(3_600_000_000, alias="deadline", gt=0)
+    """How long a case may wait for a person."""
+    on_timeout: Literal["safe_default", "wait"] = "safe_default"
+    """After the deadline: answer the safe default, or keep waiting."""
+    double_share: Share = 0
+    """The share of cases that two people decide."""
+
+
+class Rollout(Section):
+    """How a new release gets to be live."""
+
+    path: Annotated[tuple[Literal["shadow", "canary", "live"], ...], Field(strict=False, min_length=1)] = (
+        "canary",
+        "live",
+    )
+    """The steps. If not given they follow from the case: new: canary, live; else shadow, canary, live."""
+    start_share: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """The share of units that a canary starts with."""
+    guardrails: Many = ()
+    """The metrics that must not get worse on the way."""
+    margin: Annotated[float, Field(ge=1, le=100)] = 1.5
+    """How many times the live release's rate the canary's may be before it counts as harm."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """The chance of calling a harmless release harmful."""
+    beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """The chance of missing harm as large as the margin."""
+    on_harm: Literal["rollback", "freeze", "people"] = "rollback"
+    """What harm does: back to the old release, stop the ramp, or everything to people."""
+
+
+class Alarms(Section):
+    """How loud the line may be."""
+
+    false_per_month: Annotated[float, Field(gt=0, le=10_000)] = 1
+    """False alarms a month that are tolerable, over all metrics."""
+    notify: Many = ()
+    """Addresses to tell: a webhook, or any address that apprise knows."""
+
+
+class Retrain(Section):
+    """How a new model comes about."""
+
+    mode: Literal["manual", "suggest", "automatic"] = "suggest"
+    """`manual`, `suggest` (say when it is time), or `automatic`."""
+
+
+class Stage(Section):
+    """One model of several."""
+
+    name: Name
+    """Its name."""
+    after: Name | None = None
+    """The stage it takes its input from."""
+
+
+class Monitor(Section):
+    """How live data are cut into windows."""
+
+    window_us: Duration = Field(300_000_000, alias="window", gt=0)
+    """The length of one window."""
+
+
+class Gateway(Section):
+    """The door that requests come through."""
+
+    host: Text = "127.0.0.1"
+    """The address it listens on."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8700
+    """The port; 0 takes a free one."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    """Worker processes. If not given, one for each of the checklist's cores."""
+    max_body_bytes: Whole = 8 << 20
+    """The largest request body."""
+    queue: Whole = 1024
+    """Requests that may wait in one worker; beyond it the answer is 429."""
+    idempotency_seconds: Annotated[float, Field(gt=0, le=10_000_000)] = 3600
+    """How long the same id gets the same answer."""
+    idempotency_ids: Whole = 1_000_000
+    """How many ids are remembered at most."""
