@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks.load import Load, drive, need_wrk, write_script
@@ -107,21 +108,20 @@ def main() -> None:
             fast_url = fast_docs.removesuffix("/docs")
             for connections in (int(text) for text in options.connections.split(",")):
                 loads: dict[str, list[Load]] = {"floor": [], "andon": [], "fastapi": []}
-
-                def one(name: str, url: str, script: Path, connections: int = connections) -> float:
-                    found = drive(url, script, connections, options.seconds)
-                    loads[name].append(found)
-                    return found.rps
-
-                results = take_turns(
-                    {
-                        "floor": lambda: one("floor", floor_url, plain),
-                        "andon": lambda: one("andon", andon_url, ours),
-                        "fastapi": lambda: one("fastapi", fast_url, plain),
-                    },
-                    options.rounds,
-                )
+                turn = partial(_turn, loads, connections, options.seconds)
+                contestants: dict[str, Callable[[], float]] = {
+                    "floor": partial(turn, "floor", floor_url, plain),
+                    "andon": partial(turn, "andon", andon_url, ours),
+                    "fastapi": partial(turn, "fastapi", fast_url, plain),
+                }
+                results = take_turns(contestants, options.rounds)
                 _print(connections, results, loads)
+
+
+def _turn(loads: dict[str, list[Load]], connections: int, seconds: float, name: str, url: str, script: Path) -> float:
+    found = drive(url, script, connections, seconds)
+    loads[name].append(found)
+    return found.rps
 
 
 def _print(connections: int, results: dict[str, list[float]], loads: dict[str, list[Load]]) -> None:
