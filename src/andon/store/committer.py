@@ -1,0 +1,126 @@
+"""The committer: one thread that makes written frames durable in groups, so that nobody who answers waits for a disk.
+
+Group commit (DeWitt et al. 1984): while one sync runs, frames pile up; the next sync covers all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from andon.errors import Unavailable
+from andon.store.files import unavailable
+
+__all__ = ["Committer"]
+
+Done = Callable[[], None]
+Failed = Callable[[Unavailable], None]
+
+
+class Committer:
+    """Syncs the active file at most once per ``interval`` seconds (0: as soon as something was written).
+
+    ``synced_end`` is the logical offset up to which frames survive a power loss. ``errors`` counts failed syncs; after
+    one, ``broken`` is set and the writer goes on in a new segment, since a file whose sync failed cannot be trusted.
+    """
+
+    def __init__(self, name: str, fd: int, end: int, *, interval: float, sync: Callable[[int], None]) -> None:
+        self.synced_end = end
+        self.errors = 0
+        self.broken = False
+        self._name, self._fd, self._end = name, fd, end
+        self._interval, self._sync = interval, sync
+        self._sealed: list[int] = []
+        self._waiting: deque[tuple[int, Done, Failed | None]] = deque()
+        self._idle = True
+        self._stopping = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"andon-commit-{name}", daemon=True)
+        self._thread.start()
+
+    def wrote(self, end: int) -> None:
+        """Tell that the active file now ends at ``end``. Cheap: it takes the lock only when the thread sleeps."""
+        self._end = end
+        if self._idle:
+            with self._wake:
+                self._idle = False
+                self._wake.notify()
+
+    def wait(self, end: int, done: Done, failed: Failed | None) -> None:
+        """Call ``done`` from the committer's thread once ``end`` is durable, or ``failed`` when it cannot be."""
+        with self._wake:
+            if self.synced_end < end:
+                self._waiting.append((end, done, failed))
+                self._idle = False
+                self._wake.notify()
+                return
+        done()
+
+    def switch(self, fd: int, end: int) -> None:
+        """From now on the active file is ``fd``; the old one is synced once more and closed."""
+        with self._wake:
+            self._sealed.append(self._fd)
+            self._fd, self._end = fd, end
+            self.broken = False
+            self._idle = False
+            self._wake.notify()
+
+    def close(self) -> None:
+        """Sync what is left, answer who waits, end the thread, close the files."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            with self._wake:
+                self._wake.wait_for(lambda: self._stopping or not self._idle)
+                if self._interval and not self._stopping:
+                    self._wake.wait_for(lambda: self._stopping, self._interval)
+            self._commit()
+        self._commit()
+        os.close(self._fd)
+
+    def _commit(self) -> None:
+        with self._wake:
+            self._idle = True
+            end, fd = self._end, self._fd
+            sealed, self._sealed = self._sealed, []
+        try:
+            for old in sealed:
+                self._sync(old)
+            if end > self.synced_end or sealed:
+                self._sync(fd)
+        except OSError as error:
+            self._fail(end, unavailable(f"the log {self._name} could not be made durable", error))
+        else:
+            self._finish(end)
+        finally:
+            for old in sealed:
+                os.close(old)
+
+    def _finish(self, end: int) -> None:
+        with self._wake:
+            self.synced_end = max(self.synced_end, end)
+            ready = self._take(end)
+        for _, done, _ in ready:
+            done()
+
+    def _fail(self, end: int, error: Unavailable) -> None:
+        with self._wake:
+            self.errors += 1
+            self.broken = True
+            refused = self._take(end)
+        for _, _, failed in refused:
+            if failed is not None:
+                failed(error)
+
+    def _take(self, end: int) -> list[tuple[int, Done, Failed | None]]:
+        """Those who wait for an offset up to ``end``; ends grow, so they are at the front."""
+        taken = []
+        while self._waiting and self._waiting[0][0] <= end:
+            taken.append(self._waiting.popleft())
+        return taken

@@ -1,0 +1,206 @@
+"""Writing a stream: one process at a time, a frame per batch, ``write(2)`` done before anybody is answered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+from andon.errors import Conflict, Unavailable, UsageError
+from andon.store.committer import Committer, Done, Failed
+from andon.store.files import sync_directory, try_lock, unavailable
+from andon.store.frame import CHECKSUM, HEAD, HEAD_SIZE, MAGIC, NO_CONTRACT, Frame, FrameKind
+from andon.store.segment import SEGMENT_HEAD_SIZE as _SEGMENT_HEAD_SIZE
+from andon.store.segment import SegmentHead, Tail, boot_tag, create_segment, drop_segments, recover, segment_path
+
+__all__ = ["WalWriter", "write_whole"]
+
+Write = Callable[[int, bytes], int]
+
+_pack, _seal = HEAD.pack, CHECKSUM.pack
+_JOIN_BELOW = 1 << 16
+
+
+def write_whole(write: Write, fd: int, data: bytes) -> None:
+    """Write all of ``data``, however many calls that takes. Raises OSError."""
+    written = write(fd, data)
+    while written < len(data):
+        more = write(fd, data[written:])
+        if more <= 0:
+            raise OSError(5, "the write made no progress")
+        written += more
+
+
+class WalWriter:
+    """The one writer of a stream. Opening it finds the end again after a crash; a second opener gets ``Conflict``.
+
+    ``durability`` "flush": frames survive the death of the process at once and a power loss after ``flush_every``
+    seconds; "commit": ``on_durable`` calls back when they survive a power loss, too. One thread appends. ``sync`` and
+    ``write`` are the ports to the disk, for tests.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writer = WalWriter(Path(folder), "w0")
+    ...     frame = writer.append(FrameKind.FEEDBACK, b"payload", count=3, time_us=1)
+    ...     print(frame.first, frame.count, writer.next_sequence, writer.end == frame.end)
+    ...     writer.close()
+    0 3 3 True
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        stream: str,
+        *,
+        durability: Literal["flush", "commit"] = "flush",
+        flush_every: float = 0.1,
+        segment_bytes: int = 64 << 20,
+        sync: Callable[[int], None] = os.fdatasync,
+        write: Write = os.write,
+    ) -> None:
+        if durability not in ("flush", "commit"):
+            raise UsageError(f"durability: expected flush or commit, found {durability!r}")
+        self.stream = stream
+        self._folder = Path(directory) / stream
+        self._segment_bytes = segment_bytes
+        self._write, self._flush = write, durability == "flush"
+        self._lock = self._take_lock()
+        try:
+            tail = recover(self._folder)
+            self._fd = self._open(tail)
+            sync_directory(self._folder)
+        except (OSError, Unavailable):
+            os.close(self._lock)
+            raise
+        self._unfinished = False
+        interval = flush_every if self._flush else 0.0
+        self._committer = Committer(stream, self._fd, self._start, interval=interval, sync=sync)
+        self._committer.wrote(self.end)
+
+    def _take_lock(self) -> int:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(self._folder / "lock")
+        except OSError as error:
+            raise unavailable(f"the log {self.stream} could not be opened", error) from error
+        if lock is None:
+            raise Conflict(f"the stream {self.stream} already has a writer; stop that process or take another stream")
+        return lock
+
+    def _open(self, tail: Tail) -> int:
+        self._start, self._position = tail.start, tail.position
+        self.next_sequence = tail.sequence
+        self._generation, self.generation = tail.generation, f"{tail.generation:08x}"
+        return os.open(segment_path(self._folder, tail.start), os.O_WRONLY | os.O_APPEND)
+
+    @property
+    def end(self) -> int:
+        """The logical offset behind the last frame."""
+        return self._start + self._position
+
+    @property
+    def synced_end(self) -> int:
+        """The logical offset up to which frames survive a power loss."""
+        return self._committer.synced_end
+
+    @property
+    def sync_errors(self) -> int:
+        """How often the disk refused to make frames durable since this writer was opened."""
+        return self._committer.errors
+
+    def append(
+        self,
+        kind: FrameKind,
+        payload: bytes,
+        *,
+        count: int,
+        epoch: int = 0,
+        contract: bytes = NO_CONTRACT,
+        time_us: int,
+    ) -> Frame:
+        """Write one frame; when it returns, ``write(2)`` is done and the death of this process loses nothing of it.
+
+        Raises ``Unavailable`` when the disk refuses; nothing of the frame is left then, and the next call tries again.
+        """
+        position = self._position
+        if position >= self._segment_bytes or self._unfinished or self._committer.broken:
+            position = self._prepare()
+        first = self.next_sequence
+        head = _pack(MAGIC, 1, kind, 0, self._generation, contract, epoch, first, count, time_us, len(payload))
+        seal = _seal(crc32(payload, crc32(head)))
+        self._put(head + seal, payload)
+        offset = self._start + position
+        size = HEAD_SIZE + len(payload)
+        self._position = position + size
+        self.next_sequence = first + count
+        self._committer.wrote(offset + size)
+        return Frame(
+            self.stream, kind, offset, offset + size, contract, epoch, first, count, time_us, payload, self.generation
+        )
+
+    def _put(self, head: bytes, payload: bytes) -> None:
+        """Write header and payload: joined when small (one call, a cheap copy), one after the other when large."""
+        try:
+            if len(payload) < _JOIN_BELOW:
+                data = head + payload
+                if self._write(self._fd, data) != len(data):
+                    raise OSError(28, "short write")
+            else:
+                write_whole(self._write, self._fd, head)
+                write_whole(self._write, self._fd, payload)
+        except OSError as error:
+            self._take_back()
+            raise unavailable(f"the log {self.stream} could not be written", error) from error
+
+    def _take_back(self) -> None:
+        """Cut a half-written frame; when even that fails, the next append tries again before it writes."""
+        try:
+            os.ftruncate(self._fd, self._position)
+            self._unfinished = False
+        except OSError:
+            self._unfinished = True
+
+    def _prepare(self) -> int:
+        if self._unfinished:
+            self._take_back()
+            if self._unfinished:
+                raise Unavailable(f"the log {self.stream} cannot take back a half-written frame; look at its disk")
+        if self._position >= self._segment_bytes or self._committer.broken:
+            self._roll()
+        return self._position
+
+    def _roll(self) -> None:
+        """Go on in a new segment; the committer syncs and closes the old one."""
+        head = SegmentHead(self._generation, self.end, self.next_sequence, boot_tag())
+        try:
+            create_segment(self._folder, head)
+            fd = self._open(Tail(head.start, _SEGMENT_HEAD_SIZE, head.first, head.generation))
+            sync_directory(self._folder)
+        except OSError as error:
+            raise unavailable(f"the log {self.stream} could not start a new segment", error) from error
+        self._fd = fd
+        self._committer.switch(fd, self.end)
+
+    def on_durable(self, end: int, callback: Done, failed: Failed | None = None) -> None:
+        """Call back when what was promised for frames up to ``end`` holds.
+
+        In ``flush`` that is now; in ``commit`` it is from the committer's thread, after a sync that covers ``end``.
+        ``failed`` is called with the ``Unavailable`` instead when the disk refuses.
+        """
+        if self._flush:
+            callback()
+        else:
+            self._committer.wait(end, callback, failed)
+
+    def drop_before(self, offset: int) -> int:
+        """Delete the segments that lie wholly before ``offset``; returns how many."""
+        return drop_segments(self._folder, offset)
+
+    def close(self) -> None:
+        """Sync, answer who waits, release the stream. Calling it twice does nothing more."""
+        if self._lock >= 0:
+            self._committer.close()
+            os.close(self._lock)
+            self._lock = -1
