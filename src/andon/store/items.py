@@ -1,0 +1,109 @@
+"""Review items: questions for people, kept with compare-and-swap so that nothing is decided twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from andon.core.record import Item, ItemState
+from andon.store.tables import Database, items
+
+__all__ = ["ItemTable"]
+
+_CHUNK = 500
+_decode = msgspec.json.Decoder(Item).decode
+
+
+def _columns(item: Item) -> dict[str, Any]:
+    """The row of an item: what queries need as columns, all of it as JSON."""
+    return {
+        "id": item.id,
+        "state": item.state,
+        "risk": item.risk,
+        "due_us": item.due_us,
+        "decided_us": item.decided_us,
+        "outboxed": item.outboxed,
+        "revision": item.revision,
+        "body": msgspec.json.encode(item).decode(),
+    }
+
+
+class ItemTable:
+    """The items of a workspace; it implements ``andon.core.port.Items``.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table = ItemTable(Database.create(f"sqlite:///{folder}/andon.db"))
+    ...     item = Item(id="a", kind="decision", created_us=0, due_us=9, x={"cough": True})
+    ...     print(table.add([item]), table.add([item]), table.counts())
+    ...     taken = msgspec.structs.replace(item, state="taken", holder="ann", revision=1)
+    ...     print(table.swap(taken), table.swap(taken))
+    1 0 {'open': 1}
+    True False
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def add(self, items_: Sequence[Item]) -> int:
+        """Insert those whose id is new; returns how many were. Called again with the same items it does nothing."""
+        if not items_:
+            return 0
+        insert = sqlite.insert if self._db.sqlite else postgresql.insert
+        added = 0
+        with self._db.write() as connection:
+            for item in items_:
+                statement = insert(items).values(_columns(item)).on_conflict_do_nothing(index_elements=["id"])
+                added += cast("CursorResult[Any]", connection.execute(statement)).rowcount
+        return added
+
+    def get(self, id: str) -> Item | None:
+        """The item, or None."""
+        found = self._read(select(items.c.body).where(items.c.id == id))
+        return found[0] if found else None
+
+    def many(self, ids: Iterable[str]) -> dict[str, Item]:
+        """The items of these ids that exist, by id."""
+        found: dict[str, Item] = {}
+        rest = iter(ids)
+        while chunk := list(islice(rest, _CHUNK)):
+            found.update((item.id, item) for item in self._read(select(items.c.body).where(items.c.id.in_(chunk))))
+        return found
+
+    def queue(self, limit: int, state: ItemState | None = "open") -> list[Item]:
+        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None."""
+        query = select(items.c.body).order_by(items.c.risk.desc(), items.c.due_us, items.c.id).limit(limit)
+        return self._read(query if state is None else query.where(items.c.state == state))
+
+    def due(self, now_us: int, limit: int) -> list[Item]:
+        """Items not yet decided whose deadline is at or before ``now_us``, earliest first."""
+        late = items.c.state.in_(["open", "taken"]) & (items.c.due_us <= now_us)
+        return self._read(select(items.c.body).where(late).order_by(items.c.due_us, items.c.id).limit(limit))
+
+    def swap(self, item: Item) -> bool:
+        """Replace the stored item if its revision is ``item.revision - 1``; False when somebody was first."""
+        before = (items.c.id == item.id) & (items.c.revision == item.revision - 1)
+        with self._db.write() as connection:
+            changed = connection.execute(update(items).where(before).values(_columns(item)))
+            return cast("CursorResult[Any]", changed).rowcount == 1
+
+    def pending_outbox(self, limit: int) -> list[Item]:
+        """Decided items not yet written to the people stream, in the order they were decided."""
+        waiting = (items.c.state == "decided") & (items.c.outboxed.is_(False))
+        return self._read(select(items.c.body).where(waiting).order_by(items.c.decided_us, items.c.id).limit(limit))
+
+    def counts(self) -> dict[str, int]:
+        """How many items there are, by state."""
+        query = select(items.c.state, func.count()).group_by(items.c.state).order_by(items.c.state)
+        with self._db.read() as connection:
+            return {str(state): int(n) for state, n in connection.execute(query)}
+
+    def _read(self, query: Select[Any]) -> list[Item]:
+        with self._db.read() as connection:
+            bodies = list(connection.scalars(query))
+        return [_decode(body) for body in bodies]

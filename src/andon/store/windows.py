@@ -1,0 +1,156 @@
+"""Window summaries, added exactly once: what a consumer measured and how far it had read change in one transaction.
+
+So a consumer that is killed anywhere starts again from the stored offset and counts nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from andon.measure.summary import Mergeable, summary_from_dict, summary_to_dict
+from andon.store.tables import Database, offsets, windows
+
+__all__ = ["WindowLike", "WindowRow", "WindowStore"]
+
+
+class WindowLike(Protocol):
+    """What ``merge`` and ``replace`` take: anything with these attributes."""
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        ...
+
+    @property
+    def cohort(self) -> str:
+        """The slice's name; "" is everything."""
+        ...
+
+    @property
+    def start_us(self) -> int:
+        """Start of the window, event time."""
+        ...
+
+    @property
+    def length_us(self) -> int:
+        """Length of the window."""
+        ...
+
+    @property
+    def summary(self) -> Mergeable:
+        """What was measured."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """One metric's summary for one cohort ("" is everything) in one window, ``length_us`` from ``start_us`` on."""
+
+    metric: str
+    cohort: str
+    start_us: int
+    length_us: int
+    summary: Mergeable
+
+
+_KEY = ("metric", "cohort", "start_us", "length_us")
+
+
+def _pack(summary: Mergeable) -> str:
+    """JSON with NaN and infinity as Python writes them: an empty minimum is infinite."""
+    return json.dumps(summary_to_dict(summary), separators=(",", ":"))
+
+
+def _unpack(text: str) -> Mergeable:
+    return summary_from_dict(json.loads(text))
+
+
+def _row(window: WindowLike) -> dict[str, Any]:
+    return {**{name: getattr(window, name) for name in _KEY}, "summary": _pack(window.summary)}
+
+
+class WindowStore:
+    """The window summaries and consumers' offsets of a workspace."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def merge(
+        self, connection: Connection, consumer: str, stream: str, end_offset: int, rows: Iterable[WindowLike]
+    ) -> bool:
+        """Add summaries to what is stored and move the offset, in the caller's transaction (``with db.write()``).
+
+        False, and nothing done, when the consumer has been at ``end_offset`` or further already.
+        """
+        if not self.move(connection, consumer, stream, end_offset):
+            return False
+        for row in rows:
+            self._add(connection, row)
+        return True
+
+    def move(self, connection: Connection, consumer: str, stream: str, end_offset: int) -> bool:
+        """Move a consumer's offset forward in the caller's transaction; False when it is there or further already."""
+        self._db.lock(connection, f"andon-offset-{consumer}-{stream}")
+        where = (offsets.c.consumer == consumer) & (offsets.c.stream == stream)
+        position = connection.scalar(select(offsets.c.position).where(where))
+        if position is not None and position >= end_offset:
+            return False
+        if position is None:
+            connection.execute(insert(offsets), {"consumer": consumer, "stream": stream, "position": end_offset})
+        else:
+            connection.execute(update(offsets).where(where).values(position=end_offset))
+        return True
+
+    def replace(self, rows: Iterable[WindowLike]) -> None:
+        """Store summaries in place of what was there: for windows that are measured again when labels arrive."""
+        with self._db.write() as connection:
+            for row in rows:
+                self._put(connection, _row(row))
+
+    def read(
+        self,
+        metric: str | None = None,
+        cohort: str | None = None,
+        since_us: int | None = None,
+        until_us: int | None = None,
+    ) -> list[WindowRow]:
+        """Windows that start in [``since_us``, ``until_us``), by start, metric and cohort."""
+        query = select(windows).order_by(windows.c.start_us, windows.c.metric, windows.c.cohort)
+        for condition in (
+            None if metric is None else windows.c.metric == metric,
+            None if cohort is None else windows.c.cohort == cohort,
+            None if since_us is None else windows.c.start_us >= since_us,
+            None if until_us is None else windows.c.start_us < until_us,
+        ):
+            if condition is not None:
+                query = query.where(condition)
+        with self._db.read() as connection:
+            found = list(connection.execute(query))
+        return [WindowRow(row.metric, row.cohort, row.start_us, row.length_us, _unpack(row.summary)) for row in found]
+
+    def offsets(self, consumer: str) -> dict[str, int]:
+        """How far a consumer has read, by stream."""
+        query = select(offsets.c.stream, offsets.c.position).where(offsets.c.consumer == consumer)
+        with self._db.read() as connection:
+            return {str(stream): int(position) for stream, position in connection.execute(query)}
+
+    def _add(self, connection: Connection, window: WindowLike) -> None:
+        row = _row(window)
+        key = "/".join(str(row[name]) for name in _KEY)
+        self._db.lock(connection, f"andon-window-{key}")
+        where = [windows.c[name] == row[name] for name in _KEY]
+        stored = connection.scalar(select(windows.c.summary).where(*where))
+        if stored is not None:
+            row["summary"] = _pack(_unpack(stored) + window.summary)
+        self._put(connection, row)
+
+    def _put(self, connection: Connection, row: dict[str, Any]) -> None:
+        make = sqlite.insert if self._db.sqlite else postgresql.insert
+        statement = make(windows).values(row)
+        connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_={"summary": row["summary"]}))
