@@ -23,7 +23,18 @@ import numpy.typing as npt
 
 from andon.errors import UsageError
 
-__all__ = ["CONFIDENCE", "Estimate", "bootstrap", "exact", "mean_interval", "mover", "rate", "undefined", "wilson"]
+__all__ = [
+    "CONFIDENCE",
+    "Estimate",
+    "bootstrap",
+    "exact",
+    "mean_interval",
+    "mover",
+    "normal_quantile",
+    "rate",
+    "undefined",
+    "wilson",
+]
 
 #: The confidence of every interval unless another is asked for.
 CONFIDENCE = 0.95
@@ -99,7 +110,7 @@ def wilson(k: float, n: float, confidence: float = CONFIDENCE, *, rows: int | No
     count = round(n) if rows is None else rows
     if n == 0:
         return undefined("0 of 0", count)
-    z2 = _z(confidence) ** 2
+    z2 = normal_quantile(confidence) ** 2
     share = min(k / n, 1.0)
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
@@ -148,7 +159,7 @@ def rate(n: int, span: float, confidence: float = CONFIDENCE) -> Estimate:
 def mover(parts: Sequence[Estimate], weights: Sequence[float], correlation: Array, n: int) -> Estimate:
     """A weighted sum of estimates with an interval recovered from theirs.
 
-    MOVER (Zou and Donner 2008) with the correlations given: it keeps what is good in the parts' own intervals, so that
+    MOVER (Zou and Donner 2008) with the correlations of the parts: it keeps what is good in the parts' own intervals, so that
     a class never seen to fail still counts as one that may. ``correlation`` has shape (parts, parts).
 
     >>> import numpy as np
@@ -165,6 +176,8 @@ def mover(parts: Sequence[Estimate], weights: Sequence[float], correlation: Arra
     down = weight * np.where(weight >= 0, value - low, value - high)
     up = weight * np.where(weight >= 0, high - value, low - value)
     total = float(weight @ value)
+    # The correlation of weighted parts: a negative weight turns its sign.
+    correlation = correlation * np.outer(np.sign(weight), np.sign(weight))
     below, above = _norm(down, correlation), _norm(up, correlation)
     return Estimate(
         total, None if below is None else total - below, None if above is None else total + above, n, "mover"
@@ -206,7 +219,12 @@ def _norm(parts: Array, correlation: Array) -> float | None:
     return math.sqrt(max(float(parts @ correlation @ parts), 0.0))
 
 
-def _z(confidence: float) -> float:
+def normal_quantile(confidence: float) -> float:
+    """How many standard deviations a two-sided interval reaches to each side.
+
+    >>> round(normal_quantile(0.95), 6)
+    1.959964
+    """
     return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
