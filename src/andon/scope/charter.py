@@ -32,7 +32,7 @@ from andon.errors import CharterError, UsageError
 from andon.scope import section
 from andon.scope.consistency import RESERVED, Draft, disagreements
 from andon.scope.fault import Fault, Lines, explain, line_of, read
-from andon.scope.scalar import ColumnName, Name, Text, describe_field
+from andon.scope.scalar import ColumnName, Description, Name, Text, describe_field
 
 __all__ = ["RESERVED", "Charter", "load", "parse", "schema"]
 
@@ -66,7 +66,7 @@ class Charter(section.Section):
     """Who answers for it."""
     population: Literal["users", "enterprise"] = "users"
     """`users` change slowly; an `enterprise` can shift in a minute."""
-    inputs: Annotated[dict[ColumnName, Text], Field(min_length=1, max_length=2000)]
+    inputs: Annotated[dict[ColumnName, Description], Field(min_length=1, max_length=2000)]
     """Every input with its kind: bool, int, float, category, text or image; `?` if it may be missing; `category(a, b)` or `int(0..120)` to allow only these."""
     target: section.Target
     """What is decided."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from andon.core.registry import did_you_mean
@@ -87,8 +86,6 @@ class Draft:
 def disagreements(draft: Draft) -> Iterator[tuple[Path, str, str]]:
     """Every (path, path as text, sentence) that the rules find."""
     for needs, rule in _RULES:
-        if rule in (_metrics, _slices) and not (find_spec("andon.measure.metric") and find_spec("andon.measure.slice")):
-            continue  # until the room is furnished
         if not draft.broken.intersection(needs):
             for path, sentence in rule(draft):
                 yield path, dotted(path), sentence

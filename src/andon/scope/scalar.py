@@ -23,6 +23,7 @@ __all__ = [
     "Alarm",
     "BoundText",
     "ColumnName",
+    "Description",
     "Duration",
     "Many",
     "Name",
@@ -169,6 +170,10 @@ def _alarm(value: object) -> Bound | Literal["reference"]:
 Text = Annotated[str, Field(min_length=1, max_length=4000)]
 Name = Annotated[str, AfterValidator(_name)]
 ColumnName = Annotated[str, AfterValidator(_column)]
+#: What `describe_field` reads.
+Description = Annotated[
+    Text, WithJsonSchema({"type": "string", "pattern": r"^(bool|int|float|category|text|image)\s*(\(.*\))?\s*\??$"})
+]
 #: A list in the file, a tuple in memory; what is inside stays strict.
 Many = Annotated[tuple[Text, ...], Field(strict=False)]
 Duration = Annotated[

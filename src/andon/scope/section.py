@@ -196,7 +196,7 @@ class Review(Section):
 
     reviewers_per_hour: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     """Cases that people can decide in an hour, all together."""
-    deadline_us: Duration = Field(3_600_000_000, alias="deadline", gt=0)
+    deadline_us: Duration = Field(3_600_000_000, alias="deadline", json_schema_extra={"default": "1h"}, gt=0)
     """How long a case may wait for a person."""
     on_timeout: Literal["safe_default", "wait"] = "safe_default"
     """After the deadline: answer the safe default, or keep waiting."""
@@ -238,7 +238,7 @@ class Alarms(Section):
 class Retrain(Section):
     """How a new model comes about."""
 
-    mode: Literal["manual", "suggest", "automatic"] = "suggest"
+    mode: Literal["manual", "suggest", "automatic"] = "manual"
     """`manual`, `suggest` (say when it is time), or `automatic`."""
 
 
@@ -254,15 +254,13 @@ class Stage(Section):
 class Monitor(Section):
     """How live data are cut into windows."""
 
-    window_us: Duration = Field(300_000_000, alias="window", gt=0)
+    window_us: Duration = Field(300_000_000, alias="window", json_schema_extra={"default": "5m"}, gt=0)
     """The length of one window."""
 
 
 class Gateway(Section):
     """The door that requests come through."""
 
-    host: Text = "127.0.0.1"
-    """The address it listens on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8700
     """The port; 0 takes a free one."""
     workers: Annotated[int, Field(ge=1, le=256)] = 2
