@@ -1,0 +1,59 @@
+# Everything a newcomer or a CI needs, each in one word. Python 3.11 or newer and make are all that is assumed.
+#
+#   make setup      the environment for working on Andon, in .venv (the command is .venv/bin/andon)
+#   make demo       a living line on real data: installs what it needs to run, nothing more, and plays a story
+#   make test       the tests that every commit passes
+#   make test-all   also the long simulations and soak runs
+#   make bench      the benchmarks, one after the other (wrk must be installed for the serving ones)
+#   make lint       style, types and import contracts
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.andon-runtime
+DEV := $(VENV)/.andon-dev
+BENCHES = $(basename $(notdir $(shell grep -l '^if __name__' benchmarks/*.py)))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.PHONY: setup demo test test-all bench lint
+.DEFAULT_GOAL := setup
+
+setup: $(DEV)
+
+demo: $(RUNTIME)
+	$(BIN)/andon demo
+
+test: $(DEV)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(DEV)
+	$(BIN)/python -m pytest -q
+
+bench: $(DEV)
+	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Andon needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." \
+	       "Name another one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# A stamp is younger than what it was made from, so that a second `make` does nothing.
+$(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(DEV) $(RUNTIME)
+
+# What `make setup` installed is enough to run; without it only the runtime is installed.
+$(RUNTIME): requirements/runtime.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(RUNTIME)
