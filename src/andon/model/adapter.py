@@ -40,19 +40,29 @@ Scores = np.ndarray[Any, np.dtype[np.float32]]
 #: The file of each engine inside a bundle.
 FILES: dict[Engine, str] = {"onnx": "model.onnx", "skops": "model.skops", "python": "model.pkl"}
 
+_GRAPH = Path("model.onnx")
+
 #: What a missing text is inside a compiled graph, whose strings know no null (a private-use character, so no real text).
 MISSING = "\ue000missing"
 
-#: Types beyond skops' own list that were read and found to hold numbers only (scikit-learn 1.9).
+#: Types beyond skops' own list that were read and found to hold numbers and settings only (scikit-learn 1.9). A partial
+#: can only be one of a function or type that is itself on a list.
 REVIEWED = (
+    "functools.partial",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.compose._column_transformer._RemainderColsList",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    "sklearn.utils.validation.check_array",
 )
 
 
@@ -79,7 +89,7 @@ class OnnxScorer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # every fault is raised; nothing needs printing too
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.layout = layout
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -87,7 +97,8 @@ class OnnxScorer:
     def scores(self, x: Any) -> Scores:
         """Run the graph."""
         feed = matrix_feed(x, self.layout) if self.layout.width else column_feed(x, self.layout)
-        result: Scores = self._session.run(["scores"], feed)[0]
+        with user_code("predict", _GRAPH):
+            result: Scores = self._session.run(["scores"], feed)[0]
         return result
 
 
@@ -116,8 +127,8 @@ def _numbers(x: Columns | pl.DataFrame, names: tuple[str, ...]) -> np.ndarray[An
 
 
 def _texts(x: Columns | pl.DataFrame, names: tuple[str, ...]) -> np.ndarray[Any, Any]:
-    columns = [[MISSING if text is None else text for text in x[name].tolist()] for name in names]  # type: ignore[union-attr]
-    return np.array(columns, dtype=object).T.copy()
+    lists = [x[name].to_list() if isinstance(x, pl.DataFrame) else x[name].tolist() for name in names]
+    return np.array([[MISSING if text is None else text for text in texts] for texts in lists], dtype=object).T.copy()
 
 
 class ObjectScorer:
