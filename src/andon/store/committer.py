@@ -9,11 +9,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from andon.errors import Unavailable
-from andon.store.files import unavailable
+from andon.store.files import sync_directory, unavailable
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "Done", "Failed"]
 
 Done = Callable[[], None]
 Failed = Callable[[Unavailable], None]
@@ -23,21 +25,24 @@ class Committer:
     """Syncs the active file at most once per ``interval`` seconds (0: as soon as something was written).
 
     ``synced_end`` is the logical offset up to which frames survive a power loss. ``errors`` counts failed syncs; after
-    one, ``broken`` is set and the writer goes on in a new segment, since a file whose sync failed cannot be trusted.
+    one, ``broken`` is set and the writer goes on in a new segment, since a file whose sync failed cannot be trusted
+    (Rebello et al. 2020, *Can Applications Recover from fsync Failures?*).
     """
 
-    def __init__(self, name: str, fd: int, end: int, *, interval: float, sync: Callable[[int], None]) -> None:
+    def __init__(self, folder: Path, fd: int, end: int, *, interval: float, sync: Callable[[int], None]) -> None:
         self.synced_end = end
         self.errors = 0
         self.broken = False
-        self._name, self._fd, self._end = name, fd, end
+        self._folder, self._fd, self._end = folder, fd, end
         self._interval, self._sync = interval, sync
         self._sealed: list[int] = []
+        self._new_name = True
         self._waiting: deque[tuple[int, Done, Failed | None]] = deque()
+        self._refused: tuple[int, int, Unavailable] | None = None
         self._idle = True
         self._stopping = False
         self._wake = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"andon-commit-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"andon-commit-{folder.name}", daemon=True)
         self._thread.start()
 
     def wrote(self, end: int) -> None:
@@ -51,7 +56,10 @@ class Committer:
     def wait(self, end: int, done: Done, failed: Failed | None) -> None:
         """Call ``done`` from the committer's thread once ``end`` is durable, or ``failed`` when it cannot be."""
         with self._wake:
-            if self.synced_end < end:
+            refused = self._refused
+            if refused is not None and refused[0] < end <= refused[1]:
+                done = _refusal(failed, refused[2])
+            elif self.synced_end < end:
                 self._waiting.append((end, done, failed))
                 self._idle = False
                 self._wake.notify()
@@ -62,7 +70,7 @@ class Committer:
         """From now on the active file is ``fd``; the old one is synced once more and closed."""
         with self._wake:
             self._sealed.append(self._fd)
-            self._fd, self._end = fd, end
+            self._fd, self._end, self._new_name = fd, end, True
             self.broken = False
             self._idle = False
             self._wake.notify()
@@ -89,13 +97,16 @@ class Committer:
             self._idle = True
             end, fd = self._end, self._fd
             sealed, self._sealed = self._sealed, []
+            new_name, self._new_name = self._new_name, False
         try:
             for old in sealed:
                 self._sync(old)
-            if end > self.synced_end or sealed:
+            if end > self.synced_end:
                 self._sync(fd)
+            if new_name:
+                sync_directory(self._folder)
         except OSError as error:
-            self._fail(end, unavailable(f"the log {self._name} could not be made durable", error))
+            self._fail(end, unavailable(f"the log {self._folder.name} could not be made durable", error))
         else:
             self._finish(end)
         finally:
@@ -107,16 +118,16 @@ class Committer:
             self.synced_end = max(self.synced_end, end)
             ready = self._take(end)
         for _, done, _ in ready:
-            done()
+            _call(done)
 
     def _fail(self, end: int, error: Unavailable) -> None:
         with self._wake:
             self.errors += 1
-            self.broken = True
+            self.broken = self._new_name = True
+            self._refused = (self.synced_end, end, error)
             refused = self._take(end)
         for _, _, failed in refused:
-            if failed is not None:
-                failed(error)
+            _call(_refusal(failed, error))
 
     def _take(self, end: int) -> list[tuple[int, Done, Failed | None]]:
         """Those who wait for an offset up to ``end``; ends grow, so they are at the front."""
@@ -124,3 +135,17 @@ class Committer:
         while self._waiting and self._waiting[0][0] <= end:
             taken.append(self._waiting.popleft())
         return taken
+
+
+def _refusal(failed: Failed | None, error: Unavailable) -> Done:
+    def refuse() -> None:
+        if failed is not None:
+            failed(error)
+
+    return refuse
+
+
+def _call(done: Done) -> None:
+    """An event loop that has been closed meanwhile raises RuntimeError; nobody waits for that answer any more."""
+    with suppress(RuntimeError):
+        done()

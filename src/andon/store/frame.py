@@ -1,9 +1,11 @@
 """The frame: one batch of rows on disk, self-describing and checksummed, and the ids that point into a stream.
 
-A frame is a 56-byte header and a payload. The header (little-endian) holds: magic ``ANDF``, format, kind, two reserved
+A frame is a 60-byte header and a payload. The header (little-endian) holds: magic ``ANDF``, format, kind, two reserved
 bytes, the stream's generation, the first eight bytes of the contract's hash, the route's epoch, the sequence number of
-its first row, its count of rows, its event time, the payload's length, and a CRC32 of everything before it and of the
-payload. Rows of a stream are numbered without holes, so what is missing between two frames can be counted exactly.
+its first row, its count of rows, its event time, the payload's length, a CRC32 of the payload, and a CRC32 of the header
+itself. Rows of a stream are numbered without holes, so what is missing between two frames can be counted exactly. A
+sound header in front of a damaged payload tells how many rows that cost and where the next frame begins; so bytes that
+a client sent are searched for frames only where a header itself is damaged.
 
 >>> server_id("w0", "00c0ffee", 255)
 'w0-00c0ffee-ff'
@@ -17,14 +19,13 @@ from __future__ import annotations
 
 import re
 from enum import Enum, IntEnum
+from mmap import mmap
 from struct import Struct
 from zlib import crc32
 
 import msgspec
 
 __all__ = [
-    "CHECKSUM",
-    "HEAD",
     "HEAD_SIZE",
     "MAGIC",
     "MAX_PAYLOAD",
@@ -36,6 +37,7 @@ __all__ = [
     "Span",
     "frame_at",
     "next_span",
+    "pack_head",
     "parse_server_id",
     "server_id",
     "span_at",
@@ -46,9 +48,9 @@ FORMAT = 1
 NO_CONTRACT = bytes(8)
 MAX_PAYLOAD = 1 << 30
 
-HEAD = Struct("<4sBBHI8sqQIqI")
-CHECKSUM = Struct("<I")
-HEAD_SIZE = HEAD.size + CHECKSUM.size
+_HEAD = Struct("<4sBBHI8sqQIqII")
+_SEAL = Struct("<I")
+HEAD_SIZE = _HEAD.size + _SEAL.size
 
 _SERVER_ID = re.compile(r"([A-Za-z][A-Za-z0-9_]*)-([0-9a-f]{8})-(0|[1-9a-f][0-9a-f]*)")
 
@@ -102,13 +104,17 @@ class Fault(Enum):
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
-    """Where a sound frame lies in a buffer and which rows it holds, without a copy of its payload."""
+    """Where a frame lies in a buffer and which rows it holds, without a copy of its payload.
+
+    ``sound`` is False when the header can be trusted and the payload cannot.
+    """
 
     position: int
     end: int
     first: int
     count: int
     generation: int
+    sound: bool
 
 
 def server_id(stream: str, generation: str, sequence: int) -> str:
@@ -124,43 +130,45 @@ def parse_server_id(id: str) -> tuple[str, str, int] | None:
     return match[1], match[2], int(match[3], 16)
 
 
-def span_at(data: bytes | memoryview, position: int) -> Span | Fault:
-    """The sound frame that starts at ``position`` of ``data``, or the fault there. The checksum is verified."""
+def pack_head(kind: int, payload: bytes, stamp: tuple[int, bytes, int, int, int, int]) -> bytes:
+    """The header of a frame; ``stamp`` is (generation, contract, epoch, first, count, time_us)."""
+    head = _pack(MAGIC, FORMAT, kind, 0, *stamp, len(payload), crc32(payload))
+    return head + _seal(crc32(head))
+
+
+_pack, _seal = _HEAD.pack, _SEAL.pack
+
+
+def span_at(data: bytes | mmap, position: int) -> Span | Fault:
+    """The frame that starts at ``position`` of ``data``, or the fault there. Both checksums are verified."""
     body = position + HEAD_SIZE
     if len(data) < body:
-        return _prefix_fault(data, position)
-    magic, format, _, _, generation, _, _, first, count, _, length = HEAD.unpack_from(data, position)
-    if magic != MAGIC or format != FORMAT or length > MAX_PAYLOAD:
+        start = bytes(data[position : position + len(MAGIC)])
+        return Fault.SHORT if MAGIC.startswith(start) else Fault.BAD
+    head = data[position : position + _HEAD.size]
+    magic, format, _, _, generation, _, _, first, count, _, length, check = _HEAD.unpack(head)
+    if magic != MAGIC or format != FORMAT or _SEAL.unpack_from(data, body - _SEAL.size)[0] != crc32(head):
         return Fault.BAD
     end = body + length
     if len(data) < end:
         return Fault.SHORT
-    view = memoryview(data)
-    expected = crc32(view[body:end], crc32(view[position : position + HEAD.size]))
-    if CHECKSUM.unpack_from(data, position + HEAD.size)[0] != expected:
-        return Fault.BAD
-    return Span(position, end, first, count, generation)
+    return Span(position, end, first, count, generation, crc32(data[body:end]) == check)
 
 
-def _prefix_fault(data: bytes | memoryview, position: int) -> Fault:
-    """Less than a header is left: short if it could be the beginning of one."""
-    start = bytes(data[position : position + len(MAGIC)])
-    return Fault.SHORT if MAGIC.startswith(start) else Fault.BAD
-
-
-def frame_at(stream: str, data: bytes, span: Span, base: int) -> Frame | None:
-    """The frame of a verified span; ``base`` is the logical offset of ``data[0]``. None for a kind of a later release."""
-    _, _, number, _, generation, contract, epoch, first, count, time_us, _ = HEAD.unpack_from(data, span.position)
-    kind = _KINDS.get(number)
+def frame_at(stream: str, data: bytes | mmap, span: Span, base: int) -> Frame | None:
+    """The frame of a sound span; ``base`` is the logical offset of ``data[0]``. None for a kind of a later release."""
+    values = _HEAD.unpack_from(data, span.position)
+    kind = _KINDS.get(values[2])
     if kind is None:
         return None
+    _, contract, epoch, first, count, time_us = values[4:10]
     payload = data[span.position + HEAD_SIZE : span.end]
     offset, end = base + span.position, base + span.end
-    return Frame(stream, kind, offset, end, contract, epoch, first, count, time_us, payload, f"{generation:08x}")
+    return Frame(stream, kind, offset, end, contract, epoch, first, count, time_us, payload, f"{span.generation:08x}")
 
 
-def next_span(data: bytes, position: int) -> Span | None:
-    """The first sound frame at or after ``position``: how a reader finds its way behind damaged bytes."""
+def next_span(data: bytes | mmap, position: int) -> Span | None:
+    """The first frame with a sound header at or after ``position``: how a reader finds its way behind damaged bytes."""
     while (found := data.find(MAGIC, position)) >= 0:
         span = span_at(data, found)
         if isinstance(span, Span):

@@ -20,7 +20,7 @@ import msgspec
 
 from andon.errors import UsageError
 from andon.store.files import create_file, unavailable
-from andon.store.frame import HEAD, MAGIC, Fault, Span, next_span, span_at
+from andon.store.frame import Span, next_span, span_at
 
 __all__ = [
     "SEGMENT_HEAD_SIZE",
@@ -159,7 +159,7 @@ def _recover_last(folder: Path, starts: list[int], known: Tail | None) -> Tail:
     sound = end == len(data)
     if sound and head is not None and head.boot == boot_tag():
         return Tail(start, end, sequence, generation)
-    sequence = _cut_tail(path, data, end, sequence)
+    _cut_tail(path, data, end)
     following = start + len(data)
     if head is None or head.boot != boot_tag():
         following += _REBOOT_JUMP
@@ -167,7 +167,7 @@ def _recover_last(folder: Path, starts: list[int], known: Tail | None) -> Tail:
 
 
 def _scan(data: bytes, head: SegmentHead | None, known: Tail | None) -> tuple[int | None, int, int]:
-    """(next sequence, end of the last sound frame, generation) of a segment's bytes."""
+    """(next sequence, end of the last whole frame, generation) of a segment's bytes; a damaged payload keeps its rows."""
     sequence = None if head is None else head.first
     position, generation = SEGMENT_HEAD_SIZE, 0 if head is None else head.generation
     if known is not None and known.position <= len(data):
@@ -191,19 +191,8 @@ def _sequence_before(folder: Path, starts: list[int]) -> int:
     return 0
 
 
-def _cut_tail(path: Path, data: bytes, end: int, sequence: int) -> int:
-    """Set the bytes behind ``end`` aside; returns the next sequence.
-
-    A frame of full length with a wrong checksum was written whole and may have been acknowledged: it stays where it is
-    and its rows keep their numbers, so that readers count them as lost. Anything shorter was never acknowledged.
-    """
-    tail = data[end:]
-    if not tail:
-        return sequence
-    if span_at(data, end) is Fault.BAD and len(tail) >= HEAD.size and tail.startswith(MAGIC):
-        first, count = HEAD.unpack_from(tail)[7:9]
-        if first == sequence:
-            return sequence + int(count)
-    create_file(path.with_name(f"torn-{path.stem}-{end:x}-{secrets.token_hex(3)}"), tail)
-    os.truncate(path, end)
-    return sequence
+def _cut_tail(path: Path, data: bytes, end: int) -> None:
+    """Set the bytes behind ``end`` aside. What was written whole is never here: its header tells how long it is."""
+    if end < len(data):
+        create_file(path.with_name(f"torn-{path.stem}-{end:x}-{secrets.token_hex(3)}"), data[end:])
+        os.truncate(path, end)

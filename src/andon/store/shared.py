@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from zlib import crc32
 
 from andon.store.files import locked, sync_directory, unavailable
-from andon.store.frame import CHECKSUM, HEAD, HEAD_SIZE, MAGIC, NO_CONTRACT, Frame, FrameKind
+from andon.store.frame import HEAD_SIZE, NO_CONTRACT, Frame, FrameKind, pack_head
 from andon.store.segment import SEGMENT_HEAD_SIZE, SegmentHead, Tail, boot_tag, create_segment, recover, segment_path
 from andon.store.writer import write_whole
 
@@ -55,20 +54,8 @@ class SharedWriter:
         return Frame(self.stream, kind, offset, end, NO_CONTRACT, 0, tail.sequence, count, time_us, payload, generation)
 
     def _write(self, tail: Tail, frame: Frame) -> None:
-        head = HEAD.pack(
-            MAGIC,
-            1,
-            frame.kind,
-            0,
-            tail.generation,
-            NO_CONTRACT,
-            0,
-            frame.first,
-            frame.count,
-            frame.time_us,
-            len(frame.payload),
-        )
-        data = head + CHECKSUM.pack(crc32(frame.payload, crc32(head))) + frame.payload
+        stamp = (tail.generation, NO_CONTRACT, 0, frame.first, frame.count, frame.time_us)
+        data = pack_head(frame.kind, frame.payload, stamp) + frame.payload
         try:
             fd = os.open(segment_path(self._folder, tail.start), os.O_WRONLY | os.O_APPEND)
             try:

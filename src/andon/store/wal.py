@@ -1,9 +1,9 @@
-"""The write-ahead log of the live path: framed, append-only, one stream per writer; the door to the five files behind it.
+"""The write-ahead log of the live path: framed, append-only, one stream per writer; the door to the files behind it.
 
 A worker writes what it decided before it answers, so the log is also the outbox: everything that happens later (inbox
 items, the decision table, metrics) is derived from it. ``frame`` says what lies on the disk, ``segment`` how the end is
 found after a crash, ``writer`` and ``committer`` how frames get there, ``shared`` how many processes append to one
-stream, ``reader`` how they come back.
+stream, ``reader`` and ``lookup`` how they come back.
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -20,7 +20,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from andon.store.frame import Frame, FrameKind, Gap, parse_server_id, server_id
-from andon.store.reader import StreamReader, fetch, find_sequence, read_stream
+from andon.store.lookup import fetch, find_sequence
+from andon.store.reader import StreamReader, read_stream
 from andon.store.segment import drop_segments, streams
 from andon.store.shared import SharedWriter, append_shared
 from andon.store.writer import WalWriter

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
-from zlib import crc32
 
-from andon.errors import Conflict, Unavailable, UsageError
+from andon.errors import AndonError, Conflict, Unavailable, UsageError
 from andon.store.committer import Committer, Done, Failed
-from andon.store.files import sync_directory, try_lock, unavailable
-from andon.store.frame import CHECKSUM, HEAD, HEAD_SIZE, MAGIC, NO_CONTRACT, Frame, FrameKind
-from andon.store.segment import SEGMENT_HEAD_SIZE as _SEGMENT_HEAD_SIZE
-from andon.store.segment import SegmentHead, Tail, boot_tag, create_segment, drop_segments, recover, segment_path
+from andon.store.files import try_lock, unavailable
+from andon.store.frame import HEAD_SIZE, MAX_PAYLOAD, NO_CONTRACT, Frame, FrameKind, pack_head
+from andon.store.segment import (
+    SEGMENT_HEAD_SIZE,
+    SegmentHead,
+    Tail,
+    boot_tag,
+    create_segment,
+    drop_segments,
+    recover,
+    segment_path,
+)
 
 __all__ = ["WalWriter", "write_whole"]
 
 Write = Callable[[int, bytes], int]
 
-_pack, _seal = HEAD.pack, CHECKSUM.pack
 _JOIN_BELOW = 1 << 16
 
 
@@ -29,7 +36,7 @@ def write_whole(write: Write, fd: int, data: bytes) -> None:
     while written < len(data):
         more = write(fd, data[written:])
         if more <= 0:
-            raise OSError(5, "the write made no progress")
+            raise OSError(errno.EIO, "the write made no progress")
         written += more
 
 
@@ -38,7 +45,8 @@ class WalWriter:
 
     ``durability`` "flush": frames survive the death of the process at once and a power loss after ``flush_every``
     seconds; "commit": ``on_durable`` calls back when they survive a power loss, too. One thread appends. ``sync`` and
-    ``write`` are the ports to the disk, for tests.
+    ``write`` are the ports to the disk, for tests. ``generation`` is drawn when the stream is created and again where
+    rows may have been lost that somebody was told of (a reboot, a torn tail), so that no server id is given out twice.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -66,17 +74,15 @@ class WalWriter:
         self._folder = Path(directory) / stream
         self._segment_bytes = segment_bytes
         self._write, self._flush = write, durability == "flush"
+        self._unfinished = False
         self._lock = self._take_lock()
         try:
-            tail = recover(self._folder)
-            self._fd = self._open(tail)
-            sync_directory(self._folder)
-        except (OSError, Unavailable):
+            self._fd = self._open(recover(self._folder))
+        except AndonError:
             os.close(self._lock)
             raise
-        self._unfinished = False
         interval = flush_every if self._flush else 0.0
-        self._committer = Committer(stream, self._fd, self._start, interval=interval, sync=sync)
+        self._committer = Committer(self._folder, self._fd, self._start, interval=interval, sync=sync)
         self._committer.wrote(self.end)
 
     def _take_lock(self) -> int:
@@ -90,10 +96,14 @@ class WalWriter:
         return lock
 
     def _open(self, tail: Tail) -> int:
+        try:
+            fd = os.open(segment_path(self._folder, tail.start), os.O_WRONLY | os.O_APPEND)
+        except OSError as error:
+            raise unavailable(f"the log {self.stream} could not be opened", error) from error
         self._start, self._position = tail.start, tail.position
         self.next_sequence = tail.sequence
         self._generation, self.generation = tail.generation, f"{tail.generation:08x}"
-        return os.open(segment_path(self._folder, tail.start), os.O_WRONLY | os.O_APPEND)
+        return fd
 
     @property
     def end(self) -> int:
@@ -124,16 +134,17 @@ class WalWriter:
 
         Raises ``Unavailable`` when the disk refuses; nothing of the frame is left then, and the next call tries again.
         """
-        position = self._position
-        if position >= self._segment_bytes or self._unfinished or self._committer.broken:
-            position = self._prepare()
-        first = self.next_sequence
-        head = _pack(MAGIC, 1, kind, 0, self._generation, contract, epoch, first, count, time_us, len(payload))
-        seal = _seal(crc32(payload, crc32(head)))
-        self._put(head + seal, payload)
-        offset = self._start + position
+        if len(payload) > MAX_PAYLOAD or len(contract) != 8:
+            raise UsageError(
+                f"a frame: expected at most {MAX_PAYLOAD} bytes and 8 bytes of contract hash, found others"
+            )
+        if self._position >= self._segment_bytes or self._unfinished or self._committer.broken:
+            self._prepare()
+        first, offset = self.next_sequence, self._start + self._position
+        head = pack_head(kind, payload, (self._generation, contract, epoch, first, count, time_us))
+        self._put(head, payload)
         size = HEAD_SIZE + len(payload)
-        self._position = position + size
+        self._position += size
         self.next_sequence = first + count
         self._committer.wrote(offset + size)
         return Frame(
@@ -144,9 +155,7 @@ class WalWriter:
         """Write header and payload: joined when small (one call, a cheap copy), one after the other when large."""
         try:
             if len(payload) < _JOIN_BELOW:
-                data = head + payload
-                if self._write(self._fd, data) != len(data):
-                    raise OSError(28, "short write")
+                write_whole(self._write, self._fd, head + payload)
             else:
                 write_whole(self._write, self._fd, head)
                 write_whole(self._write, self._fd, payload)
@@ -162,32 +171,26 @@ class WalWriter:
         except OSError:
             self._unfinished = True
 
-    def _prepare(self) -> int:
+    def _prepare(self) -> None:
         if self._unfinished:
             self._take_back()
             if self._unfinished:
                 raise Unavailable(f"the log {self.stream} cannot take back a half-written frame; look at its disk")
         if self._position >= self._segment_bytes or self._committer.broken:
             self._roll()
-        return self._position
 
     def _roll(self) -> None:
         """Go on in a new segment; the committer syncs and closes the old one."""
         head = SegmentHead(self._generation, self.end, self.next_sequence, boot_tag())
-        try:
-            create_segment(self._folder, head)
-            fd = self._open(Tail(head.start, _SEGMENT_HEAD_SIZE, head.first, head.generation))
-            sync_directory(self._folder)
-        except OSError as error:
-            raise unavailable(f"the log {self.stream} could not start a new segment", error) from error
-        self._fd = fd
-        self._committer.switch(fd, self.end)
+        create_segment(self._folder, head)
+        self._fd = self._open(Tail(head.start, SEGMENT_HEAD_SIZE, head.first, head.generation))
+        self._committer.switch(self._fd, self.end)
 
     def on_durable(self, end: int, callback: Done, failed: Failed | None = None) -> None:
         """Call back when what was promised for frames up to ``end`` holds.
 
         In ``flush`` that is now; in ``commit`` it is from the committer's thread, after a sync that covers ``end``.
-        ``failed`` is called with the ``Unavailable`` instead when the disk refuses.
+        ``failed`` is called with the ``Unavailable`` instead when the disk refuses. Neither may raise.
         """
         if self._flush:
             callback()
