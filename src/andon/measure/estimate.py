@@ -209,7 +209,8 @@ def bootstrap(
         return Estimate(value, None, None, 1, "bootstrap")
     random = np.random.default_rng(seed)
     drawn = [float(statistic(rows[random.integers(0, n, n)])) for _ in range(draws)]
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    # A draw in which the statistic does not exist (nan) says nothing about where it lies.
+    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Estimate(value, float(low), float(high), n, "bootstrap")
 
 

@@ -340,10 +340,10 @@ def summary_from_dict(body: Mapping[str, Any]) -> Summary:
     andon.errors.Corrupt: a stored summary is of the unknown kind 'Nonsense'
     """
     # The sketches are imported here so that this module can define what they inherit.
-    from andon.measure import sketch
+    from andon.measure import grid, sketch
 
-    known: dict[str, type[Summary]] = {kind.__name__: kind for kind in (Count, Moments, Confusion, Span, Histogram)}
-    known |= {kind.__name__: kind for kind in sketch.SKETCHES}
+    kinds: tuple[type[Summary], ...] = (Count, Moments, Confusion, Span, Histogram, grid.Grid, *sketch.SKETCHES)
+    known = {kind.__name__: kind for kind in kinds}
     kind = known.get(str(body.get("type")))
     if kind is None:
         raise Corrupt(f"a stored summary is of the unknown kind {body.get('type')!r}")
@@ -352,7 +352,8 @@ def summary_from_dict(body: Mapping[str, Any]) -> Summary:
 
 def _codes(column: pl.Series, codes: Mapping[str, int], other: int) -> npt.NDArray[np.int64]:
     """The place of each value among the classes, or ``other``."""
-    found = column.cast(pl.String).replace_strict(
-        list(codes), list(codes.values()), default=None, return_dtype=pl.Int64
-    )
+    if not codes:
+        return np.full(len(column), other, dtype=np.int64)
+    kind = pl.Enum(list(codes))
+    found = column.cast(pl.String).cast(kind, strict=False).to_physical().cast(pl.Int64)
     return found.fill_null(other).to_numpy()
