@@ -315,3 +315,25 @@ def test_review_of_a_person_who_saw_the_suggestion() -> None:
         reviewer="maria",
     )
     assert review_of(item).saw_suggestion
+
+
+def test_many_answers_at_once_keep_the_promises_of_one() -> None:
+    items, outbox = MemoryItems(), MemoryOutbox()
+    inbox = Inbox(items, outbox, ManualClock(now=5), ReviewPolicy(("accept", "reject"), "reject"))
+    items.add([Item(f"i{n}", "decision", 0, 10**12, {}, suggestion="accept") for n in range(4)])
+    inbox.take("maria", 3)
+    inbox.decide("i1", "reject", "maria")
+    decided = inbox.decide_many(dict.fromkeys(["i0", "i1", "i2", "i3", "nobody"], "accept"), "maria", simulated=True)
+    assert sorted(item.id for item in decided) == [
+        "i0",
+        "i2",
+    ]  # i1 was decided, i3 is nobody's, the last does not exist
+    assert all(item.suggestion == "accept" and item.simulated for item in decided)
+    assert sorted((review.id, review.decision) for review in outbox.reviews) == [
+        ("i0", "accept"),
+        ("i1", "reject"),
+        ("i2", "accept"),
+    ]
+    with pytest.raises(ContractError, match="none of the answers"):
+        inbox.decide_many({"i3": "acept"}, "maria")
+    assert items.many(["i3"])["i3"].state == "open"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from andon.core.record import Event, Item, ItemState, Review
@@ -24,6 +24,10 @@ class Items(Protocol):
         """The item, or None."""
         ...
 
+    def many(self, ids: Iterable[str]) -> dict[str, Item]:
+        """The items of these ids that exist, by id."""
+        ...
+
     def queue(self, limit: int, state: ItemState | None = "open") -> list[Item]:
         """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None."""
         ...
@@ -34,6 +38,10 @@ class Items(Protocol):
 
     def swap(self, item: Item) -> bool:
         """Replace the stored item if its revision is ``item.revision - 1``; False when somebody was first."""
+        ...
+
+    def swap_many(self, items: Sequence[Item]) -> list[Item]:
+        """As ``swap``, for many at once: those that were replaced, in order; the others had been changed by somebody."""
         ...
 
     def pending_outbox(self, limit: int) -> list[Item]:

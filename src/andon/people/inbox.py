@@ -10,7 +10,7 @@ Deadlines run on event time (``Item.due_us``); leases and the time on task on th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -134,9 +134,7 @@ class Inbox:
         decision is none of the answers, ``Conflict`` when it is decided already or held by somebody else.
         """
         _named(reviewer)
-        if decision not in self.policy.answers:
-            hint = did_you_mean(decision, self.policy.answers)
-            raise ContractError(f"decision: {decision!r} is none of the answers; {hint}", field="decision")
+        self._refuse_unknown(decision)
         while True:
             item = self._get(id)
             if item.state == "decided" and (item.decision, item.reviewer) == (decision, reviewer):
@@ -147,17 +145,30 @@ class Inbox:
             if self._items.swap(decided):
                 return self._send(decided)
 
+    def decide_many(self, decisions: Mapping[str, str], reviewer: str, *, simulated: bool = False) -> list[Item]:
+        """Answer many items that ``reviewer`` has taken, in one go (``decisions``: id to answer); returns the decided.
+
+        For reviewers with a list of answers (an import, a program). What is no longer theirs, because the lease or the
+        deadline ended, is left out. Raises ``ContractError`` when a decision is none of the answers; then none is kept.
+        """
+        _named(reviewer)
+        for decision in set(decisions.values()):
+            self._refuse_unknown(decision)
+        answered = [
+            self._decided(item, decisions[item.id], reviewer, simulated)
+            for item in self._items.many(decisions).values()
+            if item.state == "taken" and item.holder == reviewer
+        ]
+        return self._send_many(self._items.swap_many(answered))
+
     def expire(self, now_us: int | None = None, limit: int = 1000) -> list[Item]:
         """Act on items whose deadline has passed as the policy says; returns those that it decided or closed.
 
         An audit is not answered by a deadline: it is closed undecided (``decided_by`` "nobody").
         """
         now = self._clock.now() if now_us is None else now_us
-        done = []
-        for item in self._items.due(now, limit):
-            late = self._late(item, now)
-            if self._items.swap(late) and late.state == "decided":
-                done.append(late)
+        changed = self._items.swap_many([self._late(item, now) for item in self._items.due(now, limit)])
+        done = [item for item in changed if item.state == "decided"]
         self._send_many([item for item in done if item.kind == "decision"])
         return done
 
@@ -170,27 +181,25 @@ class Inbox:
         reviews = [item for item in waiting if item.decided_by != "nobody"]
         if reviews:
             self._outbox.append([review_of(item) for item in reviews])
-        for item in waiting:
-            self._items.swap(_changed(item, outboxed=True))
+        self._items.swap_many([_changed(item, outboxed=True) for item in waiting])
         return len(reviews)
 
     def _lease(self, reviewer: str, n: int) -> Iterator[Item]:
         left = n
         while left and (found := self._items.queue(left, "open")):
-            for item in found:
-                now = self._clock.wall()
-                until = now + self.policy.lease_us
-                taken = _changed(item, state="taken", holder=reviewer, lease_until_us=until, taken_us=now)
-                if self._items.swap(taken):
-                    left -= 1
-                    yield taken
+            now = self._clock.wall()
+            until = now + self.policy.lease_us
+            taken = self._items.swap_many(
+                [_changed(item, state="taken", holder=reviewer, lease_until_us=until, taken_us=now) for item in found]
+            )
+            left -= len(taken)
+            yield from taken
 
     def _reclaim(self) -> None:
         """Put items whose lease has ended back into the queue."""
         now = self._clock.wall()
-        for item in self._items.queue(MAX_TAKE, "taken"):
-            if item.lease_until_us <= now:
-                self._items.swap(_freed(item))
+        taken = self._items.queue(MAX_TAKE, "taken")
+        self._items.swap_many([_freed(item) for item in taken if item.lease_until_us <= now])
 
     def _get(self, id: str) -> Item:
         item = self._items.get(id)
@@ -244,11 +253,13 @@ class Inbox:
             self._outbox.append([review_of(item) for item in decided])
         except Unavailable:
             return decided
-        return [self._sent(item) for item in decided]
+        sent = {item.id: item for item in self._items.swap_many([_changed(item, outboxed=True) for item in decided])}
+        return [sent.get(item.id, item) for item in decided]
 
-    def _sent(self, item: Item) -> Item:
-        sent = _changed(item, outboxed=True)
-        return sent if self._items.swap(sent) else item
+    def _refuse_unknown(self, decision: str) -> None:
+        if decision not in self.policy.answers:
+            hint = did_you_mean(decision, self.policy.answers)
+            raise ContractError(f"decision: {decision!r} is none of the answers; {hint}", field="decision")
 
 
 def _changed(item: Item, **changes: object) -> Item:

@@ -11,7 +11,7 @@ They keep the same promises as those of ``andon.store`` (an id is added once, a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from threading import Lock
 
 from andon.core.record import Item, ItemState, Review
@@ -37,6 +37,10 @@ class MemoryItems:
         """The item, or None."""
         return self._items.get(id)
 
+    def many(self, ids: Iterable[str]) -> dict[str, Item]:
+        """The items of these ids that exist, by id."""
+        return {id: self._items[id] for id in ids if id in self._items}
+
     def queue(self, limit: int, state: ItemState | None = "open") -> list[Item]:
         """Highest risk first, then earliest due, then by id."""
         with self._lock:
@@ -57,6 +61,10 @@ class MemoryItems:
                 return False
             self._items[item.id] = item
             return True
+
+    def swap_many(self, items: Sequence[Item]) -> list[Item]:
+        """As ``swap``, for many: those that were replaced, in order."""
+        return [item for item in items if self.swap(item)]
 
     def pending_outbox(self, limit: int) -> list[Item]:
         """Decided items not yet written to the people stream, in the order they were decided."""

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import CursorResult, Select, func, select, update
+from sqlalchemy import Connection, CursorResult, Select, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.core.record import Item, ItemState
@@ -87,10 +87,20 @@ class ItemTable:
 
     def swap(self, item: Item) -> bool:
         """Replace the stored item if its revision is ``item.revision - 1``; False when somebody was first."""
-        before = (items.c.id == item.id) & (items.c.revision == item.revision - 1)
+        return bool(self.swap_many([item]))
+
+    def swap_many(self, items_: Sequence[Item]) -> list[Item]:
+        """As ``swap``, for many in one transaction: those that were replaced, in order."""
+        if not items_:
+            return []
         with self._db.write() as connection:
-            changed = connection.execute(update(items).where(before).values(_columns(item)))
-            return cast("CursorResult[Any]", changed).rowcount == 1
+            return [item for item in items_ if self._swap(connection, item)]
+
+    @staticmethod
+    def _swap(connection: Connection, item: Item) -> bool:
+        before = (items.c.id == item.id) & (items.c.revision == item.revision - 1)
+        changed = connection.execute(update(items).where(before).values(_columns(item)))
+        return cast("CursorResult[Any]", changed).rowcount == 1
 
     def pending_outbox(self, limit: int) -> list[Item]:
         """Decided items not yet written to the people stream, in the order they were decided."""
