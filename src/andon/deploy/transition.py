@@ -28,9 +28,11 @@ __all__ = [
     "KEPT_WARM",
     "Stamp",
     "automate",
+    "begin",
     "blank",
     "blue_green",
     "canary",
+    "cool",
     "policy",
     "ramp",
     "rollback",
@@ -63,8 +65,13 @@ def blank(stamp: Stamp) -> Route:
     return Route(0, stamp.time_us, stamp.wall_us, stamp.actor, "blank", stamp.reason, levels={"*": "human"})
 
 
+def begin(stamp: Stamp, **fields: Any) -> Route:
+    """The first route of a line: no version yet; ``fields`` are the charter's levels, slices and policy."""
+    return _next(blank(stamp), stamp, "begin", previous=-1, **fields)
+
+
 def policy(route: Route, stamp: Stamp, **fields: Any) -> Route:
-    """Take over what the charter says: levels to begin with, ``only``, ``blind``, ``audit_share``, deadlines."""
+    """Take over what the charter says now: ``only``, ``blind``, ``audit_share``, ``safe_default``, deadlines, slices."""
     return _next(route, stamp, "policy", previous=route.previous, **fields)
 
 
@@ -72,6 +79,11 @@ def warm(route: Route, stamp: Stamp, version: str, bundles: Mapping[str, str]) -
     """Have the workers load ``version`` before it answers anything; nothing else changes."""
     kept = (version, *(v for v in route.warm if v != version))
     return _next(route, stamp, "warm", previous=route.previous, warm=kept, bundles={**route.bundles, **bundles})
+
+
+def cool(route: Route, stamp: Stamp, version: str) -> Route:
+    """Have the workers drop a warm version again, for one that did not load."""
+    return _next(route, stamp, "cool", previous=route.previous, warm=tuple(v for v in route.warm if v != version))
 
 
 def shadow(route: Route, stamp: Stamp, version: str, bundles: Mapping[str, str]) -> Route:
@@ -196,10 +208,11 @@ def automate(
 ) -> Route:
     """Set the level of automation of a slice ("*": everything that no slice matches).
 
-    ``slices`` holds the charter's predicates in the order they are tried. A release must be there for any level above
-    human; where only a shadow is, and it is the only one, it becomes the live version.
+    ``slices`` holds the charter's predicates in the order they are tried. Assist, partial and full need a release;
+    where nothing but one shadow is, it becomes the live version.
     """
-    target, named = route.live, {**route.slices, **(slices or {})}
+    target = route.live
+    named = {**(slices or {}), **{name: text for name, text in route.slices.items() if name not in (slices or {})}}
     if slice != "*" and slice not in named:
         raise UsageError(f"slice {slice!r} has no predicate")
     if level in ("assist", "partial", "full") and target is None and route.candidate is None:

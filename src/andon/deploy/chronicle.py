@@ -1,0 +1,133 @@
+"""What the routes tell: one sentence for each, and their events in the journal.
+
+The route plane comes first, the journal follows from it. So a line can be stopped or rolled back with the database
+gone, and what happened is in the journal as soon as it is back: once, in order, with its actor and reason.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from andon.core.record import Route
+
+if TYPE_CHECKING:
+    from andon.store.workspace import Workspace
+
+__all__ = ["reconcile", "sentence", "subject"]
+
+_LEASE = "route-journal"
+_STATE = ("routes", "journalled")
+
+
+class _Journalled(msgspec.Struct, frozen=True):
+    epoch: int = 0
+
+
+def subject(epoch: int) -> str:
+    """What the journal calls a route.
+
+    >>> subject(7)
+    'route 7'
+    """
+    return f"route {epoch}"
+
+
+def sentence(route: Route) -> str:
+    """What a route changed, for people.
+
+    >>> sentence(Route(2, 0, 0, "maria", "ramp", "fine so far", live="v1", candidate="v2", share=0.2))
+    'v2 answers 20 % of the units, v1 the rest'
+    """
+    rest = route.live or "people"
+    told = {
+        "begin": f"the line begins at level {_levels(route)}",
+        "policy": "the charter's rules were taken over",
+        "warm": f"{_first(route.warm)} is loaded and answers nothing yet",
+        "cool": "a version that did not load was given up",
+        "shadow": f"{_last(route.shadows)} runs in the shadow of {rest}",
+        "unshadow": f"shadows now: {', '.join(route.shadows) or 'none'}",
+        "canary": f"{route.candidate} answers {route.share * 100:.4g} % of the units, {rest} the rest",
+        "ramp": f"{route.candidate} answers {route.share * 100:.4g} % of the units, {rest} the rest",
+        "blue-green": f"{route.candidate} stands by, loaded, beside {rest}",
+        "switch": f"{rest} is live",
+        "rollback": f"back to {rest} at level {_levels(route)}",
+        "automate": f"level of automation: {_levels(route)}",
+        "stop": _stopped(route),
+        "start": f"the line goes on with {rest} at level {_levels(route)}",
+    }
+    return told.get(route.action, f"{route.action}: {rest} answers")
+
+
+def reconcile(workspace: Workspace, patience: float = 2.0) -> int:
+    """Write every route that the journal does not have yet as an event; returns how many were written.
+
+    One at a time does it; when somebody else still does after ``patience`` seconds, it is theirs to finish. Raises
+    ``Unavailable`` when the database is gone. Calling it twice writes nothing twice, also after a crash in between.
+    """
+    newest = workspace.routes.current()
+    if newest is None or _done(workspace) >= newest.epoch:
+        return 0
+    holder = f"{os.getpid()}-{time.monotonic_ns():x}"
+    end = time.monotonic() + patience
+    while (term := workspace.leases.acquire(_LEASE, holder, 10.0, workspace.clock)) is None:
+        if time.monotonic() >= end:
+            return 0
+        time.sleep(0.02)
+    try:
+        return _write(workspace)
+    finally:
+        workspace.leases.release(_LEASE, holder, term)
+
+
+def _write(workspace: Workspace) -> int:
+    done, written = _done(workspace), 0
+    for route in reversed(_after(workspace, done)):
+        if not workspace.journal.read(subject=subject(route.epoch), limit=1):
+            workspace.journal.append(
+                f"deploy.{route.action}", subject(route.epoch), route.actor, route.reason, _evidence(route)
+            )
+            written += 1
+        workspace.states.put(*_STATE, _Journalled(route.epoch))
+    return written
+
+
+def _after(workspace: Workspace, epoch: int) -> list[Route]:
+    """Routes newer than ``epoch``, newest first."""
+    newest = workspace.routes.current()
+    found = [] if newest is None else workspace.routes.history(limit=newest.epoch - epoch)
+    return [route for route in found if route.epoch > epoch]
+
+
+def _done(workspace: Workspace) -> int:
+    stored = workspace.states.get(*_STATE, _Journalled)
+    return 0 if stored is None else stored[0].epoch
+
+
+def _evidence(route: Route) -> dict[str, Any]:
+    """The route as the journal keeps it: everything but what the event says already."""
+    body: dict[str, Any] = msgspec.to_builtins(route)
+    told = {key: value for key, value in body.items() if key not in ("actor", "reason", "action")}
+    return {**told, "said": sentence(route)}
+
+
+def _levels(route: Route) -> str:
+    named = [f"{level} in {name}" for name, level in route.levels.items() if name != "*"]
+    return ", ".join([route.levels.get("*", "human"), *named])
+
+
+def _stopped(route: Route) -> str:
+    if route.stopped == "safe_default":
+        return f"the line is stopped: every answer is {route.safe_default!r}"
+    return "the line is stopped: people decide everything"
+
+
+def _first(names: tuple[str, ...]) -> str:
+    return names[0] if names else "nothing"
+
+
+def _last(names: tuple[str, ...]) -> str:
+    return names[-1] if names else "nothing"

@@ -1,0 +1,349 @@
+"""The line's actions: what the command line, the API and the controller all do when they change who answers.
+
+Each action reads the route in force, decides the next one purely (``andon.deploy.transition``), has a new version
+loaded by every worker first, publishes by compare-and-swap (whoever was second looks again), and writes the journal
+last. So an action costs no request, works while no gateway runs, and works with the database gone: the route plane is
+enough, and the journal follows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from andon.core.record import Level, Route
+from andon.core.registry import did_you_mean
+from andon.deploy import transition
+from andon.deploy.automation import parse_level
+from andon.deploy.chronicle import reconcile, sentence
+from andon.deploy.crew import Following, alive, wait_followed, wait_loaded
+from andon.deploy.learning import Learnt, learn
+from andon.deploy.transition import Stamp
+from andon.errors import Conflict, NotFound, Unavailable, UsageError
+from andon.people.inbox import Inbox, ReviewPolicy
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["Act", "Line", "open_inbox", "reconcile", "route_view"]
+
+#: How often an action looks again when somebody else published first.
+TRIES = 50
+
+
+class Act(msgspec.Struct, frozen=True):
+    """What an action did: the route now in force, what it means, and what the person should know.
+
+    ``journalled`` is False when the database was gone; ``following`` of ``workers`` live workers answer by the route.
+    """
+
+    route: Route
+    sentence: str
+    notes: tuple[str, ...] = ()
+    journalled: bool = True
+    following: int = 0
+    workers: int = 0
+
+
+class _Release(msgspec.Struct):
+    """What a route needs of a release record."""
+
+    version: str
+    bundle: str
+
+
+Change = Callable[[Route, Stamp], Route]
+
+
+class Line:
+    """The actions on one workspace's line, each with an actor and a reason.
+
+    ``patience`` is how many seconds the workers get to load a version. Errors of all actions: ``UsageError`` when it
+    makes no sense, ``NotFound`` for an unknown version, ``Conflict`` when somebody else has begun something,
+    ``Unavailable`` when a worker cannot load the version; then nothing has changed.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        charter: Charter,
+        *,
+        patience: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._workspace = workspace
+        self._charter = charter
+        self._patience = patience
+        self._sleep = sleep
+
+    def begin(self, *, actor: str, reason: str = "") -> Act | None:
+        """Publish the first route, or take over what the charter says now; None when there is nothing to change."""
+        current = self._workspace.routes.current()
+        if current is None:
+            return self._act(lambda route, stamp: route, actor, reason)
+        rules = self._rules(current)
+        if all(getattr(current, name) == value for name, value in rules.items()):
+            return None
+        why = reason or "the charter changed: " + ", ".join(n for n, v in rules.items() if getattr(current, n) != v)
+        return self._act(lambda r, s: transition.policy(r, s, **self._rules(r)), actor, why)
+
+    def shadow(self, version: str, *, actor: str, reason: str = "") -> Act:
+        """Let a version predict beside whoever answers, unseen."""
+        bundles = self._bundles(version)
+        return self._act(lambda r, s: transition.shadow(r, s, version, bundles), actor, reason)
+
+    def unshadow(self, version: str, *, actor: str, reason: str = "") -> Act:
+        """End a shadow."""
+        return self._act(lambda r, s: transition.unshadow(r, s, version), actor, reason)
+
+    def canary(self, version: str, share: float | None = None, *, actor: str, reason: str = "") -> Act:
+        """Send a share of the units to a version; the charter's ``rollout.start_share`` when none is given."""
+        part = self._charter.rollout.start_share if share is None else share
+        return self._introduce(
+            lambda r, s, b, t: transition.canary(r, s, version, part, bundles=b, thresholds=t), version, actor, reason
+        )
+
+    def blue_green(self, version: str, *, actor: str, reason: str = "") -> Act:
+        """Load a version beside the live one, without traffic; ``switch`` then changes over at once."""
+        return self._introduce(
+            lambda r, s, b, t: transition.blue_green(r, s, version, bundles=b, thresholds=t), version, actor, reason
+        )
+
+    def ramp(self, share: float, *, actor: str, reason: str = "") -> Act:
+        """Change the candidate's share of the units."""
+        return self._act(lambda r, s: transition.ramp(r, s, share), actor, reason)
+
+    def switch(self, version: str | None = None, *, actor: str, reason: str = "") -> Act:
+        """Make the candidate, or the version named, live at once; the old one stays warm."""
+        current = self._current(actor)
+        target = version or current.candidate
+        if target is None:
+            transition.switch(current, self._stamp(actor, reason))
+            raise AssertionError("unreachable")  # pragma: no cover
+        return self._introduce(
+            lambda r, s, b, t: transition.switch(r, s, version, bundles=b, thresholds=t), target, actor, reason
+        )
+
+    def rollback(self, *, actor: str, reason: str = "") -> Act:
+        """The answers of the last settled route again, at once; once more goes back further."""
+        current = self._current(actor)
+        target = self._before(current)
+        for version in (target.live, target.candidate):
+            if version is not None:
+                self._load(version, {version: target.bundles[version]}, actor, reason)
+        return self._act(lambda r, s: transition.rollback(r, s, self._before(r)), actor, reason)
+
+    def automate(self, level: str, slice: str = "*", *, actor: str, reason: str = "") -> Act:
+        """Set the level of automation of a slice of the charter, or of everything that no slice matches."""
+        wanted, predicates = parse_level(level), self._predicates(slice)
+        current = self._current(actor)
+        trial = transition.automate(current, self._stamp(actor, reason), wanted, slice, slices=predicates)
+        named = [v for v in (trial.live, trial.candidate) if v is not None]
+        for version in named:
+            self._load(version, {version: trial.bundles[version]}, actor, reason)
+        learnt = [self._learn(version, slice, trial.slices, actor) for version in named if wanted == "partial"]
+        found = {f"{one.version}/{slice}": one.value for one in learnt if one.value is not None}
+        return self._act(
+            lambda r, s: transition.automate(r, s, wanted, slice, slices=predicates, thresholds=found),
+            actor,
+            reason,
+            tuple(str(one) for one in learnt),
+        )
+
+    def stop(self, mode: Literal["people", "safe_default"] = "people", *, actor: str, reason: str = "") -> Act:
+        """Stop the line: every decision to people, or the safe default at once."""
+        return self._act(lambda r, s: transition.stop(r, s, mode), actor, reason)
+
+    def start(self, *, actor: str, reason: str = "") -> Act:
+        """Let a stopped line go on as it was."""
+        return self._act(transition.start, actor, reason)
+
+    def status(self) -> dict[str, Any]:
+        """The route, the rollout by hand (or None) and the workers, as plain values (CONTRACT: ``deploy status``)."""
+        route = self._workspace.routes.current()
+        acks = self._workspace.routes.acks()
+        workers = [{"worker": ack.worker, "epoch": ack.epoch, "loaded": list(ack.loaded)} for ack in acks]
+        if route is None:
+            return {"route": None, "rollout": None, "workers": workers}
+        return {"route": route_view(route), "rollout": self._rollout(route), "workers": workers}
+
+    def history(self, limit: int | None = None) -> list[Route]:
+        """The routes, newest first."""
+        return self._workspace.routes.history(limit)
+
+    # ------------------------------------------------------------------------------------------- how it is done
+
+    def _introduce(
+        self,
+        change: Callable[[Route, Stamp, Mapping[str, str], Mapping[str, float]], Route],
+        version: str,
+        actor: str,
+        reason: str,
+    ) -> Act:
+        """An action that gives a version something to answer: check, load everywhere, learn thresholds, publish."""
+        current, bundles = self._current(actor), self._bundles(version)
+        change(current, self._stamp(actor, reason), bundles, {})
+        self._load(version, bundles, actor, reason)
+        slices = [
+            n for n, lv in current.levels.items() if lv == "partial" and f"{version}/{n}" not in current.thresholds
+        ]
+        learnt = [self._learn(version, slice, current.slices, actor) for slice in slices]
+        found = {f"{version}/{one.slice}": one.value for one in learnt if one.value is not None}
+        notes = tuple(str(one) for one in learnt)
+        return self._act(lambda r, s: change(r, s, bundles, found), actor, reason, notes)
+
+    def _act(self, change: Change, actor: str, reason: str, notes: tuple[str, ...] = ()) -> Act:
+        route = self._publish(change, actor, reason)
+        following, workers = self._followed(route)
+        journalled = True
+        try:
+            reconcile(self._workspace)
+        except Unavailable as error:
+            journalled = False
+            notes = (*notes, f"the route is in force; the journal follows when the database is back ({error.message})")
+        if following < workers:
+            notes = (*notes, f"{following} of {workers} workers follow so far")
+        return Act(route, sentence(route), notes, journalled, following, workers)
+
+    def _publish(self, change: Change, actor: str, reason: str) -> Route:
+        plane = self._workspace.routes
+        for _ in range(TRIES):
+            current = self._current(actor)
+            made = change(current, self._stamp(actor, reason))
+            if made is current:
+                return current
+            try:
+                return plane.publish(msgspec.structs.replace(made, epoch=max(current.epoch, plane.word()) + 1))
+            except Conflict:
+                continue
+        raise Conflict(f"others published {TRIES} routes while this one was tried; look at deploy status and try again")
+
+    def _current(self, actor: str) -> Route:
+        """The route in force; the first one is published when there is none."""
+        plane = self._workspace.routes
+        while (current := plane.current()) is None:
+            level = self._charter.automation
+            levels: dict[str, Level] = {"*": level.level, **level.slices}
+            slices = {name: self._charter.slices[name] for name in level.slices}
+            stamp = self._stamp(actor, "the line begins as the charter says")
+            first = transition.begin(stamp, levels=levels, **{**self._rules(None), "slices": slices})
+            try:
+                plane.publish(msgspec.structs.replace(first, epoch=plane.word() + 1))
+            except Conflict:
+                continue
+        return current
+
+    def _rules(self, route: Route | None) -> dict[str, Any]:
+        """The charter's rules as fields of a route."""
+        partial, review = self._charter.automation.partial, self._charter.review
+        slices = {} if route is None else route.slices
+        return {
+            "only": None if partial.only is None else tuple(partial.only),
+            "blind": partial.blind,
+            "audit_share": partial.audit_share,
+            "safe_default": self._charter.safe_default,
+            "review_seconds": review.deadline_us / 1e6,
+            "slices": {name: self._charter.slices.get(name, text) for name, text in slices.items()},
+        }
+
+    def _load(self, version: str, bundles: Mapping[str, str], actor: str, reason: str) -> None:
+        """Have every live worker load a version before anything depends on it."""
+        current, plane = self._current(actor), self._workspace.routes
+        if version in (current.live, current.candidate, *current.warm) or not alive(plane.acks()):
+            return
+        self._publish(lambda r, s: transition.warm(r, s, version, bundles), actor, reason)
+        try:
+            wait_loaded(plane.acks, version, self._patience, self._sleep)
+        except Unavailable:
+            self._publish(lambda r, s: transition.cool(r, s, version), actor, f"{version} did not load")
+            raise
+
+    def _followed(self, route: Route) -> Following:
+        return wait_followed(self._workspace.routes.acks, route.epoch, 1.0, self._sleep)
+
+    def _before(self, route: Route) -> Route:
+        """The route that a rollback restores."""
+        if route.previous < 1:
+            raise UsageError(f"route {route.epoch} is the first one that answers; there is nothing to roll back to")
+        return self._workspace.routes.at(route.previous)
+
+    def _bundles(self, version: str) -> dict[str, str]:
+        """The bundle of a release; with the database gone, as far as the route plane knows it."""
+        try:
+            return {version: self._workspace.records.get("release", version, _Release).bundle}
+        except Unavailable as error:
+            for route in self._workspace.routes.history():
+                if version in route.bundles:
+                    return {version: route.bundles[version]}
+            raise Unavailable(f"{version} cannot be looked up: {error.message}") from error
+
+    def _predicates(self, slice: str) -> dict[str, str] | None:
+        charter = self._charter
+        if slice == "*":
+            return None
+        if slice not in charter.slices:
+            raise NotFound(f"the charter has no slice {slice!r}; {did_you_mean(slice, charter.slices)}")
+        order = dict.fromkeys((*charter.automation.slices, *charter.slices))
+        return {name: charter.slices[name] for name in order}
+
+    def _learn(self, version: str, slice: str, slices: Mapping[str, str], actor: str) -> Learnt:
+        learnt = learn(self._workspace, self._charter, version, slice, slices)
+        try:
+            evidence = msgspec.to_builtins(learnt)
+            self._workspace.journal.append("automation.learn", f"{version}/{slice}", actor, str(learnt), evidence)
+        except Unavailable:
+            pass
+        return learnt
+
+    def _stamp(self, actor: str, reason: str) -> Stamp:
+        clock = self._workspace.clock
+        return Stamp(actor, reason, clock.now(), clock.wall())
+
+    def _rollout(self, route: Route) -> dict[str, Any] | None:
+        if route.candidate is None:
+            return None
+        begun = next((r for r in self.history() if r.candidate != route.candidate), None)
+        first = route if begun is None else self._workspace.routes.at(begun.epoch + 1)
+        return {
+            "candidate": route.candidate,
+            "share": route.share,
+            "pattern": first.action,
+            "mode": "by hand",
+            "since_us": first.time_us,
+            "actor": first.actor,
+            "reason": first.reason,
+        }
+
+
+def route_view(route: Route) -> dict[str, Any]:
+    """A route for programs: the fields of CONTRACT, and who put it there, when and why."""
+    body: dict[str, Any] = {
+        "epoch": route.epoch,
+        "live": route.live,
+        "candidate": route.candidate,
+        "share": route.share,
+        "shadows": list(route.shadows),
+        "levels": dict(route.levels),
+        "warm": list(route.warm),
+        "stopped": route.stopped,
+        "thresholds": dict(route.thresholds),
+        "only": None if route.only is None else list(route.only),
+        "action": route.action,
+        "actor": route.actor,
+        "reason": route.reason,
+        "time_us": route.time_us,
+        "previous": route.previous,
+        "sentence": sentence(route),
+    }
+    return body
+
+
+def open_inbox(workspace: Workspace, charter: Charter) -> Inbox:
+    """The review inbox of a workspace, with the charter's policy."""
+    answers = tuple(dict.fromkeys((*charter.target.classes, charter.safe_default)))
+    policy = ReviewPolicy(answers, charter.safe_default, charter.review.on_timeout, charter.review.deadline_us)
+    return Inbox(workspace.items, workspace.outbox, workspace.clock, policy)

@@ -1,0 +1,192 @@
+"""A shadow beside whoever answers: the same cases, two answers, compared in pairs.
+
+Pairs tell much more than two separate samples: only the *discordant* ones, where one side is right and the other
+wrong, bear on which is better. Where no outcome is known the comparison is of **agreement**, and is called so: people
+(or the old model) are raters with errors of their own, not the truth. What simulated reviewers decided is counted and
+said, because it proves nothing about people.
+
+>>> import polars as pl
+>>> pairs = pl.DataFrame({
+...     "model": ["a", "a", "b", "b"], "other": ["a", "b", "b", "a"], "truth": ["a", "a", "b", None],
+... })
+>>> found = compare(pairs, version="v2", against="people")
+>>> found.n, found.agreement.value, found.discordant, found.called
+(4, 0.5, 2, 'accuracy')
+>>> found.only_model_right, found.only_other_right, found.model_error.value, found.other_error.n
+(1, 0, 0.0, 3)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import polars as pl
+
+from andon.errors import UsageError
+from andon.measure.estimate import CONFIDENCE, Estimate, normal_quantile, undefined, wilson
+
+if TYPE_CHECKING:
+    from andon.store.workspace import Workspace
+
+__all__ = ["Against", "Comparison", "compare", "pairs_of", "shadow_comparison"]
+
+Against = Literal["people", "live"]
+
+_NO_TRUTH = "no outcome is known of these cases; only agreement can be measured"
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two answers to the same cases. ``matrix[model's answer][other's answer]`` counts cases.
+
+    ``called`` is "accuracy" where outcomes are known and "agreement" where none is; then ``model_error``,
+    ``other_error`` and ``difference`` (the other's error less the model's, above 0 where the model is better) are
+    undefined. ``only_model_right`` and ``only_other_right`` count the discordant cases with an outcome. ``simulated``
+    of the ``n`` other answers come from programs that play people.
+    """
+
+    version: str
+    against: str
+    n: int
+    called: Literal["accuracy", "agreement"]
+    agreement: Estimate
+    discordant: int
+    matrix: dict[str, dict[str, int]]
+    outcomes: int
+    model_error: Estimate
+    other_error: Estimate
+    difference: Estimate
+    only_model_right: int
+    only_other_right: int
+    simulated: int
+    silent: int
+    sentence: str
+
+
+def compare(
+    pairs: pl.DataFrame, *, version: str, against: str, confidence: float = CONFIDENCE, outcomes: bool = True
+) -> Comparison:
+    """Compare the columns ``model`` and ``other`` of the same cases, by ``truth`` where that is known.
+
+    ``pairs`` has one row for each case: ``model``, ``other`` (text or null) and, where there are any, ``truth`` (text
+    or null) and ``simulated`` (bool). Cases that the other side has not answered are left out; those where the model
+    gave no answer count as disagreement and as an error (``silent``). ``outcomes`` False says that ``truth`` is a
+    person's judgement: it is then not used. Raises ``UsageError`` when a column is missing.
+    """
+    missing = [name for name in ("model", "other") if name not in pairs.columns]
+    if missing:
+        raise UsageError(f"pairs: expected the columns model and other, found {', '.join(pairs.columns) or 'none'}")
+    rows = _prepared(pairs, outcomes)
+    n, agreed = len(rows), int(rows["agreed"].sum())
+    known = rows.filter(pl.col("truth").is_not_null())
+    both = known.select(
+        model=pl.col("model").eq_missing(pl.col("truth")), other=pl.col("other").eq_missing(pl.col("truth"))
+    )
+    counts = _counts(both)
+    agreement = wilson(agreed, n, confidence) if n else undefined("no case has both answers yet")
+    simulated = int(rows["simulated"].sum())
+    return Comparison(
+        version=version,
+        against=against,
+        n=n,
+        called="accuracy" if len(known) else "agreement",
+        agreement=agreement,
+        discordant=n - agreed,
+        matrix=_matrix(rows),
+        outcomes=len(known),
+        model_error=_error(len(known) - int(both["model"].sum()), len(known), confidence),
+        other_error=_error(len(known) - int(both["other"].sum()), len(known), confidence),
+        difference=_difference(*counts, len(known), confidence),
+        only_model_right=counts[0],
+        only_other_right=counts[1],
+        simulated=simulated,
+        silent=int(rows["model"].null_count()),
+        sentence=_sentence(version, against, n, agreement, simulated),
+    )
+
+
+def _prepared(pairs: pl.DataFrame, outcomes: bool) -> pl.DataFrame:
+    rows = pairs.filter(pl.col("other").is_not_null())
+    truth = pl.col("truth") if outcomes and "truth" in pairs.columns else pl.lit(None)
+    simulated = pl.col("simulated").fill_null(False) if "simulated" in pairs.columns else pl.lit(False)
+    return rows.select(
+        pl.col("model").cast(pl.String),
+        pl.col("other").cast(pl.String),
+        truth.cast(pl.String).alias("truth"),
+        simulated.alias("simulated"),
+        pl.col("model").cast(pl.String).eq_missing(pl.col("other").cast(pl.String)).alias("agreed"),
+    )
+
+
+def _counts(both: pl.DataFrame) -> tuple[int, int]:
+    """(only the model right, only the other right)."""
+    return (
+        int((both["model"] & ~both["other"]).sum()),
+        int((both["other"] & ~both["model"]).sum()),
+    )
+
+
+def _matrix(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
+    matrix: dict[str, dict[str, int]] = {}
+    for model, other, count in rows.group_by("model", "other").len().sort("model", "other").iter_rows():
+        matrix.setdefault("" if model is None else model, {})[other] = count
+    return matrix
+
+
+def _error(wrong: int, n: int, confidence: float) -> Estimate:
+    return wilson(wrong, n, confidence) if n else undefined(_NO_TRUTH)
+
+
+def _difference(gained: int, lost: int, n: int, confidence: float) -> Estimate:
+    """The paired difference of two error rates, (gained - lost) / n, with the interval of Agresti and Min (2005).
+
+    It adds half a case to each of the four cells and keeps its promise for few discordant pairs.
+    """
+    if not n:
+        return undefined(_NO_TRUTH)
+    total = n + 2.0
+    centre = (gained - lost) / total
+    spread = (gained + lost + 1.0) / total - centre * centre
+    half = normal_quantile(confidence) * math.sqrt(max(spread, 0.0) / total)
+    return Estimate((gained - lost) / n, max(-1.0, centre - half), min(1.0, centre + half), n, "agresti-min")
+
+
+def _sentence(version: str, against: str, n: int, agreement: Estimate, simulated: int) -> str:
+    who = "the people" if against == "people" else against
+    if agreement.value is None:
+        return f"{version} and {who} have no case in common yet"
+    said = f"{version} agrees with {who} in {agreement.value * 100:.3g} % of {n} cases"
+    if simulated:
+        said += f"; {simulated} of them were answered by simulated reviewers, which proves nothing about people"
+    return said
+
+
+def pairs_of(frame: pl.DataFrame, against: Against) -> pl.DataFrame:
+    """The pairs in a frame of ``andon.store.view.shadow_pairs``: ``model``, ``other``, ``truth``, ``simulated``.
+
+    Against people: what a person decided, here or elsewhere (the request's ``human``). Against the live model: what it
+    answered, or suggested where a person decided.
+    """
+    decided = pl.col("decided_by").is_in(["person", "client"])
+    people = pl.coalesce(pl.col("human"), pl.when(decided).then(pl.col("decision")))
+    live = pl.coalesce(pl.col("suggestion"), pl.when(pl.col("decided_by") == "model").then(pl.col("decision")))
+    simulated = pl.col("simulated").fill_null(False) if "simulated" in frame.columns else pl.lit(False)
+    return frame.select(
+        pl.col("prediction").alias("model"),
+        (people if against == "people" else live).alias("other"),
+        pl.col("label").alias("truth"),
+        (simulated if against == "people" else pl.lit(False)).alias("simulated"),
+    )
+
+
+def shadow_comparison(workspace: Workspace, charter: Any, version: str, against: Against = "people") -> Comparison:
+    """Compare a shadow with people, or with the live model, on everything they both answered.
+
+    Outcomes count only where the charter says that truth is external; else it is agreement.
+    """
+    from andon.store.view import shadow_pairs
+
+    pairs = pairs_of(shadow_pairs(workspace, version), against)
+    who = "people" if against == "people" else "the live model"
+    return compare(pairs, version=version, against=who, outcomes=charter.target.truth == "external")
