@@ -1,0 +1,109 @@
+"""Many rows, one call: what arrived in one turn of the loop is one batch, and a row that breaks the model fails alone.
+
+Nothing waits to fill a batch. A quick model answers on the serving thread; a slow one has a thread of its own, and
+while it works the next batch forms behind it. When a call fails it is repeated on its halves until the guilty rows are
+alone (log2 n calls for one); a model that keeps failing is given up for the batch after ``CALLS_MAX`` calls.
+
+>>> from andon.core.record import Field
+>>> def model(columns):
+...     if (columns["x"] == 3).any():
+...         raise UserCodeError("predict raised ValueError: three")
+...     return np.stack([1 - columns["x"], columns["x"]], axis=1)
+>>> fields = (Field("x", "float"),)
+>>> [(row.label, row.error) for row in score(model, fields, ("no", "yes"), [[0.0], [3], [0.9]])]
+[('no', None), (None, 'predict raised ValueError: three'), ('yes', None)]
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from andon.core.record import Field, Scalar
+from andon.errors import AndonError, UserCodeError
+
+__all__ = ["CALLS_MAX", "Scored", "columns_of_rows", "score"]
+
+CALLS_MAX = 64
+_NUMERIC = frozenset({"bool", "int", "float"})
+
+Columns = Mapping[str, np.ndarray[Any, Any]]
+Predict = Callable[[Columns], np.ndarray[Any, Any]]
+
+
+class Scored(msgspec.Struct, frozen=True, gc=False):
+    """What a model said about one row; ``label`` None means no answer, and ``error`` why if it failed."""
+
+    label: str | None
+    confidence: float | None = None
+    scores: tuple[float, ...] | None = None
+    error: str | None = None
+
+
+_SILENT = Scored(None)
+
+
+def columns_of_rows(fields: Sequence[Field], rows: Sequence[Sequence[Scalar]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Validated rows as the canonical columns that a model takes (``andon.model.columns``).
+
+    >>> columns_of_rows((Field("cough", "bool", optional=True),), [[True], [None]])["cough"].tolist()
+    [1.0, nan]
+    """
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for field, cells in zip(fields, zip(*rows, strict=True), strict=True):
+        if field.kind in _NUMERIC:
+            columns[field.name] = np.array(cells, dtype=np.float64)
+        else:
+            column = np.empty(len(cells), dtype=object)
+            column[:] = [_image(cell) for cell in cells] if field.kind == "image" else cells
+            columns[field.name] = column
+    return columns
+
+
+def _image(cell: Scalar) -> bytes | None:
+    return base64.b64decode(cell) if isinstance(cell, str) else None
+
+
+def score(
+    predict: Predict, fields: Sequence[Field], classes: Sequence[str], rows: Sequence[Sequence[Scalar]]
+) -> list[Scored]:
+    """What the model says about every row; never raises for what the model does."""
+    if not rows:
+        return []
+    return _Bisection(predict, classes).run(columns_of_rows(fields, rows), len(rows))
+
+
+class _Bisection:
+    def __init__(self, predict: Predict, classes: Sequence[str]) -> None:
+        self._predict = predict
+        self._classes = classes
+        self._calls = 0
+
+    def run(self, columns: Columns, n: int) -> list[Scored]:
+        self._calls += 1
+        try:
+            found = _labels(self._predict(columns), self._classes, n)
+        except AndonError as error:
+            if n == 1 or self._calls >= CALLS_MAX:
+                return [Scored(None, error=error.message)] * n
+        else:
+            return found
+        half = n // 2
+        first = self.run({name: column[:half] for name, column in columns.items()}, half)
+        return first + self.run({name: column[half:] for name, column in columns.items()}, n - half)
+
+
+def _labels(scores: np.ndarray[Any, Any], classes: Sequence[str], n: int) -> list[Scored]:
+    """The likeliest class of every row; a row with a score that is no number has no answer."""
+    if scores.shape != (n, len(classes)):
+        raise UserCodeError(f"the model answered with shape {scores.shape}: expected {(n, len(classes))}")
+    best = scores.argmax(axis=1).tolist()
+    finite = np.isfinite(scores).all(axis=1).tolist()
+    return [
+        Scored(classes[at], row[at], tuple(row)) if good else _SILENT
+        for row, at, good in zip(scores.tolist(), best, finite, strict=True)
+    ]

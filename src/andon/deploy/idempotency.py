@@ -1,0 +1,217 @@
+"""Which ids were answered before, and where: a bounded index over the write-ahead log, rebuilt from it.
+
+The index holds places, not answers: a hit is read from the log (one read), so what a client is told twice is what was
+written, also after a restart. It is bounded by number and by time: ids live in two generations, and when the younger one
+is full or old it becomes the older one and the oldest ids are forgotten together. So an id is remembered until at least
+``limit / 2`` newer ones have come or ``seconds`` have gone by, and never more than ``limit`` are.
+
+>>> seen = SeenIds(limit=4, seconds=60)
+>>> for n in range(5):
+...     seen.add(f"order-{n}", Place("w0", 100 * n, 0), now=0.0)
+>>> seen.get("order-4"), seen.get("order-0"), len(seen)
+(Place(stream='w0', offset=400, index=0), None, 3)
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from andon.errors import AndonError, NotFound
+from andon.store.frame import Frame, FrameKind
+from andon.store.segment import segment_starts
+from andon.store.wal import StreamReader, streams
+
+__all__ = ["FrameIndex", "Place", "SeenIds", "id_hash", "owner_of", "recall", "same_x"]
+
+_INDEX_BITS = 24
+_STREAM_BITS = 16
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a row is: its stream, the logical offset of its frame, its position in the frame."""
+
+    stream: str
+    offset: int
+    index: int
+
+
+def id_hash(id: str) -> int:
+    """64 bits of BLAKE2b of an id; the same in every process.
+
+    >>> hex(id_hash("order-17"))
+    '0x78e9ae0c8e445bb0'
+    """
+    return int.from_bytes(blake2b(id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def owner_of(id: str, workers: int) -> int:
+    """The worker that keeps a client's id: ``id_hash(id) % workers``."""
+    return id_hash(id) % workers if workers > 1 else 0
+
+
+def same_x(given: Mapping[str, Any], recorded: Mapping[str, Any], redacted: frozenset[str] = frozenset()) -> bool:
+    """Whether two inputs are the same; null is the same as absent, and what is never stored is not compared.
+
+    >>> same_x({"a": 3, "b": None}, {"a": 3.0}), same_x({"a": True}, {"a": 1})
+    (True, False)
+    """
+    left = {name: value for name, value in given.items() if value is not None and name not in redacted}
+    right = {name: value for name, value in recorded.items() if value is not None and name not in redacted}
+    return left == right and all(
+        isinstance(value, bool) == isinstance(right[name], bool) for name, value in left.items()
+    )
+
+
+class SeenIds:
+    """The index of one worker. ``now`` is seconds of any steady clock."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._half = max(1, limit // 2)
+        self._seconds = seconds
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
+        self._since = 0.0
+        self._streams: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def add(self, id: str, place: Place, now: float) -> None:
+        """Remember where an id was answered."""
+        self.rotate(now)
+        self._young[id_hash(id)] = self._pack(place)
+
+    def get(self, id: str) -> Place | None:
+        """Where an id was answered; verify what is read there, since another id may share its hash."""
+        key = id_hash(id)
+        packed = self._young.get(key)
+        if packed is None:
+            packed = self._old.get(key)
+        return None if packed is None else self._unpack(packed)
+
+    def rotate(self, now: float) -> None:
+        """Forget the oldest ids when it is time."""
+        if len(self._young) >= self._half or now - self._since >= self._seconds:
+            self._old, self._young, self._since = self._young, {}, now
+
+    def _pack(self, place: Place) -> int:
+        if place.stream not in self._streams:
+            self._streams.append(place.stream)
+        stream = self._streams.index(place.stream)
+        return (place.offset << _INDEX_BITS | place.index) << _STREAM_BITS | stream
+
+    def _unpack(self, packed: int) -> Place:
+        stream, rest = packed & (1 << _STREAM_BITS) - 1, packed >> _STREAM_BITS
+        return Place(self._streams[stream], rest >> _INDEX_BITS, rest & (1 << _INDEX_BITS) - 1)
+
+
+class FrameIndex:
+    """From a row's sequence number to its frame's offset, for one stream; every second entry goes when it is full.
+
+    >>> index = FrameIndex(limit=4)
+    >>> for n in range(6):
+    ...     index.add(first=10 * n, offset=1000 * n)
+    >>> index.near(35), len(index)
+    (2000, 3)
+    """
+
+    def __init__(self, limit: int = 1 << 18) -> None:
+        self._limit = limit
+        self._stride = 1
+        self._skipped = 0
+        self._firsts = array("Q")
+        self._offsets = array("Q")
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def add(self, first: int, offset: int) -> None:
+        """A frame begins with row ``first`` at ``offset``; frames come in order."""
+        self._skipped += 1
+        if self._firsts and self._skipped < self._stride:
+            return
+        self._skipped = 0
+        self._firsts.append(first)
+        self._offsets.append(offset)
+        if len(self._firsts) > self._limit:
+            self._firsts, self._offsets = self._firsts[::2], self._offsets[::2]
+            self._stride *= 2
+
+    def near(self, sequence: int) -> int | None:
+        """The offset of the last known frame that begins at or before a row; None when it is before all of them."""
+        at = bisect_right(self._firsts, sequence) - 1
+        return None if at < 0 else self._offsets[at]
+
+    def find(self, directory: Path, stream: str, sequence: int) -> Frame:
+        """The decision frame that holds a row; raises ``NotFound``."""
+        start = self.near(sequence)
+        if start is not None:
+            reader = StreamReader(directory, stream, start)
+            while entries := reader.poll(1 << 18):
+                for entry in entries:
+                    if isinstance(entry, Frame) and entry.first + entry.count > sequence:
+                        if entry.first <= sequence and entry.kind == FrameKind.DECISION:
+                            return entry
+                        raise _gone(stream, sequence)
+        raise _gone(stream, sequence)
+
+
+def _gone(stream: str, sequence: int) -> NotFound:
+    return NotFound(
+        f"the log {stream} has no decision {sequence:x} any more, or never had one",
+        hint="older decisions are found with `andon journal --decision ID`",
+    )
+
+
+def recall(
+    directory: Path, mine: Callable[[str], bool], ids_of: Callable[[Frame], list[str | None]], limit: int
+) -> Iterator[tuple[str, Place]]:
+    """The last ``limit`` client ids of every gateway stream that are ``mine``, oldest first within a stream.
+
+    ``ids_of`` gives the ids of a decision frame. Segments are read from the newest backwards, until there are enough. A
+    frame that cannot be read is passed over: its rows are counted as a gap by whoever ships the log.
+    """
+    for stream in streams(directory):
+        if not stream.startswith("w"):
+            continue
+        kept: list[list[tuple[str, Place]]] = []
+        starts = segment_starts(directory / stream)
+        ends = [*starts[1:], None]
+        for start, end in zip(reversed(starts), reversed(ends), strict=True):
+            kept.append(list(_segment_ids(directory, stream, start, end, (mine, ids_of))))
+            if sum(map(len, kept)) >= limit:
+                break
+        for part in reversed(kept):
+            yield from part
+
+
+_Asked = tuple[Callable[[str], bool], Callable[[Frame], list[str | None]]]
+
+
+def _segment_ids(
+    directory: Path, stream: str, start: int, end: int | None, asked: _Asked
+) -> Iterator[tuple[str, Place]]:
+    mine, ids_of = asked
+    reader = StreamReader(directory, stream, start)
+    while entries := reader.poll():
+        for entry in entries:
+            if end is not None and entry.offset >= end:
+                return
+            if isinstance(entry, Frame) and entry.kind == FrameKind.DECISION:
+                for index, id in enumerate(_readable(entry, ids_of)):
+                    if id and mine(id):
+                        yield id, Place(stream, entry.offset, index)
+
+
+def _readable(frame: Frame, ids_of: Callable[[Frame], list[str | None]]) -> list[str | None]:
+    try:
+        return ids_of(frame)
+    except AndonError:
+        return []

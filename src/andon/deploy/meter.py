@@ -1,0 +1,83 @@
+"""What one worker counts about itself: plain numbers that only grow, published to a file for whoever scrapes.
+
+>>> meter = Meter()
+>>> meter.outcome("model", "live")
+>>> meter.decisions
+{'model,live': 1}
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+
+import msgspec
+
+__all__ = ["BUCKETS", "Histogram", "Meter"]
+
+#: Upper bounds of the latency buckets, in seconds.
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+#: Upper bounds of the batch buckets, in rows.
+ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+
+class Histogram(msgspec.Struct):
+    """Counts by bucket (the last one is beyond all bounds) and the sum.
+
+    >>> histogram = Histogram((1.0, 2.0))
+    >>> for value in (0.5, 1.5, 9.0):
+    ...     histogram.add(value)
+    >>> histogram.counts, histogram.sum, histogram.cumulative()
+    ([1, 1, 1], 11.0, [1, 2, 3])
+    """
+
+    bounds: tuple[float, ...]
+    counts: list[int] = []
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulative(self) -> list[int]:
+        """How many values were at or below each bound, then all of them."""
+        return list(accumulate(self.counts))
+
+
+class Meter(msgspec.Struct):
+    """All counters of a worker. Keys of the tables are label values joined with commas; there are few of them."""
+
+    requests: dict[str, int] = {}
+    decisions: dict[str, int] = {}
+    latency: Histogram = msgspec.field(default_factory=lambda: Histogram(BUCKETS))
+    batches: Histogram = msgspec.field(default_factory=lambda: Histogram(ROWS))
+    repeated: int = 0
+    conflicts: int = 0
+    handed_over: int = 0
+    feedback: int = 0
+    log_failures: int = 0
+    log_bytes: int = 0
+    model_errors: int = 0
+    shadow_offered: int = 0
+    shadow_dropped: int = 0
+    queue_rows: int = 0
+    ids_remembered: int = 0
+    connections: int = 0
+    route_epoch: int = 0
+    loaded: tuple[str, ...] = ()
+    started: float = 0.0
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Count one answer."""
+        key = f"{endpoint},{status}"
+        self.requests[key] = self.requests.get(key, 0) + 1
+
+    def outcome(self, decided_by: str, arm: str) -> None:
+        """Count one new decision: by whom (``nobody`` is pending) and on which arm."""
+        key = f"{decided_by},{arm}"
+        self.decisions[key] = self.decisions.get(key, 0) + 1

@@ -1,0 +1,160 @@
+"""Who answers one case and what its answer becomes: the route in force, compiled for every contract that is in use.
+
+``place`` gives a case its version, its validated inputs and its level; ``settle`` turns what the model said into a
+decision. Neither waits for anything, and neither reads a clock or a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from andon.core.record import Route, Scalar
+from andon.data.contract import Contract
+from andon.deploy.automation import decide, needs_model
+from andon.deploy.batcher import Scored
+from andon.deploy.case import Case
+from andon.deploy.replica import Replica, Replicas
+from andon.deploy.route import Assignment, CompiledRoute, compile_route
+from andon.deploy.settings import GatewayConfig
+from andon.errors import AndonError, NotFound
+
+__all__ = ["Placer", "Terms"]
+
+
+class Terms:
+    """One contract in use: its compiled validator and the route compiled for the order of its fields."""
+
+    __slots__ = ("contract", "hash8", "route", "validate")
+
+    def __init__(self, contract: Contract, route: CompiledRoute) -> None:
+        self.contract = contract
+        self.hash8 = contract.hash8
+        self.validate: Callable[[Mapping[str, Any]], list[Scalar]] = contract.validator()
+        self.route = route
+
+
+class Placer:
+    """Follows routes and places cases. ``stuck_seconds`` is how long one call of a model may hang before it is passed by.
+
+    ``faults`` are sentences about the route in force (a slice that the contract cannot answer).
+    """
+
+    def __init__(self, config: GatewayConfig, replicas: Replicas, stuck_seconds: float) -> None:
+        self.faults: dict[str, str] = {}
+        self._config = config
+        self._replicas = replicas
+        self._stuck_seconds = stuck_seconds
+        self._charter = config.contract
+        self._contracts: dict[str, Contract] = {}
+        self._terms: dict[int, Terms] = {}
+        self.route = Route(0, 0, 0, "andon", "blank", "nothing was released yet", levels={"*": "human"})
+        self.follow(self.route)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in force."""
+        return self.route.epoch
+
+    def follow(self, route: Route) -> None:
+        """Put a route in force, from the next case on."""
+        if route.safe_default is None:
+            route = replace(route, safe_default=self._config.safe_default)
+        self.route = route
+        self.faults = {}
+        self._terms = {}
+        self._replicas.follow(route)
+
+    def place(self, case: Case, nonce: str, now: float) -> tuple[Terms, Replica | None]:
+        """Fill in the case's version, inputs, level and slice; returns its terms and the model to ask, if one is asked.
+
+        Raises ``ContractError`` when the inputs do not fit, ``NotFound`` when it names a version that does not answer.
+        """
+        config = self._config
+        if config.unit_column is not None:
+            named = case.x.get(config.unit_column) if isinstance(case.x, dict) else None
+            case.unit = None if named is None else str(named)
+        assigned = self._assign(case, nonce)
+        replica = self._replicas.get(assigned.version)
+        terms = self._terms_of(assigned.version, replica)
+        case.values = terms.validate(case.x)
+        case.level, case.slice = terms.route.level(case.values)
+        case.epoch = self.route.epoch
+        case.version, case.arm, case.probability = assigned.version, assigned.arm, assigned.probability
+        case.sticky = assigned.sticky and case.pin is None
+        if assigned.version is None or not needs_model(terms.route.policy, case.level):
+            return terms, None
+        if replica is None:
+            case.error = self._replicas.why_not(assigned.version)
+        elif replica.busy_since and now - replica.busy_since > self._stuck_seconds:
+            case.error = f"{assigned.version} has not answered for {now - replica.busy_since:.0f} seconds"
+            return terms, None
+        return terms, replica
+
+    def settle(self, case: Case, terms: Terms, scored: Scored | None) -> None:
+        """Decide. ``scored`` None means that no model was asked."""
+        route = terms.route
+        label = confidence = None
+        if scored is not None:
+            label, confidence = scored.label, scored.confidence
+            case.scores, case.error = scored.scores, scored.error
+        case.label, case.confidence = label, confidence
+        outcome = decide(
+            route.policy,
+            case.level,
+            label,
+            confidence,
+            route.threshold(case.version, case.slice),
+            model=scored is not None,
+        )
+        case.status, case.decision, case.decided_by = outcome.status, outcome.decision, outcome.decided_by
+        case.suggestion, case.shown = outcome.suggestion, outcome.shown
+        case.audit = route.policy.audit_share
+        if case.human is not None:
+            case.status, case.decision, case.decided_by = "decided", case.human, "client"
+            case.suggestion, case.shown = label, None
+
+    def contracts(self) -> list[Contract]:
+        """The contracts in use, the charter's first."""
+        return [self._charter, *self._contracts.values()]
+
+    def contract_of(self, version: str | None) -> Contract:
+        """The contract that a version's inputs must fit; the charter's while it is not known."""
+        replica = self._replicas.get(version)
+        if replica is not None:
+            return replica.contract
+        return self._contracts.get(version or "", self._charter)
+
+    def _assign(self, case: Case, nonce: str) -> Assignment:
+        route = self.route
+        if case.pin is not None:
+            if case.pin not in (route.live, route.candidate):
+                raise NotFound(f"version {case.pin} does not answer here; live is {route.live or 'none'}")
+            return Assignment("none", case.pin, 1.0, False)
+        return self._compiled().assign(case.unit, case.id or nonce)
+
+    def _compiled(self) -> CompiledRoute:
+        return self._terms_of(self.route.live, self._replicas.get(self.route.live)).route
+
+    def _terms_of(self, version: str | None, replica: Replica | None) -> Terms:
+        if replica is not None:
+            contract = replica.contract
+            if version is not None:
+                self._contracts[version] = contract
+        else:
+            contract = self._contracts.get(version or "", self._charter)
+        terms = self._terms.get(id(contract))
+        if terms is None:
+            terms = Terms(contract, self._compile(contract))
+            self._terms[id(contract)] = terms
+        return terms
+
+    def _compile(self, contract: Contract) -> CompiledRoute:
+        """A route whose slices this contract cannot answer leaves everything to people, and says why."""
+        try:
+            return compile_route(self.route, contract.names)
+        except AndonError as error:
+            self.faults[f"route {self.route.epoch}"] = error.message
+            return compile_route(replace(self.route, levels={"*": "human"}), contract.names)

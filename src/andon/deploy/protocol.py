@@ -1,0 +1,273 @@
+"""HTTP/1.1 on a socket: an asyncio Protocol that drives a sans-IO application.
+
+It knows nothing of decisions. Its promises: answers leave in the order of their requests, errors included; what was
+refused is answered and then the connection is closed; time, memory and the number of unanswered requests are bounded;
+draining finishes what was begun. Reading and its limits are in ``protocol_reader``.
+
+>>> class Echo:
+...     def submit(self, request, reply):
+...         reply(Answer(200, request.body, "text/plain"))
+>>> front = Front(Echo())
+>>> front.render(Answer(200, b"hi", "text/plain"), keep=False, body=True, old=False).split(b"\\r\\n")[0]
+b'HTTP/1.1 200 OK'
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from andon.deploy.protocol_message import JSON, Answer, Application, Request
+from andon.deploy.protocol_reader import Limits, Reader
+
+__all__ = ["Connection", "Front"]
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CODES = {408: "timeout", 413: "too_large", 414: "too_large", 431: "too_large"}
+
+
+class Front:
+    """All connections of one worker: what they share, their timeouts and their drain.
+
+    ``connection()`` is the protocol factory; ``sweep(now)`` closes what is too slow (call it about every second with
+    ``time.monotonic()``); ``drain()`` asks every connection to finish.
+    """
+
+    def __init__(self, application: Application, limits: Limits | None = None) -> None:
+        self.application = application
+        self.limits = limits or Limits()
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.accepted = 0
+        self.refused = 0
+        self.date = b""
+        self._heads: dict[tuple[int, str], bytes] = {}
+        self.sweep(time.monotonic())
+
+    def connection(self) -> Connection:
+        """A protocol for one new connection."""
+        return Connection(self)
+
+    def sweep(self, now: float) -> None:
+        """Close connections that are idle, dripping or not reading for too long; renew the date header."""
+        self.date = b"date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        for connection in tuple(self.connections):
+            connection.check(now)
+
+    def drain(self) -> None:
+        """From now on every answer closes its connection; idle ones close at once."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.finish()
+
+    def render(self, answer: Answer, *, keep: bool, body: bool, old: bool) -> bytes:
+        """The bytes of an answer; ``body`` is False for HEAD, ``old`` True for an HTTP/1.0 client."""
+        key = (answer.status, answer.content_type)
+        head = self._heads.get(key)
+        if head is None:
+            reason = _REASONS.get(answer.status, "Unknown")
+            head = f"HTTP/1.1 {answer.status} {reason}\r\ncontent-type: {answer.content_type}\r\n".encode("latin-1")
+            if len(self._heads) < 256:
+                self._heads[key] = head
+        parts = [head, self.date, b"content-length: %d\r\n" % len(answer.body)]
+        parts.extend(f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers)
+        if not keep:
+            parts.append(b"connection: close\r\n")
+        elif old:
+            parts.append(b"connection: keep-alive\r\n")
+        parts.append(b"\r\n")
+        if body:
+            parts.append(answer.body)
+        return b"".join(parts)
+
+
+class _Slot:
+    """The place of one answer in the order of a connection; calling it fills it (the first call counts)."""
+
+    __slots__ = ("connection", "data", "head", "keep", "old")
+
+    def __init__(self, connection: Connection, *, head: bool = False, keep: bool = False, old: bool = False) -> None:
+        self.connection = connection
+        self.head = head
+        self.keep = keep
+        self.old = old
+        self.data: bytes | None = None
+
+    def __call__(self, answer: Answer) -> None:
+        if self.data is not None:
+            return
+        front = self.connection.front
+        self.keep = self.keep and not front.draining
+        self.data = front.render(answer, keep=self.keep, body=not self.head, old=self.old)
+        self.connection.flush()
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection: the order of its answers, its pace and its end."""
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+        self._transport: Any = None
+        self._reader = Reader(front.limits, self._take, self._expect)
+        self._slots: deque[_Slot] = deque()
+        self._ended_at = 0.0  # when our side was closed; what still arrives is thrown away for ``linger_seconds``
+        self._client_ended = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._quiet_since = time.monotonic()
+        self._stalled_since = 0.0
+        self._waiting_continue = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        self._transport = transport
+        self.front.connections.add(self)
+        self.front.accepted += 1
+        if self.front.draining:
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone; answers still to come are thrown away."""
+        self._transport = None
+        self._reader.stopped = True
+        self._slots.clear()
+        self.front.connections.discard(self)
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: take no more of its requests."""
+        self._writing_paused = True
+        self._stalled_since = time.monotonic()
+        self._pace()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._writing_paused = False
+        self._stalled_since = 0.0
+        self._pace()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: keep our side open until what it asked is answered."""
+        self._client_ended = True
+        self._reader.stopped = True
+        if not self._slots or self._ended_at:
+            return False
+        self._slots[-1].keep = False
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; every whole request goes to the application at once."""
+        reader = self._reader
+        if reader.stopped:
+            return
+        reader.feed(data)
+        if reader.fault is not None and not reader.stopped:
+            self._refuse(*reader.fault)
+        self._pace()
+
+    def flush(self) -> None:
+        """Send the answers that are ready and next in order."""
+        slots = self._slots
+        if self._transport is None or not slots or slots[0].data is None:
+            return
+        ready: list[bytes] = []
+        while slots and slots[0].data is not None:
+            slot = slots.popleft()
+            ready.append(slot.data or b"")
+            if not slot.keep:
+                self._transport.write(b"".join(ready))
+                self._end()
+                return
+        self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+        self._quiet_since = time.monotonic()
+        if self._waiting_continue and not slots:
+            self._send_continue()
+        if self._reading_paused:
+            self._pace()
+
+    def finish(self) -> None:
+        """Drain: close when nothing is unanswered, else after the last answer."""
+        if self._transport is None or self._ended_at:
+            return
+        if self._slots:
+            self._slots[-1].keep = False
+            self._reader.stopped = True
+        elif not self._reader.since:
+            self._transport.close()
+
+    def check(self, now: float) -> None:
+        """Close when too slow, as the limits say."""
+        if self._transport is None:
+            return
+        limits, since = self.front.limits, self._reader.since
+        if self._ended_at:
+            if now - self._ended_at > limits.linger_seconds:
+                self._transport.abort()
+        elif self._stalled_since and now - self._stalled_since > limits.stall_seconds:
+            self._transport.abort()
+        elif self._reading_paused or self._reader.stopped:
+            return
+        elif since and now - since > limits.request_seconds:
+            self._refuse(408, f"the request did not arrive within {limits.request_seconds:g} seconds")
+        elif not self._slots and not since and now - self._quiet_since > limits.idle_seconds:
+            self._transport.close()
+
+    def _take(self, request: Request, keep: bool, old: bool) -> None:
+        self._waiting_continue = False
+        if self._transport is None:
+            return
+        slot = _Slot(self, head=request.method == "HEAD", keep=keep and not self.front.draining, old=old)
+        self._slots.append(slot)
+        self._reader.stopped = not slot.keep
+        self.front.application.submit(request, slot)
+
+    def _expect(self) -> None:
+        """The client waits for permission to send its body; earlier answers go first."""
+        self._waiting_continue = True
+        if not self._slots:
+            self._send_continue()
+
+    def _send_continue(self) -> None:
+        self._waiting_continue = False
+        self._transport.write(_CONTINUE)
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer with an error in its turn, read no more, then close."""
+        self._reader.stopped = True
+        self._waiting_continue = False
+        self.front.refused += 1
+        body = msgspec.json.encode({"error": {"code": _CODES.get(status, "usage"), "message": message}})
+        slot = _Slot(self)
+        self._slots.append(slot)
+        slot(Answer(status, body, JSON))
+
+    def _end(self) -> None:
+        """Close our side; let the client read the answer before the socket goes (an early close would reset it)."""
+        self._reader.stopped = True
+        self._slots.clear()
+        self._ended_at = time.monotonic()
+        if self._client_ended or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+            self._pace()
+
+    def _pace(self) -> None:
+        """Pause reading while too much is unanswered or unread, resume when it is not."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        full = not self._ended_at and (self._writing_paused or len(self._slots) >= self.front.limits.pipeline)
+        if full and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
+        elif not full and self._reading_paused:
+            self._reading_paused = False
+            if self._reader.since:
+                self._reader.since = time.monotonic()
+            self._transport.resume_reading()

@@ -1,0 +1,114 @@
+"""Writes what was decided before anybody is told: one frame for the batch, then the answers.
+
+In ``flush`` answers leave when ``write(2)`` is done; in ``commit`` when the disk has confirmed a sync that covers the
+frame. When the log cannot be written, nothing of the batch is answered but the one sentence why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from andon.core.record import Feedback, Field, Scalar
+from andon.data.contract import Contract
+from andon.deploy.automation import audit_probability
+from andon.deploy.case import Case
+from andon.errors import AndonError, Unavailable
+from andon.store.codec import DecisionBatch, Loss, encode_decisions, encode_feedback, encode_losses
+from andon.store.wal import Frame, FrameKind, WalWriter, server_id
+
+__all__ = ["Recorder"]
+
+Post = Callable[[Callable[[], None]], None]
+
+
+class Recorder:
+    """The writing end of one worker's stream. ``hash_unit`` is how a unit is stored; inputs in ``redact`` are nulled."""
+
+    def __init__(
+        self, wal: WalWriter, hash_unit: Callable[[str], str], redact: frozenset[str], *, commit: bool, post: Post
+    ) -> None:
+        self.wal = wal
+        self.failures = 0
+        self._hash_unit = hash_unit
+        self._redact = redact
+        self._commit = commit
+        self._post = post
+
+    def decisions(self, contract: Contract, hash8: bytes, cases: Sequence[Case], time_us: int, wall_us: int) -> Frame:
+        """Write one batch and give every case its id; raises ``Unavailable``, and then nothing was written."""
+        self._name(cases)
+        payload = encode_decisions(contract.fields, self._batch(contract.fields, cases, time_us, wall_us))
+        return self._append(FrameKind.DECISION, payload, len(cases), time_us, cases[0].epoch, hash8)
+
+    def feedback(self, rows: Sequence[Feedback], time_us: int) -> Frame:
+        """Write feedback as it came; raises ``Unavailable``."""
+        return self._append(FrameKind.FEEDBACK, encode_feedback(rows), len(rows), time_us)
+
+    def losses(self, losses: Sequence[Loss], time_us: int) -> Frame:
+        """Write what was lost, counted; raises ``Unavailable``."""
+        return self._append(FrameKind.LOSS, encode_losses(losses), len(losses), time_us)
+
+    def when_safe(self, frame: Frame, done: Callable[[], None], failed: Callable[[AndonError], None]) -> None:
+        """Call ``done`` when what the durability promises holds for a frame: at once, or after the disk's sync."""
+        if self._commit:
+            self.wal.on_durable(
+                frame.end, lambda: self._post(done), lambda error: self._post(lambda: self._refused(failed, error))
+            )
+        else:
+            done()
+
+    def _refused(self, failed: Callable[[AndonError], None], error: AndonError) -> None:
+        self.failures += 1
+        failed(error)
+
+    def _append(
+        self, kind: FrameKind, payload: bytes, count: int, time_us: int, epoch: int = 0, contract: bytes = bytes(8)
+    ) -> Frame:
+        try:
+            return self.wal.append(kind, payload, count=count, epoch=epoch, contract=contract, time_us=time_us)
+        except Unavailable:
+            self.failures += 1
+            raise
+
+    def _name(self, cases: Sequence[Case]) -> None:
+        """Ids of rows whose client gave none, and the draw of the audit, which is a hash of the id."""
+        wal = self.wal
+        for sequence, case in enumerate(cases, wal.next_sequence):
+            case.server_id = server_id(wal.stream, wal.generation, sequence)
+            if case.audit and case.decided_by == "model":
+                case.audit = audit_probability(case.id or case.server_id, case.audit)
+            else:
+                case.audit = 0.0
+
+    def _batch(self, fields: Sequence[Field], cases: Sequence[Case], time_us: int, wall_us: int) -> DecisionBatch:
+        n = len(cases)
+        x: list[list[Scalar]] = [list(column) for column in zip(*[case.values for case in cases], strict=True)]
+        for at, field in enumerate(fields):
+            if field.name in self._redact:
+                x[at] = [None] * n
+        hashed = self._hash_unit
+        return DecisionBatch(
+            x,
+            [case.id or None for case in cases],
+            [time_us] * n,
+            [wall_us] * n,
+            [case.epoch for case in cases],
+            [case.status for case in cases],
+            [case.decision for case in cases],
+            [case.decided_by for case in cases],
+            [case.level for case in cases],
+            [case.slice for case in cases],
+            [hashed(case.unit) if case.unit is not None else "" for case in cases],
+            [case.sticky for case in cases],
+            [case.version for case in cases],
+            [case.arm for case in cases],
+            [case.probability for case in cases],
+            [case.confidence for case in cases],
+            [case.scores for case in cases],
+            [case.suggestion for case in cases],
+            [case.human for case in cases],
+            [case.audit for case in cases],
+            [case.latency_us for case in cases],
+            [case.tags for case in cases],
+            [case.error for case in cases],
+        )

@@ -1,0 +1,225 @@
+"""Loaded models of one worker: brought in and warmed up away from the serving thread, called where they are quick.
+
+Which versions are loaded follows from the route: live, candidate and warm ones. A version that left the route stays
+for a while (``KEPT`` of them), so that going back needs no loading. A version that would not load is tried again every
+``RETRY_SECONDS``; what stands in its way is said in ``faults``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from andon.core.record import Field, Route, Scalar
+from andon.data.contract import Contract
+from andon.deploy.batcher import Columns, Scored, score
+from andon.deploy.route import versions
+from andon.errors import AndonError
+from andon.model.bundle import Served, load_bundle
+from andon.model.predictor import user_code
+
+__all__ = ["KEPT", "RETRY_SECONDS", "Replica", "Replicas", "load_served", "probe_row"]
+
+KEPT = 3
+RETRY_SECONDS = 5.0
+_SMOOTH = 0.2
+
+Done = Callable[[list[Scored]], None]
+Post = Callable[[Callable[[], None]], None]
+
+
+def load_served(path_of: Callable[[str], Path]) -> Callable[[str], Served]:
+    """A loader by bundle hash; what a library raises while loading leaves as one sentence."""
+
+    def load(hash: str) -> Served:
+        path = path_of(hash)
+        with user_code("loading the model", path / "model.py"):
+            return load_bundle(path, hash)
+
+    return load
+
+
+class Replica:
+    """One loaded version. ``seconds`` is how long a call takes, smoothed; ``busy_since`` is 0 or when its thread began."""
+
+    def __init__(self, version: str, hash: str, served: Served) -> None:
+        self.version = version
+        self.hash = hash
+        self.contract: Contract = served.contract
+        self.classes: tuple[str, ...] = tuple(served.classes)
+        self.seconds = 0.0
+        self.busy_since = 0.0
+        self._served = served
+        self._where = served.path / "model.py"
+        self._thread: ThreadPoolExecutor | None = None
+
+    def call(self, columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """Scores, or ``UserCodeError`` whatever the model or its runtime raised."""
+        with user_code("predict", self._where):
+            return self._served.predict(columns)
+
+    def score(self, rows: Sequence[Sequence[Scalar]]) -> list[Scored]:
+        """Scores of rows, timed; never raises for what the model does."""
+        began = time.perf_counter()
+        found = score(self.call, self.contract.fields, self.classes, rows)
+        took = time.perf_counter() - began
+        self.seconds += (took - self.seconds) * (_SMOOTH if self.seconds else 1.0)
+        return found
+
+    def submit(self, rows: Sequence[Sequence[Scalar]], done: Done, post: Post) -> None:
+        """Score in this version's own thread; ``done`` is called through ``post``. One batch at a time."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"andon-{self.version}")
+        self.busy_since = time.monotonic()
+
+        def work() -> None:
+            found = self.score(rows)
+            post(lambda: self._finish(found, done))
+
+        self._thread.submit(work)
+
+    def _finish(self, found: list[Scored], done: Done) -> None:
+        self.busy_since = 0.0
+        done(found)
+
+    def warm_up(self) -> None:
+        """Call it twice on a made-up row: the first call is slow for reasons of its own, the second one is timed."""
+        row = probe_row(self.contract.fields)
+        if row is None:
+            return
+        self.score([row])
+        self.seconds = 0.0
+        self.score([row])
+
+    def close(self) -> None:
+        """Let go of its thread; a call that hangs is not waited for."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def probe_row(fields: Sequence[Field]) -> list[Scalar] | None:
+    """A row that fits the fields, to warm a model up with; None where there is an image.
+
+    >>> probe_row((Field("age", "int", low=18), Field("site", "category", categories=("a", "b"))))
+    [18, 'a']
+    """
+    if any(field.kind == "image" for field in fields):
+        return None
+    return [_probe(field) for field in fields]
+
+
+def _probe(field: Field) -> Scalar:
+    if field.kind == "bool":
+        return False
+    if field.kind in ("int", "float"):
+        value = max(0.0, field.low) if field.low is not None else 0.0
+        value = min(value, field.high) if field.high is not None else value
+        return int(value) if field.kind == "int" else value
+    return field.categories[0] if field.categories else "a"
+
+
+class Replicas:
+    """The versions that this worker has, wants, and could not load.
+
+    ``load`` gives a bundle by its hash and runs in a thread; ``post`` brings a call back to the serving thread;
+    ``changed`` is called there whenever a version was loaded or failed.
+    """
+
+    def __init__(self, load: Callable[[str], Served], post: Post, changed: Callable[[], None]) -> None:
+        self.faults: dict[str, str] = {}
+        self._load = load
+        self._post = post
+        self._changed = changed
+        self._have: dict[str, Replica] = {}
+        self._want: dict[str, str] = {}
+        self._loading: dict[str, str] = {}
+        self._failed_at = 0.0
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="andon-load")
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The versions that answer, sorted."""
+        return tuple(sorted(self._have))
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything wanted is loaded or known not to load."""
+        return not self._loading
+
+    def get(self, version: str | None) -> Replica | None:
+        """A loaded version, or None."""
+        return None if version is None else self._have.get(version)
+
+    def why_not(self, version: str) -> str:
+        """Why a version is not loaded, as a sentence."""
+        if version in self._loading:
+            return f"{version} is being loaded"
+        return self.faults.get(version) or f"{version} is not loaded"
+
+    def follow(self, route: Route) -> None:
+        """Load what the route needs, keep a few that it no longer does, let the others go."""
+        self._want = {version: route.bundles.get(version, "") for version in versions(route)}
+        self.faults = {version: fault for version, fault in self.faults.items() if version in self._want}
+        extra = [version for version in self._have if version not in self._want]
+        for version in extra[: max(0, len(extra) - KEPT)]:
+            self._have.pop(version).close()
+        for version, hash in self._want.items():
+            self._bring(version, hash)
+
+    def tick(self, now: float) -> None:
+        """Try again what failed, some seconds later."""
+        if self.faults and now - self._failed_at >= RETRY_SECONDS:
+            self._failed_at = now
+            for version in tuple(self.faults):
+                if version in self._want:
+                    self._bring(version, self._want[version])
+
+    def close(self) -> None:
+        """Let everything go."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        for replica in self._have.values():
+            replica.close()
+
+    def _bring(self, version: str, hash: str) -> None:
+        have = self._have.get(version)
+        if have is not None and have.hash == hash:
+            self._have[version] = self._have.pop(version)  # the most recently wanted is let go last
+            return
+        if self._loading.get(version) == hash:
+            return
+        if not hash:
+            self._fail(version, hash, f"the route names no bundle for {version}")
+            return
+        self._loading[version] = hash
+        self._loader.submit(self._work, version, hash)
+
+    def _work(self, version: str, hash: str) -> None:
+        try:
+            replica = Replica(version, hash, self._load(hash))
+            replica.warm_up()
+        except AndonError as error:
+            message = error.message
+            self._post(lambda: self._fail(version, hash, message))
+        else:
+            self._post(lambda: self._take(replica))
+
+    def _take(self, replica: Replica) -> None:
+        if self._loading.get(replica.version) == replica.hash:
+            del self._loading[replica.version]
+            self.faults.pop(replica.version, None)
+            old = self._have.pop(replica.version, None)
+            if old is not None:
+                old.close()
+            self._have[replica.version] = replica
+        self._changed()
+
+    def _fail(self, version: str, hash: str, message: str) -> None:
+        if self._loading.get(version) == hash:
+            del self._loading[version]
+        self.faults[version] = message
+        self._failed_at = time.monotonic()
+        self._changed()

@@ -1,0 +1,81 @@
+"""What the live path takes from the charter, read once when a worker starts.
+
+>>> from andon.core.record import Field
+>>> config = GatewayConfig(project="screening", fields=(Field("cough", "bool"),), classes=("negative", "positive"))
+>>> config.contract.names, config.per_worker(2).idempotency_ids
+(('cough',), 500000)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from andon.core.record import Field
+from andon.data.contract import Contract
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+
+__all__ = ["GatewayConfig"]
+
+
+class GatewayConfig(msgspec.Struct, frozen=True):
+    """A worker's settings; everything in it is a plain value.
+
+    ``fields`` and ``classes`` are the charter's contract, used where no release says otherwise. ``unit_column`` is the
+    input that names the unit (None: the request does). Inputs in ``redact`` are never written. ``queue`` is in rows,
+    times are in seconds. An id is remembered until ``idempotency_ids`` newer ones have come or ``idempotency_seconds``
+    have gone by, whichever is first. ``slow_seconds`` is how long one call of a model may take on the serving thread;
+    longer ones get a thread of their own.
+    """
+
+    project: str
+    fields: tuple[Field, ...]
+    classes: tuple[str, ...]
+    target: str = "label"
+    safe_default: str = "refer"
+    unit_column: str | None = None
+    durability: Literal["flush", "commit"] = "flush"
+    redact: tuple[str, ...] = ()
+    tokens_required: bool = False
+    max_body_bytes: int = 8 << 20
+    queue: int = 1024
+    batch_rows: int = 512
+    infer_rows: int = 512
+    deadline_seconds: float = 10.0
+    idempotency_seconds: float = 3600.0
+    idempotency_ids: int = 1_000_000
+    drain_seconds: float = 4.0
+    slow_seconds: float = 0.005
+    ring_bytes: int = 4 << 20
+
+    @classmethod
+    def from_charter(cls, charter: Charter) -> GatewayConfig:
+        """The settings that a charter asks for."""
+        checklist, gateway = charter.checklist, charter.gateway
+        return cls(
+            project=charter.project,
+            fields=charter.fields(),
+            classes=tuple(charter.target.classes),
+            target=charter.target.name,
+            safe_default=charter.safe_default,
+            unit_column=None if charter.unit.source == "request" else charter.unit.source,
+            durability=checklist.logging.durability,
+            redact=tuple(checklist.privacy.redact),
+            tokens_required=checklist.security.tokens == "required",
+            max_body_bytes=gateway.max_body_bytes,
+            queue=gateway.queue,
+            idempotency_seconds=gateway.idempotency_seconds,
+            idempotency_ids=gateway.idempotency_ids,
+        )
+
+    @property
+    def contract(self) -> Contract:
+        """The contract that the charter's inputs give."""
+        return Contract(self.fields, self.target, self.classes)
+
+    def per_worker(self, workers: int) -> GatewayConfig:
+        """One worker's part: ids are divided among the workers, so their memory is, too."""
+        return msgspec.structs.replace(self, idempotency_ids=max(1, self.idempotency_ids // workers))
