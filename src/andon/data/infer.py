@@ -23,34 +23,6 @@ _CATEGORIES = 50
 _CATEGORY_SHARE = 0.02
 _CATEGORY_LENGTH = 100
 
-#: Columns that Andon itself puts beside the inputs; never inferred as inputs.
-_SYSTEM = frozenset(
-    [
-        "id",
-        "time_us",
-        "label",
-        "prediction",
-        "confidence",
-        "scores",
-        "decided_by",
-        "version",
-        "arm",
-        "level",
-        "slice",
-        "unit",
-        "latency_us",
-        "error",
-        "suggestion",
-        "human",
-        "audit",
-        "reviewer",
-        "status",
-        "epoch",
-        "weight",
-        "part",
-    ]
-)
-
 
 def infer_contract(
     frame: pl.DataFrame, target: str, classes: tuple[str, ...] | None, hints: tuple[Field, ...]
@@ -59,12 +31,7 @@ def infer_contract(
     if target not in frame.columns:
         hint = did_you_mean(target, frame.columns)
         raise ContractError(f"the data have no column {target!r}, which is the target; {hint}", field=target)
-    fields = hints or tuple(
-        found
-        for name in frame.columns
-        if name != target and name not in _SYSTEM and (found := _field(frame[name])) is not None
-    )
-    return Contract(fields, target, classes or _classes(frame[target]))
+    return Contract(hints or _fields(frame, target), target, classes or _classes(frame[target]))
 
 
 def kind_of(column: pl.Series) -> Kind | None:
@@ -100,6 +67,13 @@ def _kind_of_text(column: pl.Series) -> Kind:
     few = values.len() <= max(_CATEGORIES, _CATEGORY_SHARE * column.len())
     longest = values.str.len_chars().max()
     return "category" if few and isinstance(longest, int) and longest <= _CATEGORY_LENGTH else "text"
+
+
+def _fields(frame: pl.DataFrame, target: str) -> tuple[Field, ...]:
+    from andon.scope.consistency import RESERVED  # only here: whoever has a charter needs no inference
+
+    names = [name for name in frame.columns if name != target and name not in RESERVED]
+    return tuple(field for name in names if (field := _field(frame[name])) is not None)
 
 
 def _field(column: pl.Series) -> Field | None:

@@ -1,0 +1,160 @@
+"""The split of a frozen dataset: stored row by row, so that a row keeps its part when the data grow.
+
+Which part a row belongs to is looked up by its ``id`` or, without ids, by everything but its label: relabelling a row
+does not move it, and of several equal rows as many keep a part as had it.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from io import BytesIO
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from andon.data.dataset import Dataset, find, load
+from andon.data.split import DEFAULT_PARTS, Plan, Split, divide
+from andon.errors import NotFound
+from andon.store.workspace import Workspace
+
+__all__ = ["Division", "Wish", "division", "part_of", "split_dataset"]
+
+
+class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a split was asked to be; with the dataset's version it decides every row's part."""
+
+    parts: dict[str, float] = msgspec.field(default_factory=lambda: dict(DEFAULT_PARTS))
+    by: tuple[str, ...] = ()
+    group: str | None = None
+    seed: int = 0
+
+
+class Division(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One stored split of one dataset version. ``id`` is the hash of version and parts; ``previous`` gave rows theirs."""
+
+    id: str
+    version: str
+    wish: Wish
+    parts: dict[str, dict[str, Any]]
+    message: str
+    blob: str
+    previous: str | None = None
+    kept: int = 0
+    together: int = 0
+    created_us: int = 0
+    actor: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As printed by ``andon data split --json``."""
+        return {
+            "version": self.version,
+            "split": self.id,
+            "parts": self.parts,
+            "message": self.message,
+            "kept": self.kept,
+            "together": self.together,
+            "previous": self.previous,
+        }
+
+
+class _Latest(msgspec.Struct, frozen=True):
+    """Which split of a version counts."""
+
+    id: str
+
+
+def split_dataset(
+    workspace: Workspace, ref: str, wish: Wish | None = None, *, actor: str = "", reason: str = "", fresh: bool = False
+) -> Division:
+    """Split a dataset exactly; rows known from the version before keep their part (``fresh`` forgets that).
+
+    The same wish again gives the split that is there. Raises ``NotFound`` and ``UsageError`` as ``split`` does.
+    """
+    wish = wish or Wish()
+    dataset = find(workspace, ref)
+    before = None if fresh else _before(workspace, dataset)
+    if before is not None and before.version == dataset.version and before.wish == wish:
+        return before
+    frame = load(workspace, dataset.version, images=False)
+    plan = Plan(dataset.contract.target, wish.parts, wish.by, wish.group, dataset.contract.names, wish.seed)
+    previous = None
+    if before is not None and set(wish.parts) == set(before.wish.parts):
+        previous = _carried(workspace, frame, before, dataset.contract.target)
+    result = divide(frame, plan, previous, dataset.contract.classes)
+    found = _record(workspace, dataset, wish, result, before.id if previous is not None and before else None, actor)
+    if found.id not in workspace.records.names("split"):
+        workspace.records.put("split", found.id, found)
+    workspace.states.put("split", dataset.version, _Latest(found.id))
+    evidence = {"split": found.id, "parts": {name: part["n"] for name, part in found.parts.items()}, "kept": found.kept}
+    workspace.journal.append("data.split", dataset.version, actor, reason, evidence)
+    return found
+
+
+def division(workspace: Workspace, ref: str) -> Division | None:
+    """The latest split of a dataset, or None when it was never split."""
+    latest = workspace.states.get("split", find(workspace, ref).version, _Latest)
+    return workspace.records.get("split", latest[0].id, Division) if latest else None
+
+
+def part_of(workspace: Workspace, ref: str) -> pl.Series:
+    """The part of every row, in the rows' order; raises ``NotFound`` when the dataset was never split."""
+    found = division(workspace, ref)
+    if found is None:
+        raise NotFound(f"the dataset {ref} has not been split yet", hint=f"run `andon data split {ref}` first")
+    return _parts(workspace, found)
+
+
+def _parts(workspace: Workspace, found: Division) -> pl.Series:
+    return pl.read_parquet(BytesIO(workspace.blobs.get(found.blob)))["part"].cast(pl.String)
+
+
+def _before(workspace: Workspace, dataset: Dataset) -> Division | None:
+    """The latest split of this version or of the nearest ancestor that has one."""
+    version: str | None = dataset.version
+    seen: set[str] = set()
+    while version is not None and version not in seen:
+        seen.add(version)
+        found = division(workspace, version)
+        if found is not None:
+            return found
+        version = find(workspace, version).parent
+    return None
+
+
+def _carried(workspace: Workspace, frame: pl.DataFrame, before: Division, target: str) -> pl.Series:
+    """The parts of the rows that were there before, null for new ones."""
+    old = load(workspace, before.version, images=False)
+    shared = [name for name in frame.columns if name in old.columns and frame.schema[name] == old.schema[name]]
+    keys = ["id"] if "id" in shared else [name for name in shared if name != target]
+    known = _numbered(old.select(keys).with_columns(part=_parts(workspace, before)), keys)
+    return _numbered(frame.select(keys), keys).join(
+        known, on=[*keys, "\0nth"], how="left", nulls_equal=True, maintain_order="left"
+    )["part"]
+
+
+def _numbered(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Equal rows told apart by a running number."""
+    return frame.with_columns(pl.int_range(pl.len()).over(keys).alias("\0nth"))
+
+
+def _record(
+    workspace: Workspace, dataset: Dataset, wish: Wish, result: Split, previous: str | None, actor: str
+) -> Division:
+    out = BytesIO()
+    result.parts.to_frame().write_parquet(out, compression="zstd")
+    blob = workspace.blobs.put(out.getvalue())
+    asked = msgspec.json.encode((dataset.version, wish, blob, previous))
+    return Division(
+        id=blake2b(asked, digest_size=6).hexdigest(),
+        version=dataset.version,
+        wish=wish,
+        parts=result.to_json()["parts"],
+        message=result.message,
+        blob=blob,
+        previous=previous,
+        kept=result.kept,
+        together=result.together,
+        created_us=workspace.clock.now(),
+        actor=actor,
+    )

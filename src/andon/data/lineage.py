@@ -1,0 +1,89 @@
+"""Where rows came from, what was done to them, and what became of any one of them.
+
+``history`` follows a dataset back to its sources; ``trace`` follows one row of a source through every step to where it
+is now, or to the sentence with which it was left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from andon.data.dataset import Dataset, find, load, rejects
+from andon.data.division import division, part_of
+from andon.errors import NotFound
+from andon.store.workspace import Workspace
+
+__all__ = ["Trace", "history", "lineage", "trace"]
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """One row of the source: kept as row ``now`` (from 1) with these values and part, or left out for ``reason``."""
+
+    row: int
+    now: int | None
+    reason: str | None = None
+    part: str | None = None
+    values: dict[str, Any] | None = None
+
+
+def history(workspace: Workspace, ref: str) -> list[Dataset]:
+    """The dataset and its parents, newest first."""
+    found = [find(workspace, ref)]
+    seen = {found[0].version}
+    while (parent := found[-1].parent) is not None and parent not in seen:
+        seen.add(parent)
+        found.append(find(workspace, parent))
+    return found
+
+
+def lineage(workspace: Workspace, ref: str) -> dict[str, Any]:
+    """Source, steps, parents and split of a dataset as one JSON document; what ``andon data lineage --json`` prints."""
+    datasets = history(workspace, ref)
+    split = division(workspace, datasets[0].version)
+    return {
+        "version": datasets[0].version,
+        "content": datasets[0].content,
+        "name": datasets[0].name,
+        "origin": datasets[0].origin,
+        "steps": datasets[0].steps,
+        "rejected": _reasons(workspace, datasets[0]),
+        "split": split.to_json() if split else None,
+        "history": [
+            {"version": d.version, "rows": d.rows, "created_us": d.created_us, "actor": d.actor, "note": d.note}
+            for d in datasets
+        ],
+    }
+
+
+def trace(workspace: Workspace, ref: str, row: int) -> Trace:
+    """What became of row number ``row`` (from 1) of a dataset's source; raises ``NotFound`` when it has no such row.
+
+    Rows keep their order from the source on, so a row's place is its number less the rows left out before it. For a
+    cleaned dataset the source is its parent.
+    """
+    dataset = find(workspace, ref)
+    out = rejects(workspace, dataset.version).drop_nulls("row")
+    total = dataset.steps[-1].rows_in if dataset.steps and dataset.steps[-1].name == "clean" else _total(dataset)
+    if not 1 <= row <= total:
+        raise NotFound(f"row {row}: the source of {dataset.name} has the rows 1 to {total}")
+    said = out.filter(pl.col("row") == row)["reason"].to_list()
+    if said:
+        return Trace(row, None, "; ".join(said))
+    now = row - out.filter(pl.col("row") < row)["row"].n_unique()
+    values = load(workspace, dataset.version, images=False).row(now - 1, named=True)
+    part = part_of(workspace, dataset.version)[now - 1] if division(workspace, dataset.version) else None
+    return Trace(row, now, None, part, values)
+
+
+def _total(dataset: Dataset) -> int:
+    return dataset.steps[0].rows_in if dataset.steps else dataset.rows
+
+
+def _reasons(workspace: Workspace, dataset: Dataset) -> dict[str, Any]:
+    """How many rows were left out, and the commonest reasons."""
+    out = rejects(workspace, dataset.version)
+    counts = out["reason"].value_counts(sort=True).head(20)
+    return {"rows": out.height, "reasons": [{"reason": reason, "n": n} for reason, n in counts.iter_rows()]}
