@@ -8,7 +8,7 @@ from pathlib import Path
 
 from andon.store.files import unavailable
 from andon.store.frame import Fault, Frame, Gap, Span, frame_at, next_span, span_at
-from andon.store.segment import SEGMENT_HEAD_SIZE, read_head, segment_path, segment_starts
+from andon.store.segment import SEGMENT_HEAD_SIZE, read_head, segment_path, segment_starts, sequence_at
 
 __all__ = ["StreamReader", "read_piece", "read_stream"]
 
@@ -78,8 +78,8 @@ class StreamReader:
         if 0 < self._at < start and self._expected is None:
             self._damaged = True
         head = read_head(data)
-        if head is not None and self._expected is None and not self._damaged:
-            self._expected = head.first
+        if self._expected is None and not self._damaged:
+            self._expected = sequence_at(self._folder, start) if head is None else head.first
         self._at = start + SEGMENT_HEAD_SIZE
         return True
 
@@ -118,7 +118,7 @@ class StreamReader:
         """Rows lost up to this frame (with it, when it is damaged); None where the numbers tell nothing."""
         expected = self._expected
         if expected is None:
-            expected = _sequence_at(self._folder, self.offset)
+            expected = sequence_at(self._folder, self.offset)
         if expected is None or span.first < expected:
             return None
         return span.first - expected + (0 if span.sound else span.count)
@@ -157,24 +157,6 @@ def read_piece(path: Path, position: int, limit: int) -> tuple[bytes, bool]:
         return os.pread(fd, min(rest, limit), position), rest <= limit
     finally:
         os.close(fd)
-
-
-def _sequence_at(folder: Path, offset: int) -> int | None:
-    """The sequence expected at an offset, found by reading its segment from the beginning."""
-    starts = [start for start in segment_starts(folder) if start <= offset]
-    if not starts:
-        return None
-    data = segment_path(folder, starts[-1]).read_bytes()
-    head = read_head(data)
-    sequence = None if head is None else head.first
-    position, stop = SEGMENT_HEAD_SIZE, offset - starts[-1]
-    while position < min(len(data), stop):
-        span = span_at(data, position)
-        found = span if isinstance(span, Span) else next_span(data, position + 1)
-        if found is None or found.position >= stop:
-            break
-        sequence, position = found.first + found.count, found.end
-    return sequence
 
 
 def read_stream(directory: Path, stream: str, start: int = 0) -> Iterator[Frame | Gap]:

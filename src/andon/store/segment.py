@@ -33,6 +33,7 @@ __all__ = [
     "recover",
     "segment_path",
     "segment_starts",
+    "sequence_at",
     "streams",
 ]
 
@@ -155,7 +156,7 @@ def _recover_last(folder: Path, starts: list[int], known: Tail | None) -> Tail:
     head = read_head(data)
     sequence, end, generation = _scan(data, head, known if known is not None and known.start == start else None)
     if sequence is None:
-        sequence = _sequence_before(folder, starts[:-1])
+        sequence = sequence_at(folder, start) or 0
     sound = end == len(data)
     if sound and head is not None and head.boot == boot_tag():
         return Tail(start, end, sequence, generation)
@@ -181,14 +182,16 @@ def _scan(data: bytes, head: SegmentHead | None, known: Tail | None) -> tuple[in
     return sequence, min(position, len(data)), generation
 
 
-def _sequence_before(folder: Path, starts: list[int]) -> int:
-    """The next sequence after the segments given, for a last segment that tells nothing itself."""
-    for start in reversed(starts):
-        data = segment_path(folder, start).read_bytes()
+def sequence_at(folder: Path, offset: int) -> int | None:
+    """The sequence of the row that belongs at an offset, by what lies before it; None where nothing tells."""
+    for start in reversed([start for start in segment_starts(folder) if start < offset]):
+        data = segment_path(folder, start).read_bytes()[: offset - start]
         sequence, _, _ = _scan(data, read_head(data), None)
         if sequence is not None:
             return sequence
-    return 0
+        if start == 0:
+            return 0
+    return 0 if offset == 0 else None
 
 
 def _cut_tail(path: Path, data: bytes, end: int) -> None:

@@ -22,7 +22,7 @@ class SharedWriter:
     def __init__(self, directory: Path, stream: str, *, segment_bytes: int = 4 << 20) -> None:
         self.stream = stream
         self._folder = Path(directory) / stream
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = max(segment_bytes, SEGMENT_HEAD_SIZE + 1)
         self._tail: Tail | None = None
 
     def append(self, kind: FrameKind, payload: bytes, *, count: int, time_us: int) -> Frame:

@@ -72,7 +72,7 @@ class WalWriter:
             raise UsageError(f"durability: expected flush or commit, found {durability!r}")
         self.stream = stream
         self._folder = Path(directory) / stream
-        self._segment_bytes = segment_bytes
+        self._segment_bytes = max(segment_bytes, SEGMENT_HEAD_SIZE + 1)
         self._write, self._flush = write, durability == "flush"
         self._unfinished = False
         self._lock = self._take_lock()
