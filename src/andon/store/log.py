@@ -1,0 +1,234 @@
+"""The decision log: Delta tables that hold every frame of the write-ahead log exactly once.
+
+The write-ahead log (`andon.store.wal`) is the truth until its frames are *shipped* here; from then on the log is. Five
+kinds of table: ``decisions/<contract>`` (one per contract version, with typed input columns), ``feedback``,
+``reviews``, ``shadow`` and ``losses``, all partitioned by day.
+
+**Exactly once** is ours to do, since Delta accepts the same application transaction twice. Every commit carries the
+application transaction (application = stream and its generation, version = offset at which the last frame ends). A
+shipment opens the table, reads the version reached, drops the frames that end at or before it, and commits *on that
+very handle*: a commit by somebody else in between is then refused by Delta as concurrent, and the shipment looks again.
+A kill leaves either the whole commit or a data file that no commit names, which `DecisionLog.compact` sweeps up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from andon.core.record import Field
+from andon.errors import Corrupt, Unavailable
+from andon.store.frame import Frame, Gap
+from andon.store.shape import DECISIONS, SCHEMAS, application, day_of, is_decisions, rows_of, table_of
+
+__all__ = ["Contracts", "DecisionLog"]
+
+Contracts = Callable[[str], Sequence[Field]]
+"""From the hash of a contract, in hex, to its fields; raises ``NotFound`` when it is not known."""
+
+_Build = Callable[[Sequence[Frame | Gap]], pl.DataFrame]
+_ATTEMPTS = 8
+_CONFIGURATION: dict[str, str | None] = {
+    "delta.checkpointInterval": "50",
+    "delta.dataSkippingStatsColumns": "id,time_us",  # inputs may be long texts or images: no statistics of those
+    "delta.logRetentionDuration": "interval 2 days",
+    "delta.enableExpiredLogCleanup": "true",
+}
+_SWEEP_HOURS = 1  # a reader that opened a table may go on reading the files of that version for so long
+_ORPHAN_HOURS = 24  # files that no commit names are swept when they are older than this
+
+
+class DecisionLog:
+    """The Delta tables under one folder; see the module's text for how it keeps its promise.
+
+    >>> import tempfile
+    >>> log = DecisionLog(Path(tempfile.mkdtemp()))
+    >>> log.tables(), log.rows("feedback"), log.version("feedback", "w0")
+    ([], 0, 0)
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._handles: dict[str, DeltaTable] = {}
+
+    def ship(self, stream: str, frames: Sequence[Frame | Gap], contracts: Contracts) -> dict[str, int]:
+        """Append the rows of these frames of one stream, in order; returns the rows added to each table.
+
+        Frames that a table has already are dropped, so that shipping again after a kill changes nothing. A gap, and a
+        sound frame whose payload cannot be read, become a row of ``losses``. Raises ``NotFound`` for an unknown contract and ``Unavailable`` when the disk refuses; what
+        was not committed then may be shipped again.
+        """
+        near_us = max((frame.time_us for frame in frames if isinstance(frame, Frame)), default=0)
+        parts: dict[str, list[Frame | Gap]] = {}
+        for frame in frames:
+            parts.setdefault(table_of(frame), []).append(frame)
+        return {table: self._ship(table, stream, part, contracts, near_us) for table, part in parts.items()}
+
+    def _ship(self, table: str, stream: str, part: Sequence[Frame | Gap], contracts: Contracts, near_us: int) -> int:
+        fields = tuple(contracts(table.removeprefix(DECISIONS))) if is_decisions(table) else ()
+        build = partial(rows_of, table, fields=fields, near_us=near_us)
+        try:
+            return self._append(table, application(stream), part, build)
+        except (Corrupt, pl.exceptions.PolarsError):
+            sound, damaged = _sift(part, build)
+            count = partial(rows_of, "losses", near_us=near_us)
+            # First the loss, then the rest: a kill in between finds the same damage again, and counts it once.
+            self._append("losses", application(stream, table), damaged, count)
+            return self._append(table, application(stream), sound, build)
+
+    def _append(self, table: str, app: str, part: Sequence[Frame | Gap], build: _Build) -> int:
+        for _ in range(_ATTEMPTS):
+            handle = self._fresh(table) or self._created(table, build([]).schema)
+            reached = handle.transaction_version(app) or 0
+            fresh = [frame for frame in part if frame.end > reached]
+            if not fresh:
+                return 0
+            rows = build(fresh)
+            try:
+                self._commit(table, handle, rows, Transaction(app, fresh[-1].end))
+            except CommitFailedError:
+                self._handles.pop(table, None)
+                continue
+            return rows.height
+        raise Unavailable(
+            f"decision log: {_ATTEMPTS} commits to {table} in a row met another writer; it is tried again"
+        )
+
+    def _commit(self, table: str, handle: DeltaTable, rows: pl.DataFrame, transaction: Transaction) -> None:
+        properties = CommitProperties(app_transactions=[transaction], max_commit_retries=0)
+        try:
+            write_deltalake(handle, rows, mode="append", commit_properties=properties)
+        except CommitFailedError:
+            raise
+        except (DeltaError, OSError) as error:
+            self._handles.pop(table, None)
+            raise Unavailable(
+                f"decision log: {table} in {self.root} could not be written: {_first_line(error)}"
+            ) from error
+
+    def _created(self, table: str, schema: pl.Schema) -> DeltaTable:
+        path = self.root / table
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            handle = DeltaTable.create(
+                path, schema, mode="ignore", partition_by=["day"], configuration=_CONFIGURATION, name=table
+            )
+        except (DeltaError, OSError) as error:
+            raise Unavailable(
+                f"decision log: {table} in {self.root} could not be created: {_first_line(error)}"
+            ) from error
+        self._handles[table] = handle
+        return handle
+
+    def _fresh(self, table: str) -> DeltaTable | None:
+        """The table at its newest version, or None when there is none."""
+        handle = self._handles.get(table)
+        if handle is None or not (self.root / table / "_delta_log").is_dir():
+            handle = self.open(table)
+        else:
+            try:
+                handle.update_incremental()
+            except DeltaError:
+                handle = self.open(table)  # its log may have been cleaned up behind the version we stood at
+        if handle is None:
+            self._handles.pop(table, None)
+        else:
+            self._handles[table] = handle
+        return handle
+
+    def open(self, table: str) -> DeltaTable | None:
+        """The table at its newest version, for reading and unmoved by later shipments; None when there is none yet."""
+        try:
+            return DeltaTable(self.root / table)
+        except TableNotFoundError:
+            return None
+        except (DeltaError, OSError) as error:
+            raise Unavailable(
+                f"decision log: {table} in {self.root} could not be read: {_first_line(error)}"
+            ) from error
+
+    def tables(self) -> list[str]:
+        """The names of the tables there are, sorted."""
+        found = [name for name in SCHEMAS if (self.root / name / "_delta_log").is_dir()]
+        return sorted(found + [DECISIONS + contract for contract in self.contracts()])
+
+    def contracts(self) -> list[str]:
+        """The contracts (hash in hex) that have a table of decisions."""
+        folder = self.root / DECISIONS
+        return sorted(path.parent.name for path in folder.glob("*/_delta_log")) if folder.is_dir() else []
+
+    def version(self, table: str, stream: str) -> int:
+        """The offset in the stream up to which its frames are in the table; 0 when none is."""
+        handle = self._fresh(table)
+        return 0 if handle is None else handle.transaction_version(application(stream)) or 0
+
+    def rows(self, table: str) -> int:
+        """How many rows the table has."""
+        handle = self._fresh(table)
+        return 0 if handle is None else handle.count()
+
+    def compact(self, *, orphans: bool = False) -> dict[str, int]:
+        """Rewrite many small files as few, and delete what no version of the last hour needs; files merged by table.
+
+        With ``orphans`` the folder itself is listed too, and files older than a day that no commit names are deleted:
+        what a kill inside a commit leaves behind.
+        """
+        return {table: self._compact(table, orphans) for table in self.tables()}
+
+    def _compact(self, table: str, orphans: bool) -> int:
+        handle = self._fresh(table)
+        if handle is None:
+            return 0
+        try:
+            merged = int(handle.optimize.compact()["numFilesRemoved"])
+            handle.vacuum(retention_hours=_SWEEP_HOURS, dry_run=False, enforce_retention_duration=False)
+            if orphans:
+                handle.vacuum(retention_hours=_ORPHAN_HOURS, dry_run=False, enforce_retention_duration=False, full=True)
+        except CommitFailedError:
+            self._handles.pop(table, None)
+            return 0  # somebody else wrote meanwhile; the next round merges
+        except (DeltaError, OSError) as error:
+            self._handles.pop(table, None)
+            raise Unavailable(f"decision log: {table} could not be compacted: {_first_line(error)}") from error
+        return merged
+
+    def retain(self, before_us: int) -> dict[str, int]:
+        """Delete, for good, the days that lie wholly before ``before_us``; returns the rows deleted by table."""
+        day = day_of(before_us)
+        return {table: self._retain(table, f"day < '{day.isoformat()}'") for table in self.tables()}
+
+    def _retain(self, table: str, predicate: str) -> int:
+        handle = self._fresh(table)
+        if handle is None:
+            return 0
+        before = handle.count()
+        try:
+            handle.delete(predicate)
+            handle.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+        except (DeltaError, OSError) as error:
+            self._handles.pop(table, None)
+            raise Unavailable(f"decision log: {table}: old days were not deleted: {_first_line(error)}") from error
+        return before - handle.count()
+
+
+def _sift(part: Sequence[Frame | Gap], build: _Build) -> tuple[list[Frame | Gap], list[Gap]]:
+    """The entries whose rows can be read, and the others as gaps."""
+    sound: list[Frame | Gap] = []
+    damaged: list[Gap] = []
+    for entry in part:
+        try:
+            build([entry])
+            sound.append(entry)
+        except (Corrupt, pl.exceptions.PolarsError):
+            rows = entry.count if isinstance(entry, Frame) else entry.rows
+            damaged.append(Gap(entry.stream, entry.offset, entry.end, rows))
+    return sound, damaged
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

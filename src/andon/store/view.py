@@ -1,0 +1,267 @@
+"""Derived reads: what was decided, what came of it, what shadows said, and the whole life of one decision.
+
+Every view is computed from the decision log and the tail of the write-ahead log, when it is asked for; none is stored.
+Tables come as polars frames with the system columns first and each input under its own name (under ``x_`` and its name
+where that is a system column's). Times are half-open: ``since_us`` <= time < ``until_us``, of the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import polars as pl
+
+from andon.errors import NotFound, Unavailable
+from andon.store.shape import SYSTEM, day_of, stored_names
+from andon.store.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from andon.store.workspace import Workspace
+
+__all__ = ["Truth", "decisions", "find", "labelled", "losses", "outcomes", "shadow_pairs", "times_of"]
+
+Truth = Literal["external", "human"]
+
+_DECISION = tuple(name for name in SYSTEM if name != "day")
+_REVIEW = ("reviewer", "decided_us", "seconds", "saw_suggestion", "simulated")
+_RECORD = (
+    "id",
+    "time_us",
+    "label",
+    "prediction",
+    "confidence",
+    "scores",
+    "decided_by",
+    "version",
+    "arm",
+    "level",
+    "slice",
+    "unit",
+    "latency_us",
+    "error",
+    "suggestion",
+    "human",
+    "audit",
+    "reviewer",
+    "status",
+    "epoch",
+    "weight",
+)
+_MORE = ("feedback", "label_us", "tags", "simulated")
+_PAIR = (*_RECORD, "decision", "live", "tags", "simulated")
+_TAKEN = frozenset(("contract", *SYSTEM, *_REVIEW, *_RECORD, *_MORE, *_PAIR))
+
+
+def decisions(
+    workspace: Workspace,
+    since_us: int | None = None,
+    until_us: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Every decision as it now stands: a pending one that was reviewed is decided, by whom ``decided_by`` says.
+
+    The columns of ``andon.core.record.Decision`` (``tags`` as JSON text) and ``contract``, then ``reviewer``,
+    ``decided_us``, ``seconds``, ``saw_suggestion`` and ``simulated`` of the review, then the inputs. Rows come in the order of time.
+    ``columns`` names those wanted; unknown ones raise polars' ``ColumnNotFoundError``.
+    """
+    seen = _Seen(workspace, since_us, until_us)
+    found = seen.final().sort("time_us", "stream", "sequence")
+    return found.select(columns or (*_DECISION, "contract", *_REVIEW, *seen.inputs)).collect()
+
+
+def outcomes(
+    workspace: Workspace, since_us: int | None = None, until_us: int | None = None, *, truth: Truth = "external"
+) -> pl.DataFrame:
+    """The record frame of what was decided live, joined with what happened later.
+
+    ``prediction`` is the final decision. ``label`` is the value of the latest ``label`` feedback (by its own time); with
+    truth "human" and no such feedback it is what a person decided blindly, in the audit or instead of the model. An
+    audited automatic decision then stands for 1 / ``audit`` of its kind: that is its ``weight``. ``human`` is a decision
+    made elsewhere or in the audit. ``feedback`` lists the kinds of feedback that came, ``label_us`` when the label did.
+    """
+    seen = _Seen(workspace, since_us, until_us)
+    rows = seen.final().join(seen.labels(), on="id", how="left").join(seen.audits(), on="id", how="left")
+    rows = rows.join(seen.feedback_kinds(), on="id", how="left")
+    own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
+    asked = pl.coalesce("audited", own) if truth == "human" else pl.lit(None, dtype=pl.String)
+    sampled = pl.col("label").is_null() & asked.is_not_null() & (pl.col("audit") > 0)
+    rows = rows.with_columns(
+        prediction="decision",
+        label=pl.coalesce("label", asked),
+        human=pl.coalesce("human", "audited"),
+        weight=pl.when(sampled).then(1 / pl.col("audit")).otherwise(1.0),
+    )
+    return rows.sort("time_us", "stream", "sequence").select(*_RECORD, *_MORE, *seen.inputs).collect()
+
+
+def labelled(
+    workspace: Workspace, since_us: int | None = None, until_us: int | None = None, *, truth: Truth = "external"
+) -> pl.DataFrame:
+    """What can be learnt from: ``id``, ``time_us``, ``label``, ``weight`` and the inputs of decisions with a label."""
+    found = outcomes(workspace, since_us, until_us, truth=truth)
+    extra = [name for name in (*_RECORD, *_MORE) if name not in ("id", "time_us", "label", "weight")]
+    return found.filter(pl.col("label").is_not_null()).drop(extra)
+
+
+def shadow_pairs(
+    workspace: Workspace, version: str, since_us: int | None = None, until_us: int | None = None
+) -> pl.DataFrame:
+    """What a release said in the shadow, beside what was decided: a record frame with one row for each case.
+
+    ``prediction``, ``confidence``, ``scores`` and ``error`` are the shadow's; ``decision``, ``decided_by`` and
+    ``suggestion`` are of the line, ``live`` is the release that it asked (or null). ``human`` is what a person decided
+    without seeing a suggestion: elsewhere, in the audit, or here. ``label`` is the latest label feedback.
+    """
+    seen = _Seen(workspace, since_us, until_us)
+    theirs = ("confidence", "scores", "error", "version")
+    rows = seen.final().rename({"version": "live"}).drop("confidence", "scores", "error")
+    said = seen.shadow(version).select("id", *theirs, prediction="label")
+    rows = rows.join(said, on="id", how="inner").join(seen.labels(), on="id", how="left")
+    own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
+    rows = rows.join(seen.audits(), on="id", how="left")
+    rows = rows.with_columns(human=pl.coalesce("human", "audited", own), weight=pl.lit(1.0))
+    return rows.sort("time_us", "stream", "sequence").select(*_PAIR, *seen.inputs).collect()
+
+
+def times_of(workspace: Workspace, ids: Sequence[str]) -> dict[str, int]:
+    """When these decisions were made; ids that are not known are left out."""
+    seen = _Seen(workspace, None, None)
+    wanted = pl.LazyFrame({"id": pl.Series(ids, dtype=pl.String)})
+    found = seen.raw().select("id", "time_us").join(wanted, on="id", how="semi").collect()
+    return dict(found.iter_rows())
+
+
+def losses(workspace: Workspace) -> pl.DataFrame:
+    """What was lost, counted: ``what``, ``n`` (null: not known), ``time_us``, ``stream``, in the order of time."""
+    return (
+        Snapshot(workspace).table("losses").select("what", "n", "time_us", "stream").collect().sort("time_us", "stream")
+    )
+
+
+def find(workspace: Workspace, id: str) -> dict[str, Any]:
+    """The whole life of one decision, JSON-ready. Raises ``NotFound``.
+
+    ``decision`` as it now stands (with ``x``), ``reviews``, ``feedback`` and ``shadow`` in the order they came, ``item``
+    where a person was asked, and ``route``: who put the route in force, when and why, under which it was made.
+    """
+    seen = _Seen(workspace, None, None)
+    mine = pl.col("id") == id
+    rows = seen.final().filter(mine).sort("time_us").collect().to_dicts()
+    if not rows:
+        raise NotFound(f"no decision has the id {id!r}; was it made on another line, or deleted after its retention?")
+    row = rows[0]
+    decision = {name: row[name] for name in (*_DECISION, "contract", *_REVIEW)}
+    decision["tags"] = msgspec.json.decode(row["tags"])
+    decision["x"] = {field.name: row[_shown(field.name)] for field in seen.fields[row["contract"]]}
+    parts = {}
+    for table in ("reviews", "feedback", "shadow"):
+        came = seen.snapshot.table(table).filter(mine).sort("time_us", "stream", "sequence")
+        parts[table] = came.drop("day", "id").collect().to_dicts()
+    return {"decision": decision, **parts, "item": _item(workspace, id), "route": _route(workspace, row["epoch"])}
+
+
+def _item(workspace: Workspace, id: str) -> dict[str, Any] | None:
+    try:
+        item = workspace.items.get(id)
+    except Unavailable:
+        return None
+    if item is None:
+        return None
+    body: dict[str, Any] = msgspec.to_builtins(item)
+    return {name: value for name, value in body.items() if name not in ("id", "x")}
+
+
+def _route(workspace: Workspace, epoch: int) -> dict[str, Any] | None:
+    try:
+        body: dict[str, Any] = msgspec.to_builtins(workspace.routes.at(epoch))
+    except NotFound:
+        return None
+    return body
+
+
+class _Seen:
+    """One snapshot and the parts that views are made of; ``inputs`` are the names of all input columns."""
+
+    def __init__(self, workspace: Workspace, since_us: int | None, until_us: int | None) -> None:
+        self.snapshot = Snapshot(workspace)
+        self._since_us, self._until_us = since_us, until_us
+        self.fields = {name: workspace.load_contract(name)[0] for name in self.snapshot.contracts()}
+        self.inputs: list[str] = []
+        for fields in self.fields.values():
+            shown = (_shown(field.name) for field in fields)
+            self.inputs += [name for name in shown if name not in self.inputs]
+
+    def raw(self) -> pl.LazyFrame:
+        """The decisions as they were written."""
+        parts = [self._one(contract) for contract in self.fields]
+        return (
+            pl.concat(parts, how="diagonal_relaxed")
+            if parts
+            else pl.LazyFrame(schema={**SYSTEM, "contract": pl.String()})
+        )
+
+    def _one(self, contract: str) -> pl.LazyFrame:
+        names = stored_names(self.fields[contract])
+        rows = self.snapshot.decisions(contract).rename({stored: _shown(name) for name, stored in names.items()})
+        rows = rows.with_columns(contract=pl.lit(contract))
+        if self._since_us is not None:
+            rows = rows.filter(pl.col("day") >= day_of(self._since_us), pl.col("time_us") >= self._since_us)
+        if self._until_us is not None:
+            rows = rows.filter(pl.col("day") <= day_of(self._until_us), pl.col("time_us") < self._until_us)
+        return rows
+
+    def final(self) -> pl.LazyFrame:
+        """The decisions with their reviews laid over them; the first review of an id counts."""
+        came = self._later("reviews").filter(pl.col("kind") == "decision").sort("sequence")
+        first = came.unique("id", keep="first", maintain_order=True).select(
+            "id",
+            pl.col("decision").alias("review"),
+            pl.col("decided_by").alias("review_by"),
+            pl.col("time_us").alias("decided_us"),
+            *(name for name in _REVIEW if name != "decided_us"),
+        )
+        made = (pl.col("status") == "pending") & pl.col("review").is_not_null()
+        return (
+            self.raw()
+            .join(first, on="id", how="left")
+            .with_columns(
+                status=pl.when(made).then(pl.lit("decided")).otherwise("status"),
+                decision=pl.when(made).then("review").otherwise("decision"),
+                decided_by=pl.when(made).then("review_by").otherwise("decided_by"),
+            )
+            .drop("review", "review_by")
+        )
+
+    def labels(self) -> pl.LazyFrame:
+        """``id``, ``label``, ``label_us``: the latest label feedback of each id."""
+        came = self._later("feedback").filter(pl.col("kind") == "label")
+        latest = came.sort("time_us", "received_us", "stream", "sequence").unique(
+            "id", keep="last", maintain_order=True
+        )
+        return latest.select("id", label="value", label_us="time_us")
+
+    def feedback_kinds(self) -> pl.LazyFrame:
+        """``id`` and ``feedback``, the kinds that came."""
+        return self._later("feedback").group_by("id").agg(feedback=pl.col("kind").unique().sort())
+
+    def audits(self) -> pl.LazyFrame:
+        """``id`` and ``audited``: what a person decided who looked at an automatic decision again."""
+        came = self._later("reviews").filter((pl.col("kind") == "audit") & (pl.col("decided_by") == "person"))
+        return came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", audited="decision")
+
+    def shadow(self, version: str) -> pl.LazyFrame:
+        """What a release said in the shadow, once for each id."""
+        came = self._later("shadow").filter(pl.col("version") == version)
+        return came.sort("stream", "sequence").unique("id", keep="first", maintain_order=True)
+
+    def _later(self, table: str) -> pl.LazyFrame:
+        """What was written on the day of the earliest decision or later: it cannot be about one before it was made."""
+        rows = self.snapshot.table(table)
+        return rows if self._since_us is None else rows.filter(pl.col("day") >= day_of(self._since_us))
+
+
+def _shown(name: str) -> str:
+    """The column of an input in a view: its name, unless that is a system column's."""
+    return f"x_{name}" if name in _TAKEN else name
