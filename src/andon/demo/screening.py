@@ -1,0 +1,226 @@
+"""The story **screening**: from people only to a model that decides what it is sure of, two real breaks, and a new model.
+
+Real tests on their real dates (see ``examples/screening/README.md``); the clinic is simulated and says so. Every figure
+is asked of the line, the way a user would ask.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import polars as pl
+
+from andon.core.clock import DAY, iso, parse_time
+from andon.core.record import Route
+from andon.demo.cases import draw
+from andon.demo.clinic import Clinic
+from andon.demo.making import Made, compare_on_test, make_release
+from andon.demo.stage import Stage, percent
+from andon.demo.traffic import Traffic
+from andon.demo.watcher import Watcher, shown
+from andon.deploy.line import Act, Line
+from andon.deploy.paired import shadow_comparison
+from andon.measure.estimate import wilson
+from andon.monitor.alarm import acknowledge
+from andon.monitor.window import series
+from andon.store import view
+
+__all__ = ["BEGIN", "RATE", "Screening"]
+
+BEGIN = parse_time("2020-03-11")
+#: Seconds of the story in one second: three and a half days.
+RATE = 3.5 * 86400
+#: How often the simulated clinic is wrong. An assumption, not a measurement.
+CLINIC_ERROR = 0.03
+_SCIENTIST, _ENGINEER, _OWNER = "data scientist (scripted)", "engineer (scripted)", "owner (scripted)"
+
+
+@dataclass(slots=True)
+class Screening:
+    """One playing of the story on a stage that is set."""
+
+    stage: Stage
+    per_day: int = 150
+    seed: int = 7
+
+    def __post_init__(self) -> None:
+        cases = draw(self.stage.project.root / "data" / "covid_tests.parquet", self.per_day, self.seed)
+        truths = {case.id: case.result for case in cases}
+        project = self.stage.project
+        self.watcher = Watcher(self.stage)
+        self.traffic = Traffic(
+            self.stage,
+            cases,
+            label_delay_us=project.charter.target.delay_us,
+            patience=2 * self.per_day,
+            look=self.watcher.look,
+        )
+        self.clinic = Clinic(str(project.root), truths, error=CLINIC_ERROR, seed=self.seed)
+        self.line = Line(project.workspace, project.charter)
+        self.made: list[Made] = []
+
+    def play(self) -> None:
+        """All chapters, in order."""
+        try:
+            self.people()
+            self.shadow()
+            self.partial()
+            self.breaks()
+            self.renewal()
+            self.rollout()
+            self.accounts()
+        finally:
+            self.clinic.close()
+
+    # -- chapters ------------------------------------------------------------------------------------------------------
+
+    def people(self) -> None:
+        """March: every case goes to people."""
+        stage = self.stage
+        stage.chapter(1, "People only")
+        self._did(self.line.begin(actor=_OWNER, reason="the charter: people first"))
+        stage.say("people", f"The line opens. Every case goes to the inbox, where a {CLINIC_ERROR:.0%} wrong SIMULATED clinic answers.",
+                  "No record says what clinicians would have decided, so a program answers in their place.\n"
+                  "Comparing a model with it proves nothing about people.")  # fmt: skip
+        self._until("2020-04-01")
+        rows = self._rows("2020-03-11", "2020-04-01").filter(pl.col("decided_by") == "person")
+        known = rows.filter(pl.col("label").is_not_null())
+        wrong = int((known["prediction"] != known["label"]).sum())
+        late = self._rows("2020-03-11", "2020-04-01").filter(pl.col("decided_by") == "safe_default").height
+        stage.say("people", f"{rows.height:,} cases decided by the simulated clinic, {late} answered by the deadline; "
+                  f"wrong in {shown(wilson(wrong, known.height))} of {known.height:,} whose PCR result has come.")  # fmt: skip
+
+    def shadow(self) -> None:
+        """April: a first model watches."""
+        stage = self.stage
+        stage.chapter(2, "A model in the shadow of people")
+        self.made.append(make_release(stage, since=BEGIN, name="first weeks", actor=_SCIENTIST, reason="first model"))
+        self._did(self.line.shadow("v1", actor=_ENGINEER, reason="let it predict unseen and compare"))
+        self._until("2020-04-15")
+        found = shadow_comparison(stage.project.workspace, stage.project.charter, "v1")
+        stage.say("machine", found.sentence,
+                  f"{found.outcomes:,} with PCR result: v1 wrong {shown(found.model_error)}, the simulated clinic {shown(found.other_error)};\n"
+                  f"discordant: only v1 right {found.only_model_right}, only the clinic right {found.only_other_right}.")  # fmt: skip
+
+    def partial(self) -> None:
+        """Confident negatives automatic, once the labels can carry the promise."""
+        stage = self.stage
+        stage.chapter(3, "Partial automation: confident negatives")
+        self._automate_when_ready("v1", first="2020-04-15", last="2020-06-30")
+        self._until("2020-05-01")
+        self._week("2020-04-24", "2020-05-01")
+
+    def breaks(self) -> None:
+        """May and September: the data change under the model."""
+        stage = self.stage
+        stage.chapter(4, "The data break, twice")
+        self._until("2020-06-15", done=lambda: "cough" in self.watcher.fired)
+        self._symptoms()
+        self._acknowledge("cough", "symptoms are recorded differently since May; the model keeps its promise so far")
+        self._until("2020-07-01")
+        self._week("2020-06-24", "2020-07-01")
+        self._until("2020-10-04", done=lambda: "promise" in self.watcher.fired and not self.watcher.fallen)
+        if not self.watcher.fallen:
+            self._acknowledge("promise", "above what was promised; watched daily, people take over at 5 %")
+        self._until("2020-10-04", done=lambda: self.watcher.fallen)
+        stage.say("people", "All cases are with people again." if self.watcher.fallen else "The bound has held.")
+
+    def renewal(self) -> None:
+        """October: a model trained on recent data."""
+        stage = self.stage
+        stage.chapter(5, "A new model, from what the line has recorded")
+        self._until("2020-10-05")
+        since = stage.now - 42 * DAY
+        self.made.append(make_release(stage, since=since, name="recent weeks", actor=_SCIENTIST, reason="the population changed"))
+        stage.console.print(compare_on_test(stage, "v1", "v2"))
+        self._did(self.line.shadow("v2", actor=_ENGINEER, reason="watch it beside people first"))
+        self._automate_when_ready("v2", first="2020-10-19", last="2020-11-10", canary=True)
+
+    def rollout(self) -> None:
+        """November: canary, ramp, blue/green, and the way back."""
+        stage = self.stage
+        stage.chapter(6, "Canary, ramp, switch, and the way back")
+        for share, days in ((0.25, 1.0), (0.5, 1.0)):
+            self._did(self.line.ramp(share, actor=_ENGINEER, reason="nothing bad seen; by hand"))
+            self._until_us(stage.now + round(days * DAY))
+        self._did(self.line.switch(actor=_ENGINEER, reason="blue/green: v2 live, v1 stays warm"))
+        self._until_us(stage.now + DAY // 2)
+        before = time.monotonic()
+        back = self.line.rollback(actor=_OWNER, reason="to show the way back")
+        self._did(back, f"in {1000 * (time.monotonic() - before):.0f} ms, followed by {back.following} of {back.workers} workers")
+        self._until_us(stage.now + DAY // 4)
+        self._did(self.line.switch("v2", actor=_OWNER, reason="the rollback is undone"))
+        self._until("2020-11-14")
+
+    def accounts(self) -> None:
+        """The end: everything that was answered is in the log, once."""
+        stage = self.stage
+        self.traffic.settle()
+        rows = view.decisions(stage.project.workspace)
+        by = dict(rows.group_by("decided_by").len().sort("len", descending=True).iter_rows())
+        ok, bad = stage.project.workspace.journal.verify()
+        stage.say("good" if rows.height == self.traffic.sent and rows["id"].n_unique() == rows.height else "stop",
+                  f"{self.traffic.sent:,} cases sent, {rows.height:,} in the log, {rows['id'].n_unique():,} different ids.",
+                  "decided by " + ", ".join(f"{who}: {n:,}" for who, n in by.items())
+                  + f"\njournal: hash chain {'whole' if ok else f'broken at {bad}'}")  # fmt: skip
+
+    # -- how it is told ------------------------------------------------------------------------------------------------
+
+    def _did(self, act: Act | None, more: str = "") -> None:
+        if act is not None:
+            self.watcher.forget_routes()
+            notes = "\n".join((f"{act.route.actor}: {act.route.reason}", *act.notes, *([more] if more else [])))
+            self.stage.say(_colour(act.route), act.sentence, notes)
+
+    def _automate_when_ready(self, version: str, *, first: str, last: str, canary: bool = False) -> None:
+        """Ask every week whether the evidence carries partial automation; begin when it does."""
+        ask = parse_time(first)
+        while ask <= parse_time(last):
+            self._until_us(ask)
+            found = self.line.learn(version)
+            if found.value is not None:
+                break
+            self.stage.say("look", "Nothing is automatic yet.", str(found))
+            ask += 7 * DAY
+        if canary:
+            self._did(self.line.canary(version, actor=_ENGINEER, reason="5 % of the cases first"))
+        self._did(self.line.automate("partial", actor=_OWNER, reason="confident negatives, at most 2 % of them wrong"))
+        if canary:
+            self._until_us(self.stage.now + 2 * DAY)
+
+    def _week(self, since: str, until: str) -> None:
+        rows = self._rows(since, until)
+        auto = rows.filter(pl.col("decided_by") == "model")
+        known = auto.filter(pl.col("label").is_not_null())
+        wrong = int((known["prediction"] != known["label"]).sum())
+        self.stage.say("machine", f"Week to {until}: {rows.height:,} cases, {percent(auto.height / max(1, rows.height))} automatic, "
+                       f"of these wrong {shown(wilson(wrong, known.height))}.")  # fmt: skip
+
+    def _symptoms(self) -> None:
+        for since, until in (("2020-04-01", "2020-05-01"), ("2020-05-01", iso(self.stage.now)[:10])):
+            rows = self._rows(since, until)
+            known = rows.filter(pl.col("label").is_not_null())
+            right = int((known["prediction"] == known["label"]).sum())
+            self.stage.say("look", f"{since} to {until}: cough in {percent(rows['cough'].mean())} of cases, "  # type: ignore[arg-type]
+                           f"positive {percent((known['label'] == 'positive').mean())}, accuracy {shown(wilson(right, known.height))}.")  # type: ignore[arg-type] # fmt: skip
+        self.stage.say("look", "Accuracy looks better because fewer people are ill, not because the model is better.")
+
+    def _acknowledge(self, key: str, note: str) -> None:
+        if key in self.watcher.fired:
+            acknowledge_alarm(self.stage, key, note)
+
+    def _rows(self, since: str, until: str) -> pl.DataFrame:
+        return view.outcomes(self.stage.project.workspace, parse_time(since), parse_time(until))
+
+    def _until(self, date: str, **options: object) -> None:
+        self._until_us(parse_time(date), **options)
+
+    def _until_us(self, time_us: int, **options: object) -> None:
+        self.traffic.run_until(time_us, **options)  # type: ignore[arg-type]
+
+
+def _colour(route: Route) -> str:
+    if route.candidate is not None:
+        return "candidate"
+    return "people" if route.levels.get("*") in ("human", "shadow") else "machine"

@@ -1,0 +1,117 @@
+"""Sends the story's cases when their time comes, and their labels when those do; keeps the clock from running away."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+
+from andon.core.clock import SECOND
+from andon.demo.cases import Case
+from andon.demo.stage import Stage
+from andon.errors import Unavailable
+
+__all__ = ["Traffic"]
+
+
+class Traffic:
+    """The cases of one story. ``statuses`` counts the answers by HTTP status; ``answered`` holds each id's first answer.
+
+    ``look`` is called between sendings, about five times a second, with the story's time.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        cases: Sequence[Case],
+        *,
+        label_delay_us: int,
+        patience: int,
+        look: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._stage = stage
+        self._cases = deque(cases)
+        self._labels: deque[tuple[int, Case]] = deque()
+        self._delay = label_delay_us
+        self._look = look
+        self._looked = 0.0
+        self._patience = patience
+        project = stage.project.charter.project
+        self._decide = f"/v1/projects/{project}/decisions"
+        self._feed = f"/v1/projects/{project}/feedback"
+        self.sent = 0
+        self.labels_sent = 0
+        self.statuses: Counter[int] = Counter()
+        self.first: Counter[str] = Counter()
+
+    def run_until(self, time_us: int, *, done: Callable[[], bool] = lambda: False) -> None:
+        """Let the story run up to ``time_us``, or until ``done`` says so at a look."""
+        stage = self._stage
+        stage.go()
+        while (now := stage.now) < time_us:
+            due = self._due(now)
+            if due:
+                self._send(due)
+            self._send_labels(now)
+            if time.monotonic() - self._looked > 0.2:
+                self._looked = time.monotonic()
+                stage.tend()
+                self._let_people_work()
+                self._look(now)
+                if done():
+                    break
+            time.sleep(0.01)
+        stage.hold()
+
+    def settle(self, seconds: float = 20.0) -> None:
+        """Wait, with the clock held, until the controller has taken in everything that was sent."""
+        workspace = self._stage.project.workspace
+
+        def quiet() -> bool:
+            tables = [name for name in workspace.log.tables() if name.startswith("decisions/")]
+            return sum(workspace.log.rows(name) for name in tables) >= self.sent
+
+        self._stage.until(quiet, seconds, "the decision log did not take in what was sent")
+
+    def _due(self, now: int) -> list[Case]:
+        due = []
+        while self._cases and self._cases[0].time_us <= now:
+            due.append(self._cases.popleft())
+        return due
+
+    def _send(self, due: list[Case]) -> None:
+        answers = self._stage.client.post(self._decide, [{"id": case.id, "x": case.x} for case in due])
+        for answer in answers:
+            self.statuses[answer.status] += 1
+            if answer.status not in (200, 202):
+                raise Unavailable(f"the gateway answered {answer.status} to a case: {answer.body}")
+            self.first["person" if answer.status == 202 else answer.body["decided_by"]] += 1
+        self.sent += len(due)
+        self._labels.extend((case.time_us + self._delay, case) for case in due)
+
+    def _send_labels(self, now: int) -> None:
+        due = []
+        while self._labels and self._labels[0][0] <= now:
+            due.append(self._labels.popleft())
+        if due:
+            body = [
+                {"id": case.id, "kind": "label", "value": case.result, "time": time_us / SECOND}
+                for time_us, case in due
+            ]
+            answer = self._stage.client.post(self._feed, [body])[0]
+            if answer.status != 200:
+                raise Unavailable(f"the gateway answered {answer.status} to labels: {answer.body}")
+            self.labels_sent += len(due)
+
+    def _let_people_work(self) -> None:
+        """Where people are programs they may fall behind the story's clock: then it stands still for a moment."""
+        items = self._stage.project.workspace.items
+
+        def waiting() -> int:
+            counts = items.counts()
+            return counts.get("open", 0) + counts.get("taken", 0)
+
+        if waiting() > self._patience:
+            self._stage.hold()
+            self._stage.until(lambda: waiting() <= self._patience // 2, 30.0, "the reviewers did not catch up")
+            self._stage.go()

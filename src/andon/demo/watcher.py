@@ -1,0 +1,77 @@
+"""Says what the line itself does while a story runs: alarms that change and routes that nobody in the story made."""
+
+from __future__ import annotations
+
+from andon.core.clock import iso
+from andon.demo.stage import Stage
+from andon.deploy.chronicle import sentence
+from andon.measure.estimate import Estimate
+from andon.monitor.alarm import Alarm
+
+__all__ = ["Watcher", "shown"]
+
+_KINDS = {"firing": "stop", "resolved": "good", "pending": "look"}
+
+
+def shown(estimate: Estimate, *, share: bool = True) -> str:
+    """An estimate with its interval, as read by people.
+
+    >>> shown(Estimate(0.0312, 0.02, 0.05, 900, "wilson"))
+    '3.1 % [2.0, 5.0]'
+    >>> shown(Estimate(None, None, None, 0, "none", "no labels yet"))
+    'unknown (no labels yet)'
+    """
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return f"unknown ({estimate.reason})"
+    if share:
+        return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+
+
+class Watcher:
+    """Looks at alarms and routes and says each change once. ``fallen`` is True once the line itself asked for people."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._phases: dict[str, tuple[str, int]] = {}
+        self._epoch = stage.project.workspace.routes.word()
+        self.fallen = False
+        self.fired: dict[str, Alarm] = {}
+
+    def look(self, now: int) -> None:
+        """Say what has changed since the last look."""
+        self._alarms()
+        self._routes()
+
+    def forget_routes(self) -> None:
+        """The story itself has just changed the route, and has said so."""
+        self._epoch = self._stage.project.workspace.routes.word()
+
+    def _alarms(self) -> None:
+        for key, alarm in self._stage.project.workspace.states.list("alarm", Alarm).items():
+            before, self._phases[key] = self._phases.get(key), (alarm.phase, alarm.episode)
+            if before == (alarm.phase, alarm.episode) or alarm.phase not in ("firing", "resolved"):
+                continue
+            what = "ALARM" if alarm.phase == "firing" else "resolved:"
+            self._stage.say(_KINDS[alarm.phase], f"{what} {_of(alarm)}", _why(alarm))
+            if alarm.phase == "firing":
+                self.fired[key] = alarm
+
+    def _routes(self) -> None:
+        routes = self._stage.project.workspace.routes
+        word = routes.word()
+        for epoch in range(self._epoch + 1, word + 1):
+            route = routes.at(epoch)
+            self._stage.say("people", f"by itself: {sentence(route)}", f"{route.actor}: {route.reason}")
+            self.fallen = self.fallen or route.levels.get("*") == "human"
+        self._epoch = word
+
+
+def _of(alarm: Alarm) -> str:
+    if alarm.result is None:
+        return alarm.key
+    return f"{alarm.key}: {alarm.result.sentence}"
+
+
+def _why(alarm: Alarm) -> str:
+    return "" if alarm.window_us is None else f"window from {iso(alarm.window_us)[:10]}"
