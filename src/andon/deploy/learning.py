@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["Learnt", "judged", "learn", "learn_from"]
+__all__ = ["Learnt", "from_live", "from_shadow", "learn", "learn_from"]
 
 
 class Learnt(msgspec.Struct, frozen=True):
@@ -81,32 +81,45 @@ def learn_from(rows: pl.DataFrame, charter: Charter, version: str, slice: str, s
     return Learnt(version, slice, source, found)
 
 
-def judged(frame: pl.DataFrame, truth: str) -> pl.DataFrame:
-    """Rows of a shadow or live frame with ``model``, ``confidence`` and ``truth``, where all three are known.
-
-    With ``truth`` "external" that is the label that arrived; with "human" it is what a person decided without having
-    seen the model's suggestion.
-    """
-    if truth == "external":
-        known = pl.col("label")
-    else:
-        blind = pl.col("level").is_in(["human", "shadow", "partial"])
-        own = pl.when(pl.col("decided_by").is_in(["person", "client"]) & blind).then(pl.col("decision"))
-        known = pl.coalesce(pl.col("human"), own)
-    return frame.with_columns(truth=known).filter(
-        pl.col("truth").is_not_null() & pl.col("model").is_not_null() & pl.col("confidence").is_not_null()
-    )
-
-
 def _seen(workspace: Workspace, charter: Charter, version: str) -> pl.DataFrame:
-    """What a release said in production, unseen, of cases whose truth is known."""
-    from andon.store.view import shadow_pairs
+    """What a release said in production of cases whose truth is known, with the inputs; each case once."""
+    from andon.store.view import outcomes, shadow_pairs
 
+    truth = charter.target.truth
     try:
-        pairs = shadow_pairs(workspace, version).rename({"prediction": "model"})
+        shadowed = from_shadow(shadow_pairs(workspace, version), truth)
+        asked = from_live(outcomes(workspace, truth=truth), version, truth)
     except Unavailable:
         return _NOTHING
-    return judged(pairs, charter.target.truth) if len(pairs) else _NOTHING
+    rows = [rows for rows in (shadowed, asked) if len(rows)]
+    return pl.concat(rows, how="diagonal_relaxed").unique("id", maintain_order=True) if rows else _NOTHING
+
+
+def from_shadow(pairs: pl.DataFrame, truth: str) -> pl.DataFrame:
+    """Rows of ``andon.store.view.shadow_pairs`` with ``model`` and ``truth``, where both are known.
+
+    With ``truth`` "external" that is the label that came; with "human" what a person decided without a suggestion, where
+    people decided every case: those that another model passed to them are not like the rest.
+    """
+    if truth == "human":
+        pairs = pairs.filter(pl.col("level").is_in(["human", "shadow"]))
+    known = pl.col("label") if truth == "external" else pl.coalesce("human", "label")
+    return _judged(pairs.rename({"prediction": "model"}).with_columns(truth=known))
+
+
+def from_live(frame: pl.DataFrame, version: str, truth: str) -> pl.DataFrame:
+    """Rows of ``andon.store.view.outcomes`` that ``version`` was asked about, with ``model`` and ``truth``."""
+    mine = frame.filter(pl.col("version") == version)
+    if truth == "human":
+        mine = mine.filter(pl.col("level") == "shadow")
+    said = pl.when(pl.col("decided_by") == "model").then("prediction").otherwise("suggestion")
+    return _judged(mine.with_columns(model=said, truth=pl.col("label")))
+
+
+def _judged(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.filter(
+        pl.col("truth").is_not_null() & pl.col("model").is_not_null() & pl.col("confidence").is_not_null()
+    )
 
 
 def _tested(workspace: Workspace, version: str) -> pl.DataFrame:

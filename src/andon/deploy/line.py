@@ -8,6 +8,7 @@ enough, and the journal follows.
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["Act", "Line", "open_inbox", "reconcile", "route_view"]
+__all__ = ["Act", "Line", "open_inbox", "reconcile", "route_view", "user_name"]
 
 #: How often an action looks again when somebody else published first.
 TRIES = 50
@@ -48,6 +49,11 @@ class Act(msgspec.Struct, frozen=True):
     following: int = 0
     workers: int = 0
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the route."""
+        return self.route.epoch
+
 
 class _Release(msgspec.Struct):
     """What a route needs of a release record."""
@@ -60,7 +66,7 @@ Change = Callable[[Route, Stamp], Route]
 
 
 class Line:
-    """The actions on one workspace's line, each with an actor and a reason.
+    """The actions on one workspace's line, each with an actor (your user name if not given) and a reason.
 
     ``patience`` is how many seconds the workers get to load a version. Errors of all actions: ``UsageError`` when it
     makes no sense, ``NotFound`` for an unknown version, ``Conflict`` when somebody else has begun something,
@@ -80,7 +86,7 @@ class Line:
         self._patience = patience
         self._sleep = sleep
 
-    def begin(self, *, actor: str, reason: str = "") -> Act | None:
+    def begin(self, *, actor: str | None = None, reason: str = "") -> Act | None:
         """Publish the first route, or take over what the charter says now; None when there is nothing to change."""
         current = self._workspace.routes.current()
         if current is None:
@@ -91,33 +97,33 @@ class Line:
         why = reason or "the charter changed: " + ", ".join(n for n, v in rules.items() if getattr(current, n) != v)
         return self._act(lambda r, s: transition.policy(r, s, **self._rules(r)), actor, why)
 
-    def shadow(self, version: str, *, actor: str, reason: str = "") -> Act:
+    def shadow(self, version: str, *, actor: str | None = None, reason: str = "") -> Act:
         """Let a version predict beside whoever answers, unseen."""
         bundles = self._bundles(version)
         return self._act(lambda r, s: transition.shadow(r, s, version, bundles), actor, reason)
 
-    def unshadow(self, version: str, *, actor: str, reason: str = "") -> Act:
+    def unshadow(self, version: str, *, actor: str | None = None, reason: str = "") -> Act:
         """End a shadow."""
         return self._act(lambda r, s: transition.unshadow(r, s, version), actor, reason)
 
-    def canary(self, version: str, share: float | None = None, *, actor: str, reason: str = "") -> Act:
+    def canary(self, version: str, share: float | None = None, *, actor: str | None = None, reason: str = "") -> Act:
         """Send a share of the units to a version; the charter's ``rollout.start_share`` when none is given."""
         part = self._charter.rollout.start_share if share is None else share
         return self._introduce(
             lambda r, s, b, t: transition.canary(r, s, version, part, bundles=b, thresholds=t), version, actor, reason
         )
 
-    def blue_green(self, version: str, *, actor: str, reason: str = "") -> Act:
+    def blue_green(self, version: str, *, actor: str | None = None, reason: str = "") -> Act:
         """Load a version beside the live one, without traffic; ``switch`` then changes over at once."""
         return self._introduce(
             lambda r, s, b, t: transition.blue_green(r, s, version, bundles=b, thresholds=t), version, actor, reason
         )
 
-    def ramp(self, share: float, *, actor: str, reason: str = "") -> Act:
+    def ramp(self, share: float, *, actor: str | None = None, reason: str = "") -> Act:
         """Change the candidate's share of the units."""
         return self._act(lambda r, s: transition.ramp(r, s, share), actor, reason)
 
-    def switch(self, version: str | None = None, *, actor: str, reason: str = "") -> Act:
+    def switch(self, version: str | None = None, *, actor: str | None = None, reason: str = "") -> Act:
         """Make the candidate, or the version named, live at once; the old one stays warm."""
         current = self._current(actor)
         target = version or current.candidate
@@ -128,7 +134,7 @@ class Line:
             lambda r, s, b, t: transition.switch(r, s, version, bundles=b, thresholds=t), target, actor, reason
         )
 
-    def rollback(self, *, actor: str, reason: str = "") -> Act:
+    def rollback(self, *, actor: str | None = None, reason: str = "") -> Act:
         """The answers of the last settled route again, at once; once more goes back further."""
         current = self._current(actor)
         target = self._before(current)
@@ -137,7 +143,7 @@ class Line:
                 self._load(version, {version: target.bundles[version]}, actor, reason)
         return self._act(lambda r, s: transition.rollback(r, s, self._before(r)), actor, reason)
 
-    def automate(self, level: str, slice: str = "*", *, actor: str, reason: str = "") -> Act:
+    def automate(self, level: str, slice: str = "*", *, actor: str | None = None, reason: str = "") -> Act:
         """Set the level of automation of a slice of the charter, or of everything that no slice matches."""
         wanted, predicates = parse_level(level), self._predicates(slice)
         current = self._current(actor)
@@ -154,11 +160,13 @@ class Line:
             tuple(str(one) for one in learnt),
         )
 
-    def stop(self, mode: Literal["people", "safe_default"] = "people", *, actor: str, reason: str = "") -> Act:
+    def stop(
+        self, mode: Literal["people", "safe_default"] = "people", *, actor: str | None = None, reason: str = ""
+    ) -> Act:
         """Stop the line: every decision to people, or the safe default at once."""
         return self._act(lambda r, s: transition.stop(r, s, mode), actor, reason)
 
-    def start(self, *, actor: str, reason: str = "") -> Act:
+    def start(self, *, actor: str | None = None, reason: str = "") -> Act:
         """Let a stopped line go on as it was."""
         return self._act(transition.start, actor, reason)
 
@@ -181,7 +189,7 @@ class Line:
         self,
         change: Callable[[Route, Stamp, Mapping[str, str], Mapping[str, float]], Route],
         version: str,
-        actor: str,
+        actor: str | None,
         reason: str,
     ) -> Act:
         """An action that gives a version something to answer: check, load everywhere, learn thresholds, publish."""
@@ -196,7 +204,7 @@ class Line:
         notes = tuple(str(one) for one in learnt)
         return self._act(lambda r, s: change(r, s, bundles, found), actor, reason, notes)
 
-    def _act(self, change: Change, actor: str, reason: str, notes: tuple[str, ...] = ()) -> Act:
+    def _act(self, change: Change, actor: str | None, reason: str, notes: tuple[str, ...] = ()) -> Act:
         route = self._publish(change, actor, reason)
         following, workers = self._followed(route)
         journalled = True
@@ -209,7 +217,7 @@ class Line:
             notes = (*notes, f"{following} of {workers} workers follow so far")
         return Act(route, sentence(route), notes, journalled, following, workers)
 
-    def _publish(self, change: Change, actor: str, reason: str) -> Route:
+    def _publish(self, change: Change, actor: str | None, reason: str) -> Route:
         plane = self._workspace.routes
         for _ in range(TRIES):
             current = self._current(actor)
@@ -222,7 +230,7 @@ class Line:
                 continue
         raise Conflict(f"others published {TRIES} routes while this one was tried; look at deploy status and try again")
 
-    def _current(self, actor: str) -> Route:
+    def _current(self, actor: str | None) -> Route:
         """The route in force; the first one is published when there is none."""
         plane = self._workspace.routes
         while (current := plane.current()) is None:
@@ -250,7 +258,7 @@ class Line:
             "slices": {name: self._charter.slices.get(name, text) for name, text in slices.items()},
         }
 
-    def _load(self, version: str, bundles: Mapping[str, str], actor: str, reason: str) -> None:
+    def _load(self, version: str, bundles: Mapping[str, str], actor: str | None, reason: str) -> None:
         """Have every live worker load a version before anything depends on it."""
         current, plane = self._current(actor), self._workspace.routes
         if version in (current.live, current.candidate, *current.warm) or not alive(plane.acks()):
@@ -290,18 +298,20 @@ class Line:
         order = dict.fromkeys((*charter.automation.slices, *charter.slices))
         return {name: charter.slices[name] for name in order}
 
-    def _learn(self, version: str, slice: str, slices: Mapping[str, str], actor: str) -> Learnt:
+    def _learn(self, version: str, slice: str, slices: Mapping[str, str], actor: str | None) -> Learnt:
         learnt = learn(self._workspace, self._charter, version, slice, slices)
         try:
             evidence = msgspec.to_builtins(learnt)
-            self._workspace.journal.append("automation.learn", f"{version}/{slice}", actor, str(learnt), evidence)
+            self._workspace.journal.append(
+                "automation.learn", f"{version}/{slice}", actor or user_name(), str(learnt), evidence
+            )
         except Unavailable:
             pass
         return learnt
 
-    def _stamp(self, actor: str, reason: str) -> Stamp:
+    def _stamp(self, actor: str | None, reason: str) -> Stamp:
         clock = self._workspace.clock
-        return Stamp(actor, reason, clock.now(), clock.wall())
+        return Stamp(actor or user_name(), reason, clock.now(), clock.wall())
 
     def _rollout(self, route: Route) -> dict[str, Any] | None:
         if route.candidate is None:
@@ -317,6 +327,14 @@ class Line:
             "actor": first.actor,
             "reason": first.reason,
         }
+
+
+def user_name() -> str:
+    """Who is at the keyboard, as the operating system knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return "unknown"
 
 
 def route_view(route: Route) -> dict[str, Any]:

@@ -165,18 +165,16 @@ def _sentence(version: str, against: str, n: int, agreement: Estimate, simulated
 def pairs_of(frame: pl.DataFrame, against: Against) -> pl.DataFrame:
     """The pairs in a frame of ``andon.store.view.shadow_pairs``: ``model``, ``other``, ``truth``, ``simulated``.
 
-    Against people: what a person decided, here or elsewhere (the request's ``human``). Against the live model: what it
-    answered, or suggested where a person decided.
+    Against people: what a person decided without seeing a suggestion, here or elsewhere. Against the live model: what
+    it answered, or would have said where a person decided.
     """
-    decided = pl.col("decided_by").is_in(["person", "client"])
-    people = pl.coalesce(pl.col("human"), pl.when(decided).then(pl.col("decision")))
-    live = pl.coalesce(pl.col("suggestion"), pl.when(pl.col("decided_by") == "model").then(pl.col("decision")))
-    simulated = pl.col("simulated").fill_null(False) if "simulated" in frame.columns else pl.lit(False)
+    live = pl.when(pl.col("decided_by") == "model").then("decision").otherwise("suggestion")
+    simulated = pl.col("simulated").fill_null(False) if against == "people" else pl.lit(False)
     return frame.select(
-        pl.col("prediction").alias("model"),
-        (people if against == "people" else live).alias("other"),
-        pl.col("label").alias("truth"),
-        (simulated if against == "people" else pl.lit(False)).alias("simulated"),
+        model="prediction",
+        other=pl.col("human") if against == "people" else pl.when(pl.col("live").is_not_null()).then(live),
+        truth="label",
+        simulated=simulated,
     )
 
 
