@@ -31,10 +31,12 @@ from andon.store.codec import Loss
 from andon.store.routes import Ack
 from andon.store.wal import Frame, parse_server_id
 
-__all__ = ["Desk", "Parts", "Peers", "Routes", "Sink"]
+__all__ = ["SHADOW_LOSS", "Desk", "Parts", "Peers", "Routes", "Sink"]
 
 _ACK_SECONDS = 1.0
 _LOSS_SECONDS = 1.0
+#: What the log calls rows that shadows never saw.
+SHADOW_LOSS = "shadow: the ring was full"
 Placed = tuple[Terms, Case]
 
 
@@ -71,10 +73,19 @@ class Routes(Protocol):
 
 
 class Sink(Protocol):
-    """Where frames go that shadows predict on. It never waits; what does not fit is counted in ``dropped``."""
+    """Where frames go that shadows predict on. It never waits; what does not fit is counted."""
 
-    offered: int
-    dropped: int
+    recorded: int
+
+    @property
+    def offered(self) -> int:
+        """Rows that were offered."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Rows that found no room."""
+        ...
 
     def offer(self, frame: Frame) -> None:
         """Take a frame or drop it."""
@@ -120,7 +131,6 @@ class Desk:
         self._blind: dict[int, bool] = {}
         self._contracts_kept: set[bytes] = set()
         self._next_ack = self._next_loss = 0.0
-        self._lost = 0
 
     @property
     def idle(self) -> bool:
@@ -401,6 +411,7 @@ class Desk:
         for case in cases:
             if not case.closed:
                 self.meter.outcome(case.decided_by, case.arm)
+                self.meter.latency.add(case.latency_us / SECOND)
                 self._close(case, shown_case(case, time_us))
 
     def _refuse(self, cases: list[Case], error: AndonError) -> None:
@@ -432,12 +443,12 @@ class Desk:
     def _record_losses(self) -> None:
         """Write down what shadows missed; a loss that cannot be written now is written with the next one."""
         sink = self._parts.sink
-        if sink is None or sink.dropped <= self._lost:
+        if sink is None or sink.dropped <= sink.recorded:
             return
-        loss = Loss("shadow: the ring was full", sink.dropped - self._lost)
+        dropped = sink.dropped
         with suppress(AndonError):
-            self._parts.recorder.losses([loss], self._parts.clock.now())
-            self._lost = sink.dropped
+            self._parts.recorder.losses([Loss(SHADOW_LOSS, dropped - sink.recorded)], self._parts.clock.now())
+            sink.recorded = dropped
 
 
 def _wait_for(case: Case, done: Done) -> None:

@@ -35,7 +35,9 @@ _PROJECTS = "/v1/projects/"
 
 
 class Gateway:
-    """One worker's HTTP face. ``scrape`` gives the text of ``/metrics``; ``ready`` says whether it should get traffic."""
+    """One worker's HTTP face. ``scrape`` gives the text of ``/metrics``; ``ready`` says whether it should get traffic;
+    ``line`` is a mark by which another line on the same port is told apart.
+    """
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Gateway:
         ready: Callable[[], bool] = lambda: True,
         scrape: Callable[[], str] = str,
         wall: Callable[[], int] = lambda: 0,
+        line: str = "",
     ) -> None:
         self.desk = desk
         self._config = config
@@ -56,7 +59,7 @@ class Gateway:
         self._classes = config.classes
         self._base = f"{_PROJECTS}{config.project}/"
         self._decisions = self._base + "decisions"
-        self._inference = Inference(config, desk, ready)
+        self._inference = Inference(config, desk, ready, line)
 
     def turn(self) -> None:
         """Do what can be done now."""

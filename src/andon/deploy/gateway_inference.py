@@ -35,10 +35,11 @@ _HOW = {"model": "auto", "nobody": "deferred", "person": "human", "client": "hum
 class Inference:
     """The protocol's calls. The one model is called like the project; its versions are the releases loaded here."""
 
-    def __init__(self, config: GatewayConfig, desk: Desk, ready: Callable[[], bool]) -> None:
+    def __init__(self, config: GatewayConfig, desk: Desk, ready: Callable[[], bool], line: str) -> None:
         self._config = config
         self._desk = desk
         self._ready = ready
+        self._line = line
 
     def route(self, path: str) -> tuple[str, str, Handle | None]:
         """(kind of call, method, handler) of a path under /v2; the handler is None where there is nothing."""
@@ -66,7 +67,7 @@ class Inference:
         return "model", "GET", None
 
     def _live(self, request: Request, reply: Reply) -> None:
-        reply(json_answer(200, {"live": True}))
+        reply(json_answer(200, {"live": True, "line": self._line}))
 
     def _is_ready(self, request: Request, reply: Reply) -> None:
         ready = self._ready()

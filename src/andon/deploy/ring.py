@@ -1,0 +1,181 @@
+"""A bounded ring in a mapped file: one process puts frames in and never waits, another takes them out.
+
+When there is no room a frame is dropped and its rows are counted. Positions only grow; each side writes its own. Every
+record carries a checksum, so a reader never takes half of one for a whole. All counters live in the file, so that they
+survive both processes.
+
+>>> import tempfile
+>>> from andon.store.frame import FrameKind
+>>> path = Path(tempfile.mkdtemp()) / "ring"
+>>> writer, reader = RingWriter(path, 4096), RingReader(path)
+>>> frame = Frame("w0", FrameKind.DECISION, 0, 9, bytes(8), 3, 0, 2, 5, b"payload", "00000000")
+>>> writer.offer(frame)
+>>> reader.take(10) == [frame], reader.take(10), writer.offered, writer.dropped
+(True, [], 2, 0)
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+from struct import Struct
+from zlib import crc32
+
+import msgspec
+
+from andon.store.files import unavailable
+from andon.store.frame import Frame
+
+__all__ = ["RingReader", "RingWriter"]
+
+_MAGIC = 0x414E444F4E52494E
+_WORDS = 8
+_HEAD_BYTES = 8 * _WORDS
+_SIZE, _HEAD, _TAIL, _OFFERED, _DROPPED, _RECORDED = range(1, 7)
+_RECORD = Struct("<II")
+_SKIP = 0xFFFFFFFF
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+class _Ring:
+    """The mapped file: eight words, then ``size`` bytes of records. A word is read and written in one piece."""
+
+    def __init__(self, path: Path, size: int | None) -> None:
+        try:
+            if size is not None:
+                _make(path, _HEAD_BYTES + size)
+            fd = os.open(path, os.O_RDWR)
+            try:
+                self._map = mmap.mmap(fd, 0)
+            finally:
+                os.close(fd)
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else OSError(0, str(error))
+            raise unavailable(f"the ring {path.name} could not be opened", cause) from error
+        self.words = memoryview(self._map)[:_HEAD_BYTES].cast("Q")
+        self.data = memoryview(self._map)[_HEAD_BYTES:]
+        self.size = len(self.data)
+
+    def close(self) -> None:
+        """Release the file."""
+        self.words.release()
+        self.data.release()
+        self._map.close()
+
+
+def _make(path: Path, size: int) -> None:
+    """A file of this size; one of another size is replaced, never cut, since a reader may have it mapped."""
+    if path.exists() and path.stat().st_size == size:
+        return
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.ftruncate(fd, size)
+    finally:
+        os.close(fd)
+
+
+class RingWriter:
+    """The putting side; one for each ring. Rows are counted: ``offered``, ``dropped``, and ``recorded`` as lost."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._ring = ring = _Ring(path, size)
+        words = ring.words
+        filled = words[_HEAD] - words[_TAIL]
+        if words[0] != _MAGIC or words[_SIZE] != ring.size or not 0 <= filled <= ring.size:
+            words[_HEAD] = words[_TAIL] = words[_OFFERED] = words[_DROPPED] = words[_RECORDED] = 0
+            words[_SIZE] = ring.size
+            words[0] = _MAGIC
+
+    @property
+    def offered(self) -> int:
+        """Rows that were offered."""
+        return self._ring.words[_OFFERED]
+
+    @property
+    def dropped(self) -> int:
+        """Rows that found no room."""
+        return self._ring.words[_DROPPED]
+
+    @property
+    def recorded(self) -> int:
+        """Dropped rows that were written down as lost."""
+        return self._ring.words[_RECORDED]
+
+    @recorded.setter
+    def recorded(self, rows: int) -> None:
+        self._ring.words[_RECORDED] = rows
+
+    def offer(self, frame: Frame) -> None:
+        """Put a frame in, or drop it and count its rows."""
+        words = self._ring.words
+        words[_OFFERED] += frame.count
+        if not self._put(_encode(frame)):
+            words[_DROPPED] += frame.count
+
+    def _put(self, body: bytes) -> bool:
+        ring = self._ring
+        words, size = ring.words, ring.size
+        need = _RECORD.size + (len(body) + 7 & ~7)
+        head = words[_HEAD]
+        at = head % size
+        skip = size - at if size - at < need else 0
+        if need + skip > size - (head - words[_TAIL]):
+            return False
+        if skip:
+            if skip >= _RECORD.size:
+                _RECORD.pack_into(ring.data, at, _SKIP, 0)
+            head, at = head + skip, 0
+        _RECORD.pack_into(ring.data, at, len(body), crc32(body))
+        ring.data[at + _RECORD.size : at + _RECORD.size + len(body)] = body
+        words[_HEAD] = head + need
+        return True
+
+    def close(self) -> None:
+        """Release the file."""
+        self._ring.close()
+
+
+class RingReader:
+    """The taking side; one for each ring. Raises ``Unavailable`` when there is no ring yet."""
+
+    def __init__(self, path: Path) -> None:
+        self._ring = _Ring(path, None)
+        self.damaged = 0
+
+    def take(self, limit: int) -> list[Frame]:
+        """At most ``limit`` frames, oldest first. A damaged ring is emptied and counted in ``damaged``."""
+        words = self._ring.words
+        found: list[Frame] = []
+        if self._ring.size == 0 or words[0] != _MAGIC:
+            return found
+        while len(found) < limit and words[_TAIL] < words[_HEAD]:
+            frame, tail = self._one(words[_TAIL])
+            if tail < 0:
+                self.damaged += 1
+                tail = words[_HEAD]
+            words[_TAIL] = tail
+            if frame is not None:
+                found.append(frame)
+        return found
+
+    def _one(self, tail: int) -> tuple[Frame | None, int]:
+        """The record at a position and the position behind it; -1 where there is no sound record."""
+        ring = self._ring
+        at = tail % ring.size
+        if ring.size - at < _RECORD.size:
+            return None, tail + ring.size - at
+        length, check = _RECORD.unpack_from(ring.data, at)
+        if length == _SKIP:
+            return None, tail + ring.size - at
+        body = bytes(ring.data[at + _RECORD.size : at + _RECORD.size + length])
+        if len(body) != length or crc32(body) != check:
+            return None, -1
+        return _decode(body), tail + _RECORD.size + (length + 7 & ~7)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._ring.close()

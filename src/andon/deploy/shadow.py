@@ -1,0 +1,216 @@
+"""The shadow process: releases predict on what was decided, unseen, and nobody ever waits for them.
+
+It takes frames from the rings of all gateway workers (the very bytes that were logged), asks every version that the
+route names as a shadow, and writes what they said to a stream of its own. When it is slow, hangs or dies, rings fill up,
+rows are dropped and counted, and answers go on as before. It runs at idle priority.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from andon.core.clock import Clock
+from andon.core.record import Decision, Field, Prediction, Route
+from andon.deploy.batcher import Scored
+from andon.deploy.replica import Replica, load_served
+from andon.deploy.ring import RingReader
+from andon.errors import AndonError, Conflict, Unavailable
+from andon.model.bundle import Served, bundle_path
+from andon.store.codec import decode_decisions, encode_predictions
+from andon.store.routes import RoutePlane
+from andon.store.wal import Frame, FrameKind, WalWriter
+from andon.store.workspace import Workspace
+
+__all__ = ["SHADOW_STREAM", "Shadow", "predictions", "ring_path", "run_shadow"]
+
+SHADOW_STREAM = "s0"
+_IDLE_SECONDS = 0.02
+_RETRY_SECONDS = 5.0
+_FRAMES = 64
+
+FieldsOf = Callable[[bytes], tuple[Field, ...]]
+
+
+def ring_path(run_dir: Path, index: int) -> Path:
+    """The ring of gateway worker ``index``."""
+    return run_dir / f"ring-w{index}"
+
+
+def predictions(replica: Replica, fields: Sequence[Field], decisions: Sequence[Decision]) -> list[Prediction]:
+    """What a version says about decisions that were made under a contract with these fields."""
+    known = {field.name for field in fields}
+    missing = [field.name for field in replica.contract.fields if not field.optional and field.name not in known]
+    if missing:
+        error = f"{replica.version} needs the input {missing[0]!r}, which the live contract does not have"
+        return [_prediction(decision, replica.version, Scored(None, error=error)) for decision in decisions]
+    names = replica.contract.names
+    scores = replica.score([[decision.x.get(name) for name in names] for decision in decisions])
+    return [_prediction(decision, replica.version, scored) for decision, scored in zip(decisions, scores, strict=True)]
+
+
+def _prediction(decision: Decision, version: str, scored: Scored) -> Prediction:
+    return Prediction(
+        decision.id, version, scored.label, scored.confidence, scored.scores, scored.error, decision.time_us
+    )
+
+
+class Shadow:
+    """The work of the process, one ``step`` at a time. ``load`` gives a bundle by its hash; ``say`` takes sentences."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        workers: int,
+        wal: WalWriter,
+        load: Callable[[str], Served],
+        say: Callable[[str], None],
+    ) -> None:
+        self._routes: RoutePlane = workspace.routes
+        self._clock: Clock = workspace.clock
+        self._run_dir = workspace.run_dir
+        self._workers = workers
+        self._wal = wal
+        self._load = load
+        self._say = say
+        self._word = -1
+        self._route: Route | None = None
+        self._loaded: dict[str, Replica] = {}
+        self._failed: dict[str, float] = {}
+        self._rings: dict[int, tuple[int, RingReader]] = {}
+        self._looked = -1.0
+        self._unwritten: list[tuple[list[Prediction], int]] = []
+        self._fields_of: FieldsOf = lru_cache(64)(lambda hash8: workspace.load_contract(hash8.hex())[0])
+
+    def step(self) -> int:
+        """Follow the route, take what is in the rings, predict, write; returns how many frames there were."""
+        self._follow()
+        self._open_rings()
+        if not self._write():
+            return 0
+        frames = [frame for _, ring in self._rings.values() for frame in ring.take(_FRAMES)]
+        for frame in frames:
+            self._predict(frame)
+        self._write()
+        return len(frames)
+
+    def _follow(self) -> None:
+        word = self._routes.word()
+        if word != self._word:
+            with suppress(Unavailable):
+                self._route = self._routes.current()
+                self._word = word
+                self._failed.clear()
+        shadows = self._route.shadows if self._route is not None else ()
+        for version in [version for version in self._loaded if version not in shadows]:
+            del self._loaded[version]
+        for version in shadows:
+            self._bring(version, self._route.bundles.get(version, "") if self._route else "")
+
+    def _bring(self, version: str, hash: str) -> None:
+        have = self._loaded.get(version)
+        if have is not None and have.hash == hash:
+            return
+        now = time.monotonic()
+        if now - self._failed.get(version, -_RETRY_SECONDS) < _RETRY_SECONDS:
+            return
+        try:
+            self._loaded[version] = Replica(version, hash, self._load(hash))
+            self._failed.pop(version, None)
+        except AndonError as error:
+            if version not in self._failed:
+                self._say(f"shadow {version} could not be loaded: {error.message}")
+            self._failed[version] = now
+
+    def _open_rings(self) -> None:
+        """Open rings that appeared or were replaced; looked at once a second."""
+        now = time.monotonic()
+        if now - self._looked < 1.0:
+            return
+        self._looked = now
+        for index in range(self._workers):
+            path = ring_path(self._run_dir, index)
+            try:
+                number = path.stat().st_ino
+                if self._rings.get(index, (0, None))[0] != number:
+                    self._rings[index] = (number, RingReader(path))
+            except (OSError, Unavailable):
+                continue
+
+    def _predict(self, frame: Frame) -> None:
+        if frame.kind != FrameKind.DECISION:
+            return
+        try:
+            fields = self._fields_of(frame.contract)
+            decisions = decode_decisions(fields, frame)
+        except AndonError as error:
+            self._say(f"a frame could not be read by the shadow: {error.message}")
+            return
+        for version in self._route.shadows if self._route is not None else ():
+            replica = self._loaded.get(version)
+            if replica is not None:
+                found = predictions(replica, fields, decisions)
+            else:
+                nothing = Scored(None, error=f"{version} is not loaded")
+                found = [_prediction(decision, version, nothing) for decision in decisions]
+            self._unwritten.append((found, frame.epoch))
+
+    def _write(self) -> bool:
+        """Write what was predicted; False when the log cannot take it now (the rings then fill and count)."""
+        while self._unwritten:
+            found, epoch = self._unwritten[0]
+            try:
+                self._wal.append(
+                    FrameKind.SHADOW,
+                    encode_predictions(found),
+                    count=len(found),
+                    epoch=epoch,
+                    time_us=self._clock.now(),
+                )
+            except Unavailable:
+                return False
+            del self._unwritten[0]
+        return True
+
+
+def run_shadow(workspace_home: Path, workers: int, *, parent_fd: int) -> None:
+    """Run until SIGTERM or until ``parent_fd`` reaches its end. Raises ``Conflict`` when another shadow runs."""
+    ending: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: ending.append(received))
+    workspace = Workspace.open(workspace_home)
+    wal = _open_stream(workspace.wal_dir)
+    load = load_served(lambda hash: bundle_path(workspace.home, hash))
+    shadow = Shadow(workspace, workers, wal, load, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
+    try:
+        while not ending and not _ended(parent_fd):
+            if not shadow.step():
+                time.sleep(_IDLE_SECONDS)
+    finally:
+        wal.close()
+        workspace.close()
+
+
+def _open_stream(wal_dir: Path, patience: float = 5.0) -> WalWriter:
+    """The shadow's stream; one that is just ending is waited for."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return WalWriter(wal_dir, SHADOW_STREAM)
+        except Conflict:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def _ended(parent_fd: int) -> bool:
+    """Whether the other end of the pipe is gone."""
+    readable, _, _ = select.select([parent_fd], [], [], 0)
+    return bool(readable) and not os.read(parent_fd, 1)

@@ -1,0 +1,289 @@
+"""One gateway process: its loop, its sockets, its timers, and an end that finishes what was begun.
+
+Spawned, never forked. All workers of a line listen on one port (``SO_REUSEPORT``: the kernel spreads connections); each
+writes a log stream of its own and keeps its part of the ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import uvloop
+
+from andon.core.record import Field
+from andon.deploy.desk import Desk, Parts
+from andon.deploy.gateway import Gateway
+from andon.deploy.gateway_metrics import Scraper
+from andon.deploy.idempotency import SeenIds
+from andon.deploy.memory import Memory
+from andon.deploy.meter import Meter
+from andon.deploy.peers import Links, Listener, socket_path
+from andon.deploy.placing import Terms
+from andon.deploy.protocol import Front
+from andon.deploy.protocol_reader import Limits
+from andon.deploy.recorder import Recorder
+from andon.deploy.replica import Replicas, load_served
+from andon.deploy.reviews import Reviews
+from andon.deploy.ring import RingWriter
+from andon.deploy.settings import GatewayConfig
+from andon.deploy.shadow import ring_path
+from andon.errors import AndonError, Conflict, UsageError
+from andon.model.bundle import bundle_path
+from andon.people.access import Access
+from andon.store.tokens import TokenFile
+from andon.store.wal import WalWriter
+from andon.store.workspace import Workspace
+
+__all__ = ["Worker", "bound_socket", "run_worker"]
+
+_TICK_SECONDS = 0.02
+_SWEEP_SECONDS = 1.0
+_LOAD_SECONDS = 30.0
+_LOCK_SECONDS = 6.0
+_DRAIN_LEAST_SECONDS = 0.25
+
+
+def run_worker(
+    config: GatewayConfig, workspace_home: Path, index: int, workers: int, host: str, port: int, parent_fd: int
+) -> None:
+    """Serve until SIGTERM, SIGINT or the end of ``parent_fd`` (-1: there is no parent), then drain.
+
+    Raises ``Conflict`` when the port or this worker's log stream is taken, ``Unavailable`` when the log cannot be opened.
+    No database is opened.
+    """
+    workspace = Workspace.open(workspace_home)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        worker = Worker(config, workspace, index, workers)
+        runner.run(worker.serve(host, port, parent_fd))
+    workspace.close()
+
+
+class Worker:
+    """Everything of one worker, built inside its running loop by ``serve``."""
+
+    def __init__(self, config: GatewayConfig, workspace: Workspace, index: int, workers: int) -> None:
+        self._config = config.per_worker(workers)
+        self._workspace = workspace
+        self._index = index
+        self._workers = workers
+        self._armed = False
+        self._fields: dict[bytes, tuple[Field, ...]] = {}
+        self._line = workspace.unit_hash("this line")
+
+    async def serve(self, host: str, port: int, parent_fd: int) -> None:
+        """Start, serve, drain."""
+        loop = asyncio.get_running_loop()
+        self._ending = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ending.set)
+        if parent_fd >= 0:
+            loop.add_reader(parent_fd, self._parent, parent_fd)
+        await self._build(loop)
+        try:
+            await self._wait_loaded()
+            await self._open(loop, host, port)
+            gc.collect()
+            gc.freeze()  # what was built so far lives as long as the process; the collector need not look at it again
+            await self._ending.wait()
+            await self._drain()
+        finally:
+            self._close()
+
+    async def _build(self, loop: asyncio.AbstractEventLoop) -> None:
+        config, workspace, index = self._config, self._workspace, self._index
+        self._loop = loop
+        self._wal = await _locked(lambda: WalWriter(workspace.wal_dir, f"w{index}", durability=config.durability))
+        seen = SeenIds(config.idempotency_ids, config.idempotency_seconds)
+        memory = Memory(workspace.wal_dir, index, self._workers, seen, self._fields_of)
+        memory.rebuild(config.idempotency_ids, workspace.clock.monotonic())
+        reviews = Reviews(workspace.wal_dir)
+        reviews.catch_up()
+        self._replicas = Replicas(load_served(lambda hash: bundle_path(workspace.home, hash)), self._post, self._loaded)
+        self._links = Links(workspace.run_dir, self._workers, workspace.clock, config.deadline_seconds, config.queue)
+        self._ring = RingWriter(ring_path(workspace.run_dir, index), config.ring_bytes)
+        parts = Parts(
+            clock=workspace.clock,
+            routes=workspace.routes,
+            replicas=self._replicas,
+            recorder=self._recorder(),
+            memory=memory,
+            reviews=reviews,
+            keep_contract=self._keep_contract,
+            wake=self._wake,
+            post=self._post,
+            peers=self._links if self._workers > 1 else None,
+            sink=self._ring,
+        )
+        self._desk = Desk(config, parts, index)
+        self._desk.meter.started = time.time()
+        self._desk.follow()
+        self._front_of(config)
+
+    def _recorder(self) -> Recorder:
+        config = self._config
+        commit = config.durability == "commit"
+        redact = frozenset(config.redact)
+        return Recorder(self._wal, self._workspace.unit_hash, redact, commit=commit, post=self._post)
+
+    def _front_of(self, config: GatewayConfig) -> None:
+        workspace = self._workspace
+        self._ready = False
+        self._scraper = Scraper(workspace.run_dir, self._index, self._workers, self._gauge)
+        access = Access(TokenFile(workspace.home))
+        self._gateway = Gateway(
+            config,
+            self._desk,
+            access=access,
+            ready=lambda: self._ready,
+            scrape=self._scraper.page,
+            wall=workspace.clock.wall,
+            line=self._line,
+        )
+        self._front = Front(self._gateway, Limits(body_bytes=config.max_body_bytes))
+
+    def _gauge(self) -> Meter:
+        return self._desk.gauge()
+
+    async def _wait_loaded(self) -> None:
+        """Take no traffic before the route's versions are loaded, or known not to load."""
+        end = time.monotonic() + _LOAD_SECONDS
+        while not self._replicas.settled and time.monotonic() < end and not self._ending.is_set():
+            await asyncio.sleep(0.005)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        path = socket_path(self._workspace.run_dir, self._index)
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - the path may lead through an open directory
+        self._listener = await loop.create_unix_server(Listener(self._desk).connection, path)
+        bound = bound_socket(host, port, shared=self._workers > 1, line=self._line)
+        self._server = await loop.create_server(self._front.connection, sock=bound)
+        self._ready = True
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+        self._sweep()
+
+    def _tick(self) -> None:
+        self._desk.tick()
+        self._links.expire()
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _sweep(self) -> None:
+        self._front.sweep(time.monotonic())
+        self._desk.meter.connections = len(self._front.connections)
+        with suppress(AndonError):
+            self._scraper.publish()
+        self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def _drain(self) -> None:
+        """Take nothing new, finish what was begun, for at most ``drain_seconds``; other workers are still answered."""
+        self._ready = False
+        self._server.close()
+        self._front.drain()
+        now = time.monotonic()
+        soonest, latest = now + _DRAIN_LEAST_SECONDS, now + self._config.drain_seconds
+        while time.monotonic() < latest:
+            busy = self._front.connections or not self._desk.idle or not self._links.idle
+            if not busy and time.monotonic() > soonest:
+                break
+            await asyncio.sleep(0.01)
+
+    def _close(self) -> None:
+        for part in ("_listener", "_links", "_replicas"):
+            if hasattr(self, part):
+                getattr(self, part).close()
+        if hasattr(self, "_scraper"):
+            with suppress(AndonError):
+                self._scraper.publish()
+        if hasattr(self, "_wal"):
+            self._wal.close()
+
+    def _wake(self) -> None:
+        """One turn for everything that is parsed in this iteration of the loop."""
+        if not self._armed:
+            self._armed = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._armed = False
+        self._gateway.turn()
+
+    def _post(self, call: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(call)
+
+    def _loaded(self) -> None:
+        self._desk.acknowledge()
+
+    def _parent(self, parent_fd: int) -> None:
+        if not os.read(parent_fd, 1):
+            self._loop.remove_reader(parent_fd)
+            self._ending.set()
+
+    def _keep_contract(self, terms: Terms) -> None:
+        contract = terms.contract
+        self._workspace.save_contract(contract.hash, contract.fields, contract.classes)
+
+    def _fields_of(self, hash8: bytes) -> tuple[Field, ...]:
+        found = self._fields.get(hash8)
+        if found is None:
+            found = self._fields[hash8] = self._workspace.load_contract(hash8.hex())[0]
+        return found
+
+
+async def _locked(open_stream: Callable[[], WalWriter]) -> WalWriter:
+    """The stream of this worker; a worker of this number that is just ending is waited for."""
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            return open_stream()
+        except Conflict:
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(0.05)
+
+
+def bound_socket(host: str, port: int, *, shared: bool, line: str) -> socket.socket:
+    """A socket bound to the address; with ``shared`` other workers of the same ``line`` may bind it, too.
+
+    Raises ``Conflict`` when another program, or another line, has it, ``UsageError`` when there is no such address.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UsageError(f"host {host!r}: there is no such address ({error.strerror})") from error
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        if shared:
+            if _other_line(host, port, line):
+                raise OSError(errno.EADDRINUSE, "another line listens there")
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise Conflict(
+            f"port {port} on {host} cannot be taken: {error.strerror}",
+            hint="end the program that has it, or set another one with `gateway: {port: ...}` in andon.yaml",
+        ) from error
+    return bound
+
+
+def _other_line(host: str, port: int, line: str) -> bool:
+    """Whether a gateway of another line answers there: the kernel would let both share the port."""
+    try:
+        with socket.create_connection((host, port), timeout=0.5) as probe:
+            probe.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: line\r\nconnection: close\r\n\r\n")
+            found = b""
+            while chunk := probe.recv(4096):
+                found += chunk
+    except OSError:
+        return False
+    return b'"line"' in found and line.encode() not in found
