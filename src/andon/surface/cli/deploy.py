@@ -1,0 +1,296 @@
+"""Commands that change who answers: the group ``deploy``, and ``automate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from andon.core.clock import iso
+from andon.errors import UsageError
+from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
+
+if TYPE_CHECKING:
+    from andon.core.record import Route
+    from andon.deploy.line import Act, Line
+    from andon.deploy.paired import Comparison
+
+__all__ = ["register"]
+
+_VERSION = Annotated[str, typer.Argument(help="A release, such as v2.")]
+_SHARE = Annotated[float | None, typer.Argument(help="Share of the units, above 0 and at most 1.")]
+_SHARE_OPTION = Annotated[float | None, typer.Option("--share", help="The same, by name.")]
+
+#: How an action looks in the history.
+_STYLES = {"stop": "bold red", "rollback": "yellow", "cool": "yellow", "switch": "bold green", "automate": "cyan"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``deploy`` and the command ``automate``."""
+    group = typer.Typer(help="Let a release act: shadow, canary, blue/green, and the way back.", no_args_is_help=True)
+    group.command("shadow")(shadow)
+    group.command("canary")(canary)
+    group.command("ramp")(ramp)
+    group.command("blue-green")(blue_green)
+    group.command("switch")(switch)
+    group.command("rollback")(rollback)
+    group.command("status")(status)
+    group.command("history")(history)
+    group.command("compare")(compare)
+    app.add_typer(group, name="deploy")
+    app.command()(automate)
+
+
+def shadow(
+    version: _VERSION,
+    remove: Annotated[bool, typer.Option("--remove", help="End the shadow instead.")] = False,
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a release predict beside whoever answers, unseen."""
+    line = _line(project)
+    _report((line.unshadow if remove else line.shadow)(version, actor=actor, reason=reason), as_json)
+
+
+def canary(
+    version: _VERSION,
+    share: _SHARE = None,
+    share_named: _SHARE_OPTION = None,
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Send a small share of the units (the charter's start_share if not given) to a release; the rest stay."""
+    part = share if share_named is None else share_named
+    _report(_line(project).canary(version, part, actor=actor, reason=reason), as_json)
+
+
+def ramp(
+    share: _SHARE = None,
+    share_named: _SHARE_OPTION = None,
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Change the candidate's share; as it grows, units only move forward."""
+    part = share if share_named is None else share_named
+    if part is None:
+        raise UsageError("ramp to which share of the units? For example: andon deploy ramp 0.2")
+    _report(_line(project).ramp(part, actor=actor, reason=reason), as_json)
+
+
+def blue_green(
+    version: _VERSION,
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Load a release beside the live one, without traffic; then `deploy switch` at once, or `deploy ramp` gradually."""
+    _report(_line(project).blue_green(version, actor=actor, reason=reason), as_json)
+
+
+def switch(
+    version: Annotated[str | None, typer.Argument(help="A release; the candidate if not given.")] = None,
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the candidate (or the release named) live at once; the old one stays warm."""
+    _report(_line(project).switch(version, actor=actor, reason=reason), as_json)
+
+
+def rollback(
+    project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
+) -> None:
+    """Go back to what answered before, at once; once more goes back further."""
+    _report(_line(project).rollback(actor=actor, reason=reason), as_json)
+
+
+def automate(
+    level: Annotated[str, typer.Argument(help="human, shadow, assist, partial or full.")],
+    slice: Annotated[
+        str, typer.Option("--slice", help="A slice of the charter; everything that no slice matches if not given.")
+    ] = "*",
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Set how much the model decides by itself."""
+    _report(_line(project).automate(level, slice, actor=actor, reason=reason), as_json)
+
+
+def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
+    """Who answers now: versions, shares, shadows, levels of automation, workers."""
+    found = _line(project).status()
+    if as_json:
+        emit(found)
+    elif found["route"] is None:
+        console.print("Nothing has been deployed yet. Begin with: andon deploy shadow VERSION", markup=False)
+    else:
+        _show_status(found)
+
+
+def history(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 20,
+    project: ProjectOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Who changed the line, when and why; newest first."""
+    from andon.deploy.line import route_view
+
+    routes = _line(project).history(limit)
+    if as_json:
+        emit({"routes": [route_view(route) for route in routes]})
+    elif not routes:
+        console.print("Nothing has been deployed yet.", markup=False)
+    else:
+        _show_history(routes)
+
+
+def compare(
+    version: _VERSION,
+    against: Annotated[
+        Literal["people", "live"], typer.Option("--against", help="people, or the live model")
+    ] = "people",
+    project: ProjectOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare a shadow with people or the live model on the same cases; agreement, where no outcome is known."""
+    from andon.config import open_project
+    from andon.deploy.paired import shadow_comparison
+
+    opened = open_project(project)
+    found = shadow_comparison(opened.workspace, opened.charter, version, against)
+    if as_json:
+        emit(found)
+    else:
+        _show_comparison(found)
+
+
+# ------------------------------------------------------------------------------------------------------ showing
+
+
+def _line(project: str | None) -> Line:
+    from andon.config import open_project
+    from andon.deploy.line import Line
+
+    opened = open_project(project)
+    return Line(opened.workspace, opened.charter)
+
+
+def _report(act: Act, as_json: bool) -> None:
+    """What an action did: the sentence, then what the person should know."""
+    from andon.deploy.line import route_view
+
+    if as_json:
+        body: dict[str, Any] = msgspec.to_builtins(act)
+        emit({**body, "route": route_view(act.route)})
+    else:
+        console.print(f"{act.sentence} (route {act.epoch}).", markup=False)
+    for sentence in act.notes:
+        note(sentence)
+
+
+def _show_status(found: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    route, rollout = found["route"], found["rollout"]
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    if route["stopped"]:
+        table.add_row(Text("stopped", style="bold red"), Text(route["sentence"], style="red"))
+    table.add_row("live", Text(route["live"] or "people", style="bold green"))
+    if rollout is not None:
+        said = (
+            f"{rollout['candidate']} with {rollout['share'] * 100:.4g} % of the units, since {iso(rollout['since_us'])}"
+        )
+        table.add_row("candidate", Text(f"{said} by {rollout['actor']} ({rollout['pattern']}, {rollout['mode']})"))
+    table.add_row("shadows", Text(", ".join(route["shadows"]) or "none"))
+    table.add_row("warm", Text(", ".join(route["warm"]) or "none"))
+    for name, level in route["levels"].items():
+        table.add_row("level" if name == "*" else f"  in {name}", Text(_level(route, name, level), style="cyan"))
+    table.add_row(
+        "route", Text(f"{route['epoch']} by {route['actor']} at {iso(route['time_us'])}: {route['sentence']}")
+    )
+    table.add_row("workers", Text(_workers(found)))
+    console.print(table)
+
+
+def _level(route: dict[str, Any], slice: str, level: str) -> str:
+    if level != "partial":
+        return level
+    found = [
+        f"{key.partition('/')[0]} from a confidence of {value:.4g} on"
+        for key, value in route["thresholds"].items()
+        if key.partition("/")[2] == slice
+    ]
+    return f"partial: {', '.join(found) or 'nothing is automatic yet'}"
+
+
+def _workers(found: dict[str, Any]) -> str:
+    epoch = found["route"]["epoch"]
+    late = [worker["worker"] for worker in found["workers"] if worker["epoch"] < epoch]
+    if not found["workers"]:
+        return "none has reported; start them with: andon up"
+    if late:
+        return f"{', '.join(late)} of {len(found['workers'])} not yet on this route"
+    return f"{len(found['workers'])}, all on this route"
+
+
+def _show_history(routes: list[Route]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from andon.deploy.chronicle import sentence
+
+    table = Table("route", "when", "who", "what", "why", box=None, pad_edge=False, header_style="dim")
+    for route in routes:
+        style = _STYLES.get(route.action, "")
+        table.add_row(
+            str(route.epoch),
+            iso(route.time_us).replace("T", " ").removesuffix("Z"),
+            Text(route.actor),
+            Text(sentence(route), style=style),
+            Text(route.reason, style="dim"),
+        )
+    console.print(table)
+
+
+def _show_comparison(found: Comparison) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(found.sentence + ".", markup=False)
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_row("agreement", Text(str(found.agreement)))
+    table.add_row("they differ in", Text(f"{found.discordant} cases"))
+    table.add_row("outcomes known", Text(str(found.outcomes)))
+    table.add_row(f"error of {found.version}", Text(str(found.model_error)))
+    table.add_row(f"error of {found.against}", Text(str(found.other_error)))
+    table.add_row("difference", Text(str(found.difference)))
+    if found.outcomes:
+        table.add_row(f"only {found.version} right", Text(str(found.only_model_right)))
+        table.add_row(f"only {found.against} right", Text(str(found.only_other_right)))
+    console.print(table)
+    if found.matrix:
+        console.print(_matrix(found))
+
+
+def _matrix(found: Comparison) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    others = sorted({other for row in found.matrix.values() for other in row})
+    table = Table(f"{found.version} \\ {found.against}", *others, box=None, pad_edge=False, header_style="dim")
+    for model, row in found.matrix.items():
+        cells = [Text(str(row.get(other, 0)), style="bold" if other == model else "") for other in others]
+        table.add_row(Text(model or "(no answer)"), *cells)
+    return table
