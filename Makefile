@@ -6,6 +6,7 @@
 #   make test-all   also the long simulations and soak runs
 #   make bench      the benchmarks, one after the other (wrk must be installed for the serving ones)
 #   make lint       style, types and import contracts
+#   make docs       the pages of docs/ that are made from the code
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,7 @@ BENCHES = $(basename $(notdir $(shell grep -l '^if __name__' benchmarks/*.py)))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: setup demo test test-all bench lint
+.PHONY: setup demo test test-all bench lint docs
 .DEFAULT_GOAL := setup
 
 setup: $(DEV)
@@ -39,6 +40,9 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(DEV)
+	$(BIN)/python scripts/docs.py
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -115,7 +115,7 @@ def test_all_faults_are_told_at_once_with_line_path_expected_found_and_meant() -
     found = faults(
         """\
 project: my line
-inputs: {a: flaot, b: category, id: int}
+inputs: {a: flaot, b: category}
 target: {name: y, classes: [good]}
 safe_defalt: refer
 checklist:
@@ -132,7 +132,6 @@ gateway: {port: "8700", workers: 0}
         "line 1, project: expected a name of at most 64 letters, digits, _ and - that starts with a letter, found 'my line'",
         "line 1, safe_default: this key is required",
         "line 2, inputs.a: expected a kind of input, found 'flaot'; did you mean 'float'?",
-        "line 2, inputs.id: 'id' is the name of a column of Andon's own; rename the input in clean()",
         "line 3, target.classes: expected at least 2 entries, found 1",
         "line 4, safe_defalt: no such key here; did you mean 'safe_default'?",
         "line 6, checklist.logging.durability: expected 'flush' or 'commit', found 'comit'; did you mean 'commit'?",
@@ -189,6 +188,11 @@ def test_an_input_is_not_also_the_target_nor_twice_in_other_letters() -> None:
     ]
 
 
+def test_a_faulty_input_hides_only_what_depends_on_it() -> None:
+    text = SMALL.replace("a: float", "a: flaot") + "metrics: {m: {of: mean(c)}}\nrisks: [{what: x, shows_in: [n]}]\n"
+    assert [one.split(":")[0] for one in faults(text)] == ["line 2, inputs.a", "line 6, risks[0].shows_in[0]"]
+
+
 def test_words_that_other_yaml_readers_turn_into_booleans_stay_words() -> None:
     charter = parse(SMALL.replace("[good, bad]", "[yes, no, on, 12:30]"))
     assert charter.target.classes == ("yes", "no", "on", "12:30")
@@ -239,6 +243,37 @@ def test_a_charter_does_not_change() -> None:
     charter = parse(SMALL)
     with pytest.raises(ValueError, match="frozen"):
         charter.project = "other"
+
+
+CHANGES = st.dictionaries(
+    st.sampled_from(["inputs", "target", "metrics", "slices", "risks", "automation", "rollout", "unit", "checklist"]),
+    st.sampled_from(
+        [
+            {"a": "flaot"}, {"a": "int(1..0)"}, {"a": "float", "x": "int"}, {}, {"level": "full", "slices": {"s": "full"}},
+            {"name": "y", "classes": ["a", "a"]}, {"name": "a", "classes": ["u", "v"]}, {"m": {"of": "mean(q)"}},
+            {"m": {"of": "accuracy", "goal": 3}}, {"m": {"of": "recall[u]", "where": "a > 1", "alarm": "< 1"}},
+            {"s": "a > 1"}, {"s": "b = "}, [{"what": "x", "shows_in": ["m"]}], {"guardrails": ["m"]}, {"from": "a"},
+            {"privacy": {"redact": ["a", "z"]}}, {"path": ["live", "live"]}, {"partial": {"only": ["u"]}},
+        ]
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(CHANGES)
+def test_faulty_parts_in_any_mixture_are_told(values: dict[str, Any]) -> None:
+    import yaml
+
+    base = {
+        "project": "line",
+        "inputs": {"a": "float"},
+        "target": {"name": "y", "classes": ["u", "v"]},
+        "safe_default": "x",
+    }
+    try:
+        parse(yaml.safe_dump(base | values))
+    except CharterError as error:
+        assert all(one.startswith("line ") for one in error.faults)
 
 
 KEYS = st.sampled_from([*Charter.model_fields, "of", "goal", "classes", "name", "from", "x", "", "a"])

@@ -19,11 +19,12 @@ release says so: it is recorded, and ``idle`` names it whenever a charter asks f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from andon.scope.charter import Charter
+from andon.scope.section import MetricSpec
 
 __all__ = ["QUESTIONS", "Question", "doubts", "idle", "unanswered", "value_at"]
 
@@ -44,53 +45,88 @@ class Question:
     idle: Callable[[Any], bool] | None = None
 
 
-_RECORDED = "recorded; shown by `scope show`"
+_SHOWN = "recorded: `scope show`"
+_CHARTER = "tests/scope/test_charter.py::"
 
 QUESTIONS: tuple[Question, ...] = (
-    Question("problem", "What is decided, and for whom?", _RECORDED),
-    Question("owner", "Who answers for it?", _RECORDED),
-    Question("phase", "Proof of concept or production?", _RECORDED),
+    Question("problem", "What is decided, and for whom?", _SHOWN),
+    Question("owner", "Who answers for it?", _SHOWN),
+    Question("phase", "Proof of concept or production?", _SHOWN, "", lambda phase: phase == "production"),
     Question(
         "case",
-        "New, an automated task, or a replaced system?",
+        "A new ability, an automated task, or a replaced system?",
         "the defaults of `automation.level` and `rollout.path`",
-        "tests/scope/test_charter.py::test_the_case_gives_the_path_unless_the_charter_does",
+        _CHARTER + "test_the_case_gives_the_path_unless_the_charter_does",
     ),
-    Question("population", "Many users, or an enterprise that can shift in a minute?", _RECORDED),
-    Question("safe_default", "What is answered when nobody and nothing can decide?", ""),
-    Question("unit.from", "What may not be split between two releases?", ""),
+    Question("population", "Many users, or an enterprise that can shift in a minute?", _SHOWN),
     Question(
-        "checklist.mode", "Realtime or batch?", "the gateway serves `realtime`", "", lambda mode: mode != "realtime"
+        "safe_default",
+        "What is answered when nobody and nothing can decide?",
+        "the answer after the review deadline and of `stop --mode safe_default`",
+        "tests/people/test_inbox.py::test_the_deadline_answers_the_safe_default_once",
     ),
-    Question("checklist.place", "Cloud or server, edge, browser?", "", "", lambda place: place != "server"),
+    Question("unit.from", "What may not be split between two releases?", "which unit is hashed to canary or live"),
+    Question("checklist.mode", "Realtime or batch?", "`realtime`: the gateway", "", lambda mode: mode != "realtime"),
+    Question(
+        "checklist.place", "Server, edge or browser?", "`server`: `andon up`", "", lambda place: place != "server"
+    ),
     Question(
         "checklist.compute.cores",
         "How many processor cores?",
         "the default of `gateway.workers`",
-        "tests/scope/test_charter.py::test_the_cores_give_the_workers_unless_the_charter_does",
+        _CHARTER + "test_the_cores_give_the_workers_unless_the_charter_does",
     ),
-    Question("checklist.compute.gpu", "A GPU?", "", "", lambda gpu: gpu != "none"),
-    Question("checklist.compute.memory_gb", "How much memory?", "", "", _ALWAYS),
-    Question("checklist.latency_p95_ms", "How quick must an answer be?", ""),
-    Question("checklist.throughput_qps", "How many requests per second?", "", "", _ALWAYS),
-    Question("checklist.logging.durability", "What may a power cut cost?", ""),
-    Question("checklist.logging.retain_days", "How long are decisions kept?", ""),
-    Question("checklist.security.tokens", "Who may call?", ""),
-    Question("checklist.privacy.stays", "Where may data go?", ""),
-    Question("checklist.privacy.redact", "What is never stored?", ""),
-    Question("metrics", "What is measured, with which goals and alarms?", ""),
-    Question("risks", "What could go wrong?", "", "tests/scope/test_risk.py"),
-    Question("baselines", "What is it compared with?", "", "", _ALWAYS),
-    Question("automation.level", "How much does the model decide by itself?", ""),
-    Question("automation.partial.max_error", "How many of its own answers may be wrong?", ""),
-    Question("review.reviewers_per_hour", "How many cases can people decide in an hour?", "", "", _ALWAYS),
-    Question("review.deadline", "How long may a case wait for a person?", ""),
-    Question("review.double_share", "How many cases do two people decide?", "", "", _ALWAYS),
-    Question("rollout.guardrails", "What must not get worse on the way to live?", ""),
-    Question("alarms.false_per_month", "How many false alarms are tolerable?", "", "", _ALWAYS),
-    Question("alarms.notify", "Who is told?", ""),
-    Question("retrain.mode", "Who decides to train again?", "", "", lambda mode: mode != "manual"),
-    Question("stages", "Several models in a row?", "", "", _ALWAYS),
+    Question("checklist.compute.gpu", "A GPU?", "`none`: nothing", "", lambda gpu: gpu != "none"),
+    Question("checklist.compute.memory_gb", "How much memory?", _SHOWN, "", _ALWAYS),
+    Question(
+        "checklist.latency_p95_ms",
+        "How quick must an answer be?",
+        "`check` asks for a metric that watches it",
+        "tests/scope/test_checklist.py::test_a_promised_latency_is_watched",
+    ),
+    Question("checklist.throughput_qps", "How many requests per second?", _SHOWN, "", _ALWAYS),
+    Question("checklist.logging.durability", "What may a power cut cost?", "when the log is synced to disk"),
+    Question(
+        "checklist.logging.retain_days", "How long are decisions kept?", "when the controller deletes days of the log"
+    ),
+    Question("checklist.security.tokens", "Who may call?", "whether the gateway asks for a token"),
+    Question("checklist.privacy.stays", "Where may data go?", "which addresses a notice may be sent to"),
+    Question("checklist.privacy.redact", "What is never stored?", "which inputs are written to the log as missing"),
+    Question("metrics", "What is measured, with which goals and alarms?", "release gates, live metrics, alarms"),
+    Question(
+        "risks",
+        "What could go wrong?",
+        "`scope risks` and `check`",
+        "tests/scope/test_risk.py::test_every_risk_has_its_state",
+    ),
+    Question("baselines", "What is it compared with?", _SHOWN, "", _ALWAYS),
+    Question(
+        "automation.level",
+        "How much does the model decide by itself?",
+        "the level that the line begins with",
+        "tests/deploy/test_line.py::test_the_line_begins_as_the_charter_says",
+    ),
+    Question(
+        "automation.partial.max_error",
+        "How many of its own answers may be wrong?",
+        "the confidence from which an answer is automatic",
+        "tests/deploy/test_line.py::test_partial_learns_a_threshold_for_each_slice_from_its_own_cases",
+    ),
+    Question("review.reviewers_per_hour", "How many cases can people decide in an hour?", _SHOWN, "", _ALWAYS),
+    Question(
+        "review.deadline",
+        "How long may a case wait for a person?",
+        "the deadline in the inbox",
+        "tests/deploy/test_line.py::test_the_inbox_has_the_charters_policy",
+    ),
+    Question("review.double_share", "How many cases do two people decide?", _SHOWN, "", _ALWAYS),
+    Question("rollout.guardrails", "What must not get worse on the way to live?", _SHOWN, "", _ALWAYS),
+    Question("alarms.false_per_month", "How many false alarms are tolerable?", _SHOWN, "", _ALWAYS),
+    Question("alarms.notify", "Who is told?", "where a firing alarm is sent"),
+    Question(
+        "retrain.mode", "Who decides to train again?", "`manual`: nobody but you", "", lambda mode: mode != "manual"
+    ),
+    Question("stages", "Several models in a row?", _SHOWN, "", _ALWAYS),
 )
 
 
@@ -109,30 +145,47 @@ def idle(charter: Charter) -> list[str]:
     for question in QUESTIONS:
         value = value_at(charter, question.key)
         if question.idle is not None and charter.answered(question.key) and question.idle(value):
-            shown = f" {value!r}" if isinstance(value, (str, float, int)) else ""
-            sentences.append(f"{question.key}:{shown} is recorded; nothing acts on it yet")
+            shown = f": {value!r}" if isinstance(value, (str, float, int)) else ""
+            sentences.append(f"{question.key}{shown} is recorded; nothing acts on it yet")
     return sentences
 
 
 def doubts(charter: Charter) -> list[str]:
-    """What is allowed but probably not meant: goals that point the wrong way, critical metrics without a goal."""
-    from andon.measure.metric import parse_metric
-
-    sentences = []
+    """What is allowed but probably not meant: bounds that point the wrong way, a promise that no metric watches."""
+    sentences = _unwatched_latency(charter)
     for name, spec in charter.metrics.items():
-        better = parse_metric(spec.of, charter.target.classes).direction
-        for word, bound in (("goal", spec.goal), ("alarm", spec.alarm)):
-            if bound is None or bound == "reference" or better is None:
-                continue
-            if bound.low is None and better == "up":
-                sentences.append(f"metrics.{name}.{word}: more is better here, but {bound} only bounds it from above")
-            if bound.high is None and better == "down":
-                sentences.append(f"metrics.{name}.{word}: less is better here, but {bound} only bounds it from below")
+        sentences += [f"metrics.{name}.{key}: {text}" for key, text in _wrong_way(spec, charter.target.classes)]
         if spec.critical and spec.goal is None:
             sentences.append(f"metrics.{name}: it is critical but has no goal to meet")
         if spec.then != "notify" and spec.alarm is None:
             sentences.append(f"metrics.{name}: it says what a firing alarm does but has no alarm")
     return sentences
+
+
+def _wrong_way(spec: MetricSpec, classes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    from andon.measure.metric import parse_metric
+
+    better = parse_metric(spec.of, classes).direction
+    for key, bound in (("goal", spec.goal), ("alarm", spec.alarm)):
+        if bound is None or bound == "reference":
+            continue
+        if better == "up" and bound.low is None:
+            yield key, f"more is better here, but {bound} only bounds it from above"
+        if better == "down" and bound.high is None:
+            yield key, f"less is better here, but {bound} only bounds it from below"
+
+
+def _unwatched_latency(charter: Charter) -> list[str]:
+    promised = charter.checklist.latency_p95_ms
+    if promised is None:
+        return []
+    alarms = [spec.alarm for spec in charter.metrics.values() if spec.of == "latency_p95_ms"]
+    if any(alarm and alarm != "reference" and alarm.high is not None and alarm.high <= promised for alarm in alarms):
+        return []
+    return [
+        f"checklist.latency_p95_ms: nothing rings when {promised:g} ms are not kept; "
+        f'add a metric {{of: latency_p95_ms, alarm: "<= {promised:g}"}}'
+    ]
 
 
 def value_at(charter: Charter, key: str) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from andon.core.registry import did_you_mean
 from andon.errors import AndonError
 from andon.scope.fault import Path, dotted
-from andon.scope.scalar import describe_field, shown
+from andon.scope.scalar import shown
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -56,8 +56,8 @@ RESERVED = frozenset(
         "day",
     ]
 )
-#: Columns that are measured from an input of that kind and may be used in metrics.
-DERIVED = {"text": ("length",), "image": ("brightness", "contrast", "width", "height")}
+#: What is measured of an input of that kind (``monitor.inputs``): ``<input>_<measure>``, or the measure alone where it is the only one.
+DERIVED: dict[str, tuple[str, ...]] = {"text": ("length",), "image": ("brightness", "contrast", "width", "height")}
 
 Findings = Iterator[tuple[Path, str]]
 
@@ -77,9 +77,10 @@ class Draft:
 
     def columns(self) -> frozenset[str]:
         """Every column that a metric or a slice may read."""
-        kinds = {field.kind for field in self.charter.fields()} if "inputs" not in self.broken else set()
-        derived = {name for kind in kinds for name in DERIVED.get(kind, ())}
-        derived |= {f"{field.name}_{name}" for field in self.charter.fields() for name in DERIVED.get(field.kind, ())}
+        fields = self.charter.fields() if "inputs" not in self.broken else ()
+        kinds: list[str] = [field.kind for field in fields]
+        derived = {f"{field.name}_{name}" for field in fields for name in DERIVED.get(field.kind, ())}
+        derived |= {name for kind, names in DERIVED.items() if kinds.count(kind) == 1 for name in names}
         return RESERVED | frozenset(self.charter.inputs) | derived
 
 
@@ -93,17 +94,13 @@ def disagreements(draft: Draft) -> Iterator[tuple[Path, str, str]]:
 
 def _inputs(draft: Draft) -> Findings:
     seen: dict[str, str] = {}
-    for name, text in draft.charter.inputs.items():
+    for name in draft.charter.inputs:
         path: Path = ("inputs", name)
         if name in RESERVED:
             yield path, f"{name!r} is the name of a column of Andon's own; rename the input in clean()"
         other = seen.setdefault(name.lower(), name)
         if other != name:
             yield path, f"{name!r} and {other!r} differ only in upper and lower case; rename one"
-        try:
-            describe_field(name, text)
-        except ValueError as error:
-            yield path, str(error)
 
 
 def _target(draft: Draft) -> Findings:

@@ -147,6 +147,11 @@ def _column(value: str) -> str:
     return value
 
 
+def _description(value: str) -> str:
+    describe_field("", value)
+    return value
+
+
 def _bound(value: object) -> Bound:
     if not isinstance(value, str):
         raise ValueError(f"expected a bound such as '>= 0.85' or '0.09 .. 0.19', found {shown(value)}")
@@ -172,7 +177,9 @@ Name = Annotated[str, AfterValidator(_name)]
 ColumnName = Annotated[str, AfterValidator(_column)]
 #: What `describe_field` reads.
 Description = Annotated[
-    Text, WithJsonSchema({"type": "string", "pattern": r"^(bool|int|float|category|text|image)\s*(\(.*\))?\s*\??$"})
+    Text,
+    AfterValidator(_description),
+    WithJsonSchema({"type": "string", "pattern": r"^(bool|int|float|category|text|image)\s*(\(.*\))?\s*\??$"}),
 ]
 #: A list in the file, a tuple in memory; what is inside stays strict.
 Many = Annotated[tuple[Text, ...], Field(strict=False)]

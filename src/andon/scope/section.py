@@ -198,8 +198,8 @@ class Review(Section):
     """Cases that people can decide in an hour, all together."""
     deadline_us: Duration = Field(3_600_000_000, alias="deadline", json_schema_extra={"default": "1h"}, gt=0)
     """How long a case may wait for a person."""
-    on_timeout: Literal["safe_default", "wait"] = "safe_default"
-    """After the deadline: answer the safe default, or keep waiting."""
+    on_timeout: Literal["safe_default", "wait", "escalate"] = "safe_default"
+    """After the deadline: answer the `safe_default`, `wait` on, or `escalate`: move it to the front of the queue."""
     double_share: Share = 0
     """The share of cases that two people decide."""
 

@@ -1,0 +1,168 @@
+"""The documents say what the code does: commands, charter keys, journal actions, examples and links are checked."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from andon.scope.charter import parse, schema
+from andon.scope.checklist import QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def made() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_made_from_code", ROOT / "scripts" / "docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def words() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
+def blocks(page: Path, language: str) -> Iterator[tuple[int, str]]:
+    """(line, text) of every fenced block in a language."""
+    text = page.read_text(encoding="utf-8")
+    for match in re.finditer(rf"^```{language}[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield text[: match.start()].count("\n") + 2, match[1]
+
+
+def nobody(offenders: Iterator[str]) -> None:
+    found = sorted(set(offenders))
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [("commands.md", "commands_page"), ("charter.schema.json", "schema_page"), ("scope.md", "scope_page")],
+)
+def test_pages_made_from_the_code_are_current(name: str, make: str) -> None:
+    assert (DOCS / name).read_text(encoding="utf-8") == getattr(made(), make)(), "run: make docs"
+
+
+def test_every_command_is_explained_in_the_page_of_its_room() -> None:
+    import typer
+
+    from andon.surface.cli import build
+
+    told = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "commands.md")
+    commands = [" ".join(path) for path, _ in made().commands(typer.main.get_command(build()))]
+    nobody(f"no page tells of `andon {command}`" for command in commands if f"andon {command}" not in told)
+
+
+def test_every_command_and_option_has_a_help() -> None:
+    import typer
+
+    from andon.surface.cli import build
+
+    def bare() -> Iterator[str]:
+        for path, command in made().commands(typer.main.get_command(build())):
+            if not command.help:
+                yield f"`andon {' '.join(path)}` has no help"
+            for parameter in command.params:
+                if not getattr(parameter, "help", None):
+                    yield f"`andon {' '.join(path)}`: {parameter.name} has no help"
+
+    nobody(bare())
+
+
+def test_every_key_of_the_charter_is_in_its_page() -> None:
+    page = (DOCS / "scope.md").read_text(encoding="utf-8")
+    nobody(
+        f"docs/scope.md does not explain `{key}`" for key, _ in made().charter_keys(schema()) if f"`{key}`" not in page
+    )
+
+
+def test_every_action_in_the_journal_is_explained() -> None:
+    """Those written as a constant; the page is docs/journal.md."""
+    page = (DOCS / "journal.md").read_text(encoding="utf-8")
+
+    def actions() -> Iterator[tuple[str, str]]:
+        for path in sorted((ROOT / "src").rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("journal.append")):
+                    continue
+                first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "action"), None)
+                if isinstance(first, ast.Constant):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", str(first.value)
+
+    nobody(
+        f"{where}: docs/journal.md does not explain `{action}`"
+        for where, action in actions()
+        if f"`{action}`" not in page
+    )
+
+
+def test_the_tests_that_the_table_names_are_there() -> None:
+    def missing() -> Iterator[str]:
+        for question in QUESTIONS:
+            file, _, name = question.test.partition("::")
+            if question.test and not (ROOT / file).is_file():
+                yield f"{question.key}: {file} is not there"
+            elif name and f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8"):
+                yield f"{question.key}: {file} has no {name}"
+
+    nobody(missing())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks with prompts run in order, in one empty folder per page; the others at least are Python."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "docs"}
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    told: list[str] = []
+    for line, text in blocks(page, "(?:python|pycon)"):
+        if ">>>" not in text:
+            compile(text, f"{page.name}:{line}", "exec")
+            continue
+        test = doctest.DocTestParser().get_doctest(text, names, page.name, str(page), line - 1)
+        runner.run(test, out=told.append, clear_globs=False)
+        names = test.globs
+    assert runner.failures == 0, "".join(told)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_charters_shown_are_sound(page: Path) -> None:
+    for _, text in blocks(page, "yaml"):
+        if text.lstrip().startswith("project:"):
+            parse(text)
+
+
+def test_links_lead_somewhere() -> None:
+    nobody(
+        f"{page.relative_to(ROOT)}: {target} is not there"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if "://" not in target and not target.startswith("mailto:")
+        if not (page.parent / target).exists()
+    )
+
+
+def test_every_page_is_reached_from_the_first() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    nobody(
+        f"docs/index.md does not lead to {page.relative_to(DOCS)}"
+        for page in PAGES
+        if page.is_relative_to(DOCS) and page.name not in ("index.md", "0000-template.md")
+        if f"({page.relative_to(DOCS).as_posix()})" not in index
+    )
+
+
+def test_every_room_has_a_page() -> None:
+    rooms = [path.parent.name for path in (ROOT / "src/andon").glob("*/__init__.py")]
+    nobody(f"there is no docs/{room}.md" for room in rooms if not (DOCS / f"{room}.md").is_file())
