@@ -177,11 +177,22 @@ def _doubles(n: int) -> struct.Struct:
     return struct.Struct(f"<{n}d")
 
 
-@lru_cache(maxsize=64)
-def _parts(fields: tuple[Field, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Positions of the numeric and of the text fields."""
+Parts = tuple[tuple[int, ...], tuple[int, ...]]
+_PARTS: dict[int, tuple[tuple[Field, ...], Parts]] = {}
+
+
+def _parts(fields: Sequence[Field]) -> Parts:
+    """Positions of the numeric and of the text fields; kept by identity, since hashing many categories takes long."""
+    kept = _PARTS.get(id(fields))
+    if kept is not None and kept[0] is fields:
+        return kept[1]
     numeric = tuple(i for i, field in enumerate(fields) if is_numeric(field))
-    return numeric, tuple(i for i, field in enumerate(fields) if not is_numeric(field))
+    parts = numeric, tuple(i for i, field in enumerate(fields) if not is_numeric(field))
+    if isinstance(fields, tuple):
+        if len(_PARTS) >= 64:
+            _PARTS.clear()
+        _PARTS[id(fields)] = fields, parts
+    return parts
 
 
 def is_numeric(field: Field) -> bool:
@@ -191,7 +202,7 @@ def is_numeric(field: Field) -> bool:
 
 def encode_decisions(fields: Sequence[Field], batch: DecisionBatch) -> bytes:
     """The payload of a DECISION frame; ``count`` of the frame is ``len(batch)``. Raises ``UsageError``."""
-    numeric, textual = _parts(tuple(fields))
+    numeric, textual = _parts(fields)
     x = batch.x
     flat: list[Any] = []
     for i in numeric:
@@ -200,7 +211,7 @@ def encode_decisions(fields: Sequence[Field], batch: DecisionBatch) -> bytes:
         flat = [_NAN if value is None else value for value in flat]
     columns = msgspec.structs.astuple(batch)
     rows = len(batch.time_us)
-    if len(flat) != rows * len(numeric) or any(map(rows.__ne__, map(len, columns[1:]))):
+    if len(flat) != rows * len(numeric) or set(map(len, columns[1:])) != {rows}:
         raise UsageError(f"a batch of decisions: expected every column to hold {rows} rows; fill all of them")
     try:
         numbers = _doubles(len(flat)).pack(*flat)
@@ -212,9 +223,11 @@ def encode_decisions(fields: Sequence[Field], batch: DecisionBatch) -> bytes:
 def wire_of(fields: Sequence[Field], frame: Frame) -> Wire:
     """The decoded columns of a DECISION frame. Raises ``Corrupt`` when they do not fit its header or the fields."""
     wire: Wire = _decoded(frame, FrameKind.DECISION, _decode)
-    numeric, textual = _parts(tuple(fields))
+    numeric, textual = _parts(fields)
     fits = wire.count == frame.count and len(wire.numbers) == 8 * len(numeric) * wire.count
-    if not fits or len(wire.texts) != len(textual) or any(len(column) != wire.count for column in wire.texts):
+    lengths = {len(column) for column in msgspec.structs.astuple(wire)[3:]} - {0}
+    fits = fits and len(wire.texts) == len(textual) and lengths <= {wire.count}
+    if not fits or any(len(column) != wire.count for column in wire.texts):
         raise Corrupt(
             f"the stream {frame.stream} at offset {frame.offset}: expected {frame.count} rows of {len(fields)} inputs,"
             f" found others; read it with the contract {frame.contract.hex()}"

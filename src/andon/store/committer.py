@@ -98,20 +98,25 @@ class Committer:
             end, fd = self._end, self._fd
             sealed, self._sealed = self._sealed, []
             new_name, self._new_name = self._new_name, False
+        error = self._sync_all(sealed, fd if end > self.synced_end else None, new_name)
+        for old in sealed:
+            os.close(old)
+        if error is None:
+            self._finish(end)
+        else:
+            self._fail(end, error)
+
+    def _sync_all(self, sealed: list[int], fd: int | None, new_name: bool) -> Unavailable | None:
         try:
             for old in sealed:
                 self._sync(old)
-            if end > self.synced_end:
+            if fd is not None:
                 self._sync(fd)
             if new_name:
                 sync_directory(self._folder)
         except OSError as error:
-            self._fail(end, unavailable(f"the log {self._folder.name} could not be made durable", error))
-        else:
-            self._finish(end)
-        finally:
-            for old in sealed:
-                os.close(old)
+            return unavailable(f"the log {self._folder.name} could not be made durable", error)
+        return None
 
     def _finish(self, end: int) -> None:
         with self._wake:
