@@ -10,8 +10,9 @@ from sklearn.linear_model import LogisticRegression
 from andon.core.record import Field
 from andon.data.contract import Contract
 from andon.errors import Corrupt, NotFound, UserCodeError
-from andon.model.bundle import Compiled, Parts, Served, load_bundle, seal
+from andon.model.bundle import Compiled, Parts, Served, load_bundle, load_profile, seal
 from andon.model.predictor import load_user_source
+from andon.model.profile import Profile
 
 CONTRACT = Contract((Field("a", "float", optional=True), Field("b", "bool")), "y", ("no", "yes"))
 CODE = b"""
@@ -40,7 +41,7 @@ def test_a_sealed_bundle_answers(tmp_path: Path) -> None:
     assert scores.dtype == np.float32 and scores.shape == (3, 2)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
     assert (served.engine, served.reason, served.classes) == ("python", "a test", ("no", "yes"))
-    assert served.contract == CONTRACT and served.reference == {}
+    assert served.contract == CONTRACT and served.reference == load_profile(*sealed(tmp_path)) == Profile()
     assert served.predict({"a": np.zeros(0), "b": np.zeros(0)}).shape == (0, 2)
 
 

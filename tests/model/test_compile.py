@@ -213,7 +213,7 @@ def features(x: pl.DataFrame) -> pl.DataFrame:
 
 def test_numpy_features_are_one_matrix() -> None:
     code = featured(MATRIX)
-    model = make_pipeline(StandardScaler(), logistic()).fit(code.featurise(COLUMNS, FIELDS), Y)
+    model = make_pipeline(StandardScaler(), logistic()).fit(code.prepare(COLUMNS, FIELDS)[0], Y)
     compiled = compile_model(model, COLUMNS, FIELDS, CLASSES, code)
     assert compiled.engine == "onnx" and compiled.layout == Layout(width=2)
 
@@ -221,7 +221,7 @@ def test_numpy_features_are_one_matrix() -> None:
 def test_polars_features_are_columns() -> None:
     code = featured(FRAME)
     encode = ColumnTransformer([("n", SimpleImputer(), ["temp", "hot"]), ("t", one_hot(), ["place"])])
-    model = Pipeline([("encode", encode), ("model", logistic())]).fit(code.featurise(COLUMNS, FIELDS), Y)
+    model = Pipeline([("encode", encode), ("model", logistic())]).fit(code.prepare(COLUMNS, FIELDS)[0], Y)
     compiled = compile_model(model, COLUMNS, FIELDS, CLASSES, code)
     assert (compiled.engine, compiled.reason) == ("onnx", "")
     assert compiled.layout == Layout(("temp", "hot"), ("place",))

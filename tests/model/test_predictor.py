@@ -79,7 +79,7 @@ def test_faults_of_user_code_are_one_sentence_with_its_line(tmp_path: Path, text
 def test_the_line_is_the_users_even_when_a_library_raises(tmp_path: Path) -> None:
     code = load_user_module(write(tmp_path, "import polars as pl\n\ndef features(x):\n    return x.select('gone')\n"))
     with pytest.raises(UserCodeError, match=r"features in model\.py:4 raised ColumnNotFoundError") as caught:
-        code.featurise({"n": np.zeros(1)}, FIELDS[:1])
+        code.prepare({"n": np.zeros(1)}, FIELDS[:1])[0]
     assert isinstance(caught.value.__cause__, pl.exceptions.ColumnNotFoundError)
 
 
@@ -108,7 +108,7 @@ def test_features_takes_what_its_annotation_says(signature: str, wants: str, fut
     text = f"{future}from collections.abc import Mapping\nimport numpy as np, polars as pl\ndef features({signature}): return x\n"
     code = load_user_source(text.encode(), Path("model.py"))
     assert code.wants == wants
-    given = code.featurise({"n": np.array([1.0])}, FIELDS[:1])
+    given = code.prepare({"n": np.array([1.0])}, FIELDS[:1])[0]
     assert isinstance(given, dict if wants == "numpy" else pl.DataFrame)
 
 

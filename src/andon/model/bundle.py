@@ -26,9 +26,21 @@ from andon.data.contract import Contract
 from andon.errors import Corrupt, NotFound, UserCodeError
 from andon.model.adapter import FILES, Engine, Layout, Scorer, Scores, load_model
 from andon.model.columns import Columns, frame_of, length_of
-from andon.model.predictor import UserCode, Wants, load_user_source
+from andon.model.predictor import UserCode, load_user_source
+from andon.model.profile import Profile
 
-__all__ = ["BundleFile", "Compiled", "Manifest", "Parts", "Served", "bundle_path", "load_bundle", "seal"]
+__all__ = [
+    "BundleFile",
+    "Compiled",
+    "Manifest",
+    "Parts",
+    "Served",
+    "bundle_path",
+    "load_bundle",
+    "load_manifest",
+    "load_profile",
+    "seal",
+]
 
 MANIFEST = "manifest.json"
 
@@ -41,7 +53,7 @@ class BundleFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a bundle is. ``reason`` says why the engine is not ``onnx``; ``features`` is what the user's function takes.
+    """What a bundle is. ``reason`` says why the engine is not ``onnx``; ``prepares`` says that ``clean`` or ``features`` is called.
 
     ``difference`` is the largest disagreement of a compiled model with its original, over ``rows_compared`` rows.
     """
@@ -52,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     files: dict[str, BundleFile]
     reason: str = ""
-    features: Wants | None = None
+    prepares: bool = False
     layout: Layout = Layout()
     difference: float = 0.0
     rows_compared: int = 0
@@ -75,12 +87,12 @@ class Compiled(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What goes into a bundle. ``reference`` is the reference profile as JSON (``andon.model.reference``)."""
+    """What goes into a bundle. ``reference`` is what its training data were like."""
 
     contract: Contract
     model: Compiled
     code: UserCode
-    reference: bytes = b"{}"
+    reference: Profile = field(default_factory=Profile)
     libraries: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -113,12 +125,18 @@ def seal(parts: Parts, bundles: Path) -> str:
     return digest
 
 
+def preview(parts: Parts) -> Served:
+    """What ``seal`` would make of the parts, loaded from the very bytes but not written: to be measured first."""
+    files = _files(parts)
+    return Served(parts.code.path.parent, "", _manifest(parts, files), files)
+
+
 def _files(parts: Parts) -> dict[str, bytes]:
     return {
         FILES[parts.model.engine]: parts.model.payload,
         "model.py": parts.code.source,
         "contract.json": msgspec.json.encode(parts.contract),
-        "reference.json": parts.reference,
+        "reference.json": msgspec.json.encode(parts.reference),
     }
 
 
@@ -131,7 +149,7 @@ def _manifest(parts: Parts, files: Mapping[str, bytes]) -> Manifest:
         code=parts.code.hash,
         files={name: BundleFile(_hash(content), len(content)) for name, content in sorted(files.items())},
         reason=model.reason,
-        features=parts.code.wants if parts.code.features else None,
+        prepares=parts.code.prepares,
         layout=model.layout,
         difference=model.difference,
         rows_compared=model.rows_compared,
@@ -190,10 +208,9 @@ class Served:
         return self.contract.fields
 
     @cached_property
-    def reference(self) -> dict[str, Any]:
-        """The reference profile, as ``andon.model.reference`` wrote it."""
-        profile: dict[str, Any] = msgspec.json.decode(self._reference)
-        return profile
+    def reference(self) -> Profile:
+        """What the data were like that it was trained on."""
+        return msgspec.json.decode(self._reference, type=Profile)
 
     def predict(self, columns: Columns) -> Scores:
         """Scores for canonical columns (``andon.model.columns``): float32, shape (rows, classes); a NaN row is no answer.
@@ -203,22 +220,33 @@ class Served:
         rows = length_of(columns)
         if rows == 0:
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        scores = self._scorer.scores(self._input(columns))
-        if scores.shape != (rows, len(self.classes)):
+        x, kept = self._input(columns)
+        expected = (rows if kept is None else len(kept), len(self.classes))
+        if expected[0] == 0:
+            return np.full((rows, expected[1]), np.nan, dtype=np.float32)
+        scores = self._scorer.scores(x)
+        if scores.shape != expected:
             raise UserCodeError(
-                f"the model answered with shape {scores.shape}: expected {(rows, len(self.classes))}, one row for each row"
+                f"the model answered with shape {scores.shape}: expected {expected}, one row for each row"
             )
-        return scores
+        return scores if kept is None else _spread(scores, kept, rows)
 
-    def _input(self, columns: Columns) -> Any:
-        if self._code is not None and self.manifest.features:
-            return self._code.featurise(columns, self.fields)
-        return columns if self.engine == "onnx" else frame_of(columns, self.fields)
+    def _input(self, columns: Columns) -> tuple[Any, Any]:
+        if self._code is not None and self._code.prepares:
+            return self._code.prepare(columns, self.fields)
+        return (columns if self.engine == "onnx" else frame_of(columns, self.fields)), None
+
+
+def _spread(scores: Scores, kept: Any, rows: int) -> Scores:
+    """Scores back at the rows they stand for; a row that ``clean`` dropped gets no answer."""
+    result = np.full((rows, scores.shape[1]), np.nan, dtype=np.float32)
+    result[kept] = scores
+    return result
 
 
 def _code(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> UserCode | None:
-    """User code is run only where an answer needs it: for ``features``, and for objects of its own classes."""
-    if manifest.features is None and manifest.engine != "python":
+    """User code is run only where an answer needs it: to prepare the input, and for objects of its own classes."""
+    if not manifest.prepares and manifest.engine != "python":
         return None
     return load_user_source(files["model.py"], path / "model.py")
 
@@ -229,16 +257,31 @@ def load_bundle(path: Path, expected_hash: str) -> Served:
     Raises ``NotFound`` when there is none, ``Corrupt`` when anything in it differs, ``UserCodeError`` when the user's
     code does not load. Takes tens of milliseconds and holds the GIL for part of it: not for a serving thread.
     """
+    manifest = load_manifest(path, expected_hash)
+    files = {name: _verified(path, manifest, name, expected_hash) for name in manifest.files}
+    return Served(path, expected_hash, manifest, files)
+
+
+def load_manifest(path: Path, expected_hash: str) -> Manifest:
+    """Only the manifest, checked; raises as ``load_bundle`` does."""
     content = _read(path / MANIFEST, expected_hash)
-    _expect(f"{path.name[:12]}/{MANIFEST}", expected_hash, _hash(content))
+    _expect(f"{expected_hash[:12]}/{MANIFEST}", expected_hash, _hash(content))
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        return msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
         raise Corrupt(f"bundle {expected_hash[:12]}: its manifest cannot be read by this release: {error}") from error
-    files = {name: _read(path / name, expected_hash) for name in manifest.files}
-    for name, entry in manifest.files.items():
-        _expect(f"{path.name[:12]}/{name}", entry.hash, _hash(files[name]))
-    return Served(path, expected_hash, manifest, files)
+
+
+def load_profile(path: Path, expected_hash: str) -> Profile:
+    """Only the reference profile, checked, without loading the model; raises as ``load_bundle`` does."""
+    manifest = load_manifest(path, expected_hash)
+    return msgspec.json.decode(_verified(path, manifest, "reference.json", expected_hash), type=Profile)
+
+
+def _verified(path: Path, manifest: Manifest, name: str, hash: str) -> bytes:
+    content = _read(path / name, hash)
+    _expect(f"{hash[:12]}/{name}", manifest.files[name].hash, _hash(content))
+    return content
 
 
 def _read(path: Path, hash: str) -> bytes:

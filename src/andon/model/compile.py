@@ -48,7 +48,7 @@ def compile_model(
     """
     original = ObjectScorer(model, classes, code.path)
     table, reason = _table(columns, fields, code)
-    original.scores(table.original(_head(table)) if table else code.featurise(columns, fields))
+    original.scores(table.original(_head(table)) if table else code.prepare(columns, fields)[0])
     if table is not None and not reason:
         compared = _try_onnx(model, table, classes, original)
         if isinstance(compared, Compiled):
@@ -63,12 +63,12 @@ def _head(table: Table) -> dict[str, Any]:
 
 def _table(columns: Columns, fields: Sequence[Field], code: UserCode) -> tuple[Table | None, str]:
     """The model's input as a table, or why it is none that a graph can take."""
-    if code.features is None:
+    if not code.prepares:
         images = [field.name for field in fields if field.kind == "image"]
         if images:
             return None, f"{images[0]} is an image and there is no features() to turn it into numbers"
         return Table(tuple(fields), dict(columns), "columns"), ""
-    table = Table.of(code.featurise(columns, fields))
+    table = Table.of(code.prepare(columns, fields)[0])
     return table, "" if table else "features() returns neither a polars frame nor a numeric matrix"
 
 

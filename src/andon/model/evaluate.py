@@ -69,16 +69,12 @@ class Evaluation:
             orient="row",
         )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """JSON-ready: ``metrics``, ``slices``, ``confusion``, ``n``."""
         body: dict[str, Any] = msgspec.to_builtins(
             {"metrics": self.metrics, "slices": self.slices, "confusion": self.confusion, "n": self.n}
         )
         return body
-
-    def to_json(self) -> str:
-        """The same as text."""
-        return msgspec.json.encode(self.to_dict()).decode()
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()

@@ -27,10 +27,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
-from andon.core.record import Field
+from andon.core.record import Field, Kind
 from andon.core.registry import did_you_mean
 from andon.errors import AndonError, NotFound, UserCodeError
-from andon.model.columns import Columns, frame_of
+from andon.model.columns import Columns, columns_of, frame_of, length_of
 
 __all__ = [
     "Predictor",
@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 Wants = Literal["polars", "numpy"]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+#: The column by which ``clean`` knows a row.
+ROW = "_row"
 
 
 @runtime_checkable
@@ -100,13 +104,49 @@ class UserCode:
     clean: Callable[..., Any] | None
     wants: Wants
 
-    def featurise(self, columns: Columns, fields: Sequence[Field]) -> Any:
-        """What the model is called with, for canonical columns; raises ``UserCodeError``."""
+    @property
+    def prepares(self) -> bool:
+        """Whether user code stands between the contract's columns and the model."""
+        return self.features is not None or self.clean is not None
+
+    def prepare(self, columns: Columns, fields: Sequence[Field]) -> tuple[Any, Ints | None]:
+        """What the model is called with, and which rows it stands for (None: all of them, in order).
+
+        First ``clean``, then ``features``, in training and in production alike; ``clean`` may drop rows, and knows them
+        by the column ``_row`` (from 1, as in ``andon.data.clean``). Raises ``UserCodeError``.
+        """
+        if self.clean is None:
+            return self._featurise(columns, fields), None
+        frame = self._cleaned(frame_of(columns, fields))
+        kept = None if ROW not in frame.columns else frame[ROW].to_numpy() - 1
+        if kept is None and frame.height != length_of(columns):
+            raise UserCodeError(f"clean in {self.path.name}: rows were dropped or added; give the column {ROW!r} back")
+        inner = tuple(_field(series) for series in frame.drop(ROW, strict=False))
+        return self._featurise(columns_of(frame, inner), inner), kept
+
+    def _cleaned(self, frame: pl.DataFrame) -> pl.DataFrame:
+        assert self.clean is not None
+        numbered = frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(ROW))
+        with user_code("clean", self.path):
+            found = self.clean(numbered)
+        if not isinstance(found, pl.DataFrame):
+            raise UserCodeError(
+                f"clean in {self.path.name}: expected a polars frame back, found {type(found).__name__}"
+            )
+        return found
+
+    def _featurise(self, columns: Columns, fields: Sequence[Field]) -> Any:
         if self.features is None:
             return frame_of(columns, fields)
         given = dict(columns) if self.wants == "numpy" else frame_of(columns, fields)
         with user_code("features", self.path):
             return self.features(given)
+
+
+def _field(series: pl.Series) -> Field:
+    """A column that ``clean`` returned, as a field: numbers, texts or bytes."""
+    kinds: dict[Any, Kind] = {pl.String: "text", pl.Categorical: "text", pl.Enum: "text", pl.Binary: "image"}
+    return Field(series.name, kinds.get(series.dtype.base_type(), "float"), optional=True)
 
 
 @contextmanager

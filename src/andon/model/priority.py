@@ -95,14 +95,10 @@ class Priorities:
         ]
         return pl.DataFrame(flat, infer_schema_length=None)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """JSON-ready: ``rows`` and ``total``."""
         body: dict[str, Any] = msgspec.to_builtins({"rows": self.rows, "total": self.total})
         return body
-
-    def to_json(self) -> str:
-        """The same as text."""
-        return msgspec.json.encode(self.to_dict()).decode()
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()

@@ -43,7 +43,7 @@ class Table:
     @classmethod
     def of(cls, x: Any) -> Table | None:
         """The table of what ``features`` returned; None when it is neither a polars frame nor a numeric matrix."""
-        if isinstance(x, pl.DataFrame):
+        if isinstance(x, pl.DataFrame) and pl.Binary not in x.dtypes:
             fields = tuple(Field(series.name, _kind(series), optional=series.null_count() > 0) for series in x)
             return cls(fields, {f.name: _values(x[f.name], f) for f in fields}, "frame")
         if isinstance(x, np.ndarray) and x.ndim == 2 and x.dtype.kind in "bifu":
