@@ -282,9 +282,10 @@ def test_hints_are_the_only_inputs() -> None:
     ("frame", "message"),
     [
         (pl.DataFrame({"x": [1]}), "no column 'y', which is the target"),
-        (pl.DataFrame({"x": [None], "y": ["a"]}), "x: none of the 1 rows has a value"),
-        (pl.DataFrame({"x": [[1]], "y": ["a"]}), "x: columns of type List"),
-        (pl.DataFrame({"x": [1], "y": [None]}), "found 0"),
+        (pl.DataFrame({"a": [None], "y": ["a"]}), "a: none of the 1 rows has a value"),
+        (pl.DataFrame({"a": [[1]], "y": ["a"]}), "a: columns of type List"),
+        (pl.DataFrame({"a": [1], "y": [None]}), "found 0"),
+        (pl.DataFrame({"epoch": [1], "y": ["a"]}), "epoch: this is the name of a column of Andon's own"),
     ],
 )
 def test_what_cannot_be_inferred_is_said(frame: pl.DataFrame, message: str) -> None:

@@ -11,10 +11,8 @@ that comes back keeps it, a merged row keeps one of them, and the numbers that d
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -40,16 +38,14 @@ class Cleaned:
     step: Step
 
 
-def run_clean(frame: pl.DataFrame, clean: Callable[[pl.DataFrame], Any]) -> Cleaned:
-    """Run ``clean`` on a copy that also has the column ``_row``; raises ``UserCodeError`` when it fails.
+def run_clean(frame: pl.DataFrame, clean: Callable[[pl.DataFrame], Any], code: str = "") -> Cleaned:
+    """Run ``clean`` on a copy that also has the column ``_row``; ``code`` is the hash of the project's code.
 
-    A ``clean`` that does not give ``_row`` back works too: then rows are only counted.
+    A ``clean`` that does not give ``_row`` back works too: then rows are only counted. Raises ``UserCodeError`` when it
+    gives no frame; what it raises itself goes through (callers guard it with ``andon.model.predictor.user_code``).
     """
     numbered = frame.with_columns(pl.int_range(1, pl.len() + 1, dtype=pl.Int64).alias(_ROW))
-    try:
-        found = clean(numbered)
-    except Exception as error:  # the boundary to the project's own code
-        raise UserCodeError(f"clean() in model.py raised {type(error).__name__}: {error}") from error
+    found = clean(numbered)
     if not isinstance(found, pl.DataFrame):
         raise UserCodeError(
             f"clean() in model.py: expected it to return a polars DataFrame, found {type(found).__name__}"
@@ -59,18 +55,25 @@ def run_clean(frame: pl.DataFrame, clean: Callable[[pl.DataFrame], Any]) -> Clea
         gone = numbered.filter(~pl.col(_ROW).is_in(found[_ROW].to_list()))[_ROW]
         dropped = pl.DataFrame({"row": gone, "reason": ["dropped by clean"] * gone.len()}, schema=REJECTS_SCHEMA)
         found = found.sort(_ROW, maintain_order=True).drop(_ROW)
-    return Cleaned(found, dropped, Step("clean", frame.height, found.height, code=_code(clean)))
+    return Cleaned(found, dropped, Step("clean", frame.height, found.height, code=code))
 
 
 def clean_dataset(
-    workspace: Workspace, ref: str, clean: Callable[[pl.DataFrame], Any], *, name: str, actor: str = "", note: str = ""
+    workspace: Workspace,
+    ref: str,
+    clean: Callable[[pl.DataFrame], Any],
+    *,
+    name: str,
+    code: str = "",
+    actor: str = "",
+    note: str = "",
 ) -> Dataset:
     """Clean a dataset into a child version called ``name``; the cleaned rows must still fit the contract.
 
-    Raises ``UserCodeError`` when ``clean`` fails or breaks the contract for a row.
+    Raises ``UserCodeError`` when ``clean`` breaks the contract for a row, and as ``run_clean`` does.
     """
     parent = find(workspace, ref)
-    cleaned = run_clean(load(workspace, parent.version), clean)
+    cleaned = run_clean(load(workspace, parent.version), clean, code)
     contract = _relaxed(parent.contract, cleaned.frame)
     checked = contract.check_frame(cleaned.frame)
     if checked.rejects.height:
@@ -83,11 +86,3 @@ def clean_dataset(
 def _relaxed(contract: Contract, frame: pl.DataFrame) -> Contract:
     """Inputs that ``clean`` took away are no longer in the child's contract."""
     return Contract(tuple(f for f in contract.fields if f.name in frame.columns), contract.target, contract.classes)
-
-
-def _code(clean: Callable[..., Any]) -> str:
-    try:
-        source = inspect.getsource(clean)
-    except (OSError, TypeError):
-        source = repr(getattr(clean, "__qualname__", clean))
-    return blake2b(source.encode(), digest_size=8).hexdigest()

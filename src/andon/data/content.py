@@ -61,7 +61,7 @@ def content_hash(frame: pl.DataFrame, contract: Contract) -> str:
     first = new.set(pl.int_range(new.len(), eager=True) == 0, True).arg_true()
     count = first.extend_constant(rows.height, 1).diff(null_behavior="drop").cast(pl.Int64).alias(_COUNT)
     for column in (*rows.select(pl.all().gather(first)).get_columns(), count):
-        total.update(f"{column.name}\0{frame.schema.get(column.name)}\0{column.len()}\0".encode())
+        total.update(f"{column.name}\0{_kind(frame, column.name)}\0{column.len()}\0".encode())
         for part in _bytes(column):
             total.update(blake2b(part, digest_size=32).digest())
     return total.hexdigest()
@@ -149,6 +149,14 @@ def _plain(column: pl.Series) -> pl.Series:
             column.name, [data and blake2b(data, digest_size=32).hexdigest() for data in column], pl.String
         )
     return column
+
+
+def _kind(frame: pl.DataFrame, name: str) -> str:
+    """What the numbers of a column mean, in words of our own: a library may rename its types."""
+    dtype = frame.schema.get(name, pl.Int64())
+    if dtype == pl.Datetime:
+        return "time"
+    return {pl.Int64(): "int", pl.Float64(): "float", pl.Boolean(): "bool", pl.Date(): "date"}.get(dtype, "text")
 
 
 def _bytes(column: pl.Series) -> list[bytes]:

@@ -130,10 +130,10 @@ def infer(
 ) -> Contract:
     """The contract that a frame keeps to. Hinted fields are taken as they are, and are then the only inputs.
 
-    Without hints every column but the target, dates and Andon's own names (``id``, ``time_us``...) is an input: its kind
+    Without hints every column but the target, dates and ``id``, ``time_us``, ``unit`` and ``weight`` is an input: its kind
     comes from its type or, for texts, from what all of them parse as; it is optional if a value is missing. Categories
     and ranges are never inferred: a value not seen before is news to be monitored, not an error.
-    Raises ``ContractError`` when the target is absent or a column has no value to infer from.
+    Raises ``ContractError`` when the target is absent, a column has no value to infer from or a name of Andon's own.
 
     >>> import polars as pl
     >>> infer(pl.DataFrame({"age": ["41", ""], "sex": ["f", "m"], "y": [0, 1]}), "y").names

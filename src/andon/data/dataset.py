@@ -94,12 +94,16 @@ def add(
     name: str,
     note: str = "",
     actor: str = "",
+    by_hand: bool = False,
 ) -> Dataset:
     """Read, check against the contract, and freeze; the same rows again give the version that is already there.
 
-    Rows that do not fit are kept aside with their reasons (``rejects``). Nothing is stored when no row fits or the
+    ``by_hand`` records that a person changed the rows of the version before outside of any code: a manual step, for which
+    ``note`` must say what was done. Rows that do not fit are kept aside with their reasons (``rejects``). Nothing is stored when no row fits or the
     source cannot be read. Raises ``ContractError``, ``UsageError`` or ``NotFound``.
     """
+    if by_hand and not note.strip():
+        raise UsageError("a step done by hand needs a note that says what was done; give a reason")
     if isinstance(data, pl.DataFrame):
         raw = from_frame(data)
     else:
@@ -110,10 +114,12 @@ def add(
         first = bad.row(0)
         where = f"row {first[0]}: {first[1]}" if first[0] else first[1]
         raise ContractError(f"{raw.origin.path}: none of the {raw.total} rows fits the contract; the first: {where}")
-    steps = (
+    steps: tuple[Step, ...] = (
         Step("read", raw.total, raw.frame.height, after=raw.origin.hash),
         Step("check", raw.frame.height, checked.frame.height, before=raw.origin.hash, code=contract.hash),
     )
+    if by_hand:
+        steps = (*steps, _manual(workspace, name, checked.frame.height, note))
     draft = Draft(name, contract, raw.origin, steps, actor=actor, note=note)
     return freeze(workspace, checked.frame, draft, bad)
 
@@ -233,6 +239,14 @@ def _point(workspace: Workspace, draft: Draft, dataset: Dataset) -> None:
     evidence: dict[str, Any] = {"name": draft.name, "rows": dataset.rows, "rejected": dataset.rejected}
     evidence |= {"source": dataset.origin.hash, "parent": dataset.parent}
     workspace.journal.append("data.add", dataset.version, draft.actor, draft.note, evidence)
+
+
+def _manual(workspace: Workspace, name: str, rows: int, note: str) -> Step:
+    head = _head(workspace, name)
+    before = find(workspace, head) if head else None
+    return Step(
+        "by hand", before.rows if before else rows, rows, before.content if before else "", note=note, manual=True
+    )
 
 
 def _head(workspace: Workspace, name: str) -> str | None:

@@ -65,17 +65,18 @@ class _Latest(msgspec.Struct, frozen=True):
 
 
 def split_dataset(
-    workspace: Workspace, ref: str, wish: Wish | None = None, *, actor: str = "", reason: str = "", fresh: bool = False
+    workspace: Workspace, ref: str, wish: Wish | None = None, *, actor: str = "", reason: str = ""
 ) -> Division:
-    """Split a dataset exactly; rows known from the version before keep their part (``fresh`` forgets that).
+    """Split a dataset exactly; rows known from the nearest ancestor that was split keep their part.
 
-    The same wish again gives the split that is there. Raises ``NotFound`` and ``UsageError`` as ``split`` does.
+    The same wish again gives the split that is there; another wish for the same version splits it afresh. Raises ``NotFound`` and ``UsageError`` as ``split`` does.
     """
     wish = wish or Wish()
     dataset = find(workspace, ref)
-    before = None if fresh else _before(workspace, dataset)
-    if before is not None and before.version == dataset.version and before.wish == wish:
+    before = division(workspace, dataset.version)
+    if before is not None and before.wish == wish:
         return before
+    before = _ancestral(workspace, dataset)
     frame = load(workspace, dataset.version, images=False)
     plan = Plan(dataset.contract.target, wish.parts, wish.by, wish.group, dataset.contract.names, wish.seed)
     previous = None
@@ -109,10 +110,10 @@ def _parts(workspace: Workspace, found: Division) -> pl.Series:
     return pl.read_parquet(BytesIO(workspace.blobs.get(found.blob)))["part"].cast(pl.String)
 
 
-def _before(workspace: Workspace, dataset: Dataset) -> Division | None:
-    """The latest split of this version or of the nearest ancestor that has one."""
-    version: str | None = dataset.version
-    seen: set[str] = set()
+def _ancestral(workspace: Workspace, dataset: Dataset) -> Division | None:
+    """The latest split of the nearest ancestor that has one."""
+    seen = {dataset.version}
+    version = dataset.parent
     while version is not None and version not in seen:
         seen.add(version)
         found = division(workspace, version)

@@ -22,6 +22,8 @@ CLASSES_MAX = 1_000
 _CATEGORIES = 50
 _CATEGORY_SHARE = 0.02
 _CATEGORY_LENGTH = 100
+#: Columns beside the inputs, by convention: who or what a row is, when it was, how much it counts.
+_BESIDE = frozenset({"id", "time_us", "unit", "weight"})
 
 
 def infer_contract(
@@ -72,8 +74,14 @@ def _kind_of_text(column: pl.Series) -> Kind:
 def _fields(frame: pl.DataFrame, target: str) -> tuple[Field, ...]:
     from andon.scope.consistency import RESERVED  # only here: whoever has a charter needs no inference
 
-    names = [name for name in frame.columns if name != target and name not in RESERVED]
-    return tuple(field for name in names if (field := _field(frame[name])) is not None)
+    names = [name for name in frame.columns if name != target and name not in _BESIDE]
+    fields = tuple(field for name in names if (field := _field(frame[name])) is not None)
+    for field in fields:
+        if field.name in RESERVED:
+            raise ContractError(
+                f"{field.name}: this is the name of a column of Andon's own; rename it", field=field.name
+            )
+    return fields
 
 
 def _field(column: pl.Series) -> Field | None:

@@ -16,7 +16,7 @@ from andon.data.division import division, part_of
 from andon.errors import NotFound
 from andon.store.workspace import Workspace
 
-__all__ = ["Trace", "history", "lineage", "trace"]
+__all__ = ["Trace", "history", "lineage", "reasons", "trace"]
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -49,7 +49,7 @@ def lineage(workspace: Workspace, ref: str) -> dict[str, Any]:
         "name": datasets[0].name,
         "origin": datasets[0].origin,
         "steps": datasets[0].steps,
-        "rejected": _reasons(workspace, datasets[0]),
+        "rejected": {"rows": datasets[0].rejected, "reasons": reasons(workspace, datasets[0])},
         "split": split.to_json() if split else None,
         "history": [
             {"version": d.version, "rows": d.rows, "created_us": d.created_us, "actor": d.actor, "note": d.note}
@@ -69,6 +69,10 @@ def trace(workspace: Workspace, ref: str, row: int) -> Trace:
     total = dataset.steps[-1].rows_in if dataset.steps and dataset.steps[-1].name == "clean" else _total(dataset)
     if not 1 <= row <= total:
         raise NotFound(f"row {row}: the source of {dataset.name} has the rows 1 to {total}")
+    if total - out["row"].n_unique() != dataset.rows:
+        raise NotFound(
+            f"row {row}: clean did not give the column _row back, so single rows cannot be followed through it"
+        )
     said = out.filter(pl.col("row") == row)["reason"].to_list()
     if said:
         return Trace(row, None, "; ".join(said))
@@ -82,8 +86,7 @@ def _total(dataset: Dataset) -> int:
     return dataset.steps[0].rows_in if dataset.steps else dataset.rows
 
 
-def _reasons(workspace: Workspace, dataset: Dataset) -> dict[str, Any]:
-    """How many rows were left out, and the commonest reasons."""
-    out = rejects(workspace, dataset.version)
-    counts = out["reason"].value_counts(sort=True).head(20)
-    return {"rows": out.height, "reasons": [{"reason": reason, "n": n} for reason, n in counts.iter_rows()]}
+def reasons(workspace: Workspace, dataset: Dataset, limit: int = 20) -> list[dict[str, Any]]:
+    """Why rows were left out: the commonest reasons, places in the file taken out, with how many rows each has."""
+    plain = rejects(workspace, dataset.version)["reason"].str.replace(r"^line \d+: ", "")
+    return [{"reason": reason, "n": n} for reason, n in plain.value_counts(sort=True).head(limit).iter_rows()]

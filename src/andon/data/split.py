@@ -84,7 +84,7 @@ class Split:
         """``parts`` by name: ``n``, ``share``, ``classes`` and, where there are two classes, ``positives`` (the second)."""
         parts = {}
         for row in self.table.iter_rows(named=True):
-            counts = {name: row[name] for name in self.classes}
+            counts = {name: row[_column(name)] for name in self.classes}
             parts[row["part"]] = {"n": row["n"], "share": row["share"], "classes": counts}
             if len(self.classes) == 2:
                 parts[row["part"]]["positives"] = counts[self.classes[1]]
@@ -98,7 +98,7 @@ class Split:
         import plotly.graph_objects as figures
 
         bars = [
-            figures.Bar(name=name, x=self.table["part"].to_list(), y=self.table[name].to_list())
+            figures.Bar(name=name, x=self.table["part"].to_list(), y=self.table[_column(name)].to_list())
             for name in self.classes
         ]
         return figures.Figure(bars, {"barmode": "stack", "yaxis": {"title": "rows"}})
@@ -238,7 +238,7 @@ def _units(frame: pl.DataFrame, plan: Plan) -> tuple[Ints | None, int, str]:
         if largest > 1 and largest <= max(2.0, smallest / 2):
             marks.append(codes)
         elif largest > 1:
-            note = f" Equal rows are not kept together: {largest} rows are alike, too many for one part."
+            note = f" Rows with equal inputs are not kept together: {largest:,} are alike, too many for one part."
     if not marks:
         return None, 0, note
     units = marks[0] if len(marks) == 1 else _joined(marks[0], marks[1])
@@ -297,24 +297,32 @@ def _result(
     for name in plan.parts:
         n = sum(count for (p, _), count in cells.items() if p == name)
         rows.append(
-            {"part": name, "n": n, "share": n / max(1, frame.height)} | {c: cells.get((name, c), 0) for c in names}
+            {"part": name, "n": n, "share": n / max(1, frame.height)}
+            | {_column(c): cells.get((name, c), 0) for c in names}
         )
     table = pl.DataFrame(rows)
     return Split(part, table, _message(table, names, plan, told), names, *told[:2])
 
 
+def _column(name: str) -> str:
+    """The table's column for a class, also for a class called ``n``."""
+    return f"class {name}" if name in ("part", "n", "share") else name
+
+
 def _message(table: pl.DataFrame, classes: Sequence[str], plan: Plan, told: tuple[int, int, str]) -> str:
     """What came out for the rarest class, and what a random draw would have risked."""
-    rare = min(reversed(classes), key=lambda name: int(table[name].sum()))
-    said = ", ".join(f"{row['part']} {row[rare]} of {row['n']}" for row in table.iter_rows(named=True))
-    ideal = np.outer([table[name].sum() for name in classes], plan.shares)
-    found = np.array([table[name].to_list() for name in classes])
+    rare = min(reversed(classes), key=lambda name: int(table[_column(name)].sum()))
+    counts = table[_column(rare)]
+    said = ", ".join(f"{part} {k:,} of {n:,}" for part, k, n in zip(table["part"], counts, table["n"], strict=True))
+    found = np.array([table[_column(name)].to_list() for name in classes])
+    ideal = np.outer(found.sum(axis=1), plan.shares)
     exact = bool((np.abs(found - ideal) < 1).all())
     sentence = f"{'Exact' if exact else 'As near as whole groups allow'}: {said} rows are {rare}."
+    positives, total = int(counts.sum()), int(table["n"].sum())
     held = table.filter(pl.int_range(pl.len()) != table["n"].arg_max())
-    expected = [n * int(table[rare].sum()) / int(table["n"].sum()) for n in held["n"]]
+    expected = [n * positives / total for n in held["n"]]
     off = max(1, round(min(expected, default=0.0) / 2))
-    chance = unlucky(int(table["n"].sum()), int(table[rare].sum()), held["n"].to_list(), off) if expected else None
+    chance = unlucky(total, positives, held["n"].to_list(), off) if expected else None
     if chance is not None and chance >= 0.0005:
         names = " or ".join(held["part"])
         sentence += f" A random draw would leave {names} off by {off} or more in {100 * chance:.1f} % of draws."
