@@ -272,7 +272,7 @@ def test_what_is_observed(of: str, value: float, n: int) -> None:
 EVERY = [
     "accuracy", "error_rate", "precision[positive]", "recall[positive]", "specificity[positive]", "f1[positive]",
     "macro_f1", VALUE, "null_outputs", "automatic_share", "deferral_rate", "agreement", "override_rate",
-    "error_responses", "feedback(redo)", "mean(age)", "missing(age)", "share(cough)", "throughput_per_s",
+    "error_responses", "labelled_share", "feedback(redo)", "mean(age)", "missing(age)", "share(cough)", "throughput_per_s",
     "latency_p50_ms", "latency_p90_ms", "latency_p95_ms", "latency_p99_ms",
 ]  # fmt: skip
 
@@ -290,7 +290,7 @@ def test_laws_of_every_metric(of: str) -> None:
     assert nothing.value is None and nothing.reason
     assert metric.summarise(pl.DataFrame({"other": [1]})) == metric.kind()
     assert metric.estimate(metric.summarise(frame.clear())).value is None
-    assert metric.needs_label is ("label" in metric.needs) and metric.columns >= metric.needs
+    assert metric.needs_label is (metric.needs == {"label", "prediction"}) and metric.columns >= metric.needs
 
 
 def test_every_name_is_covered_here() -> None:

@@ -5,7 +5,7 @@
     accuracy  error_rate  precision[c]  recall[c]  specificity[c]  f1[c]  macro_f1       need a label
     value(c: {right: 40, missed: -400}, d: {wrong: -15})                                 needs a label; see `quality`
     null_outputs  automatic_share  deferral_rate  agreement  override_rate               about answers
-    feedback(redo)  feedback(click, shown)                                               about what happened later
+    labelled_share  feedback(redo)  feedback(click, shown)                               about what happened later
     mean(column)  missing(column)  share(predicate)                                      about inputs; predicate as in slices
     latency_p50_ms  latency_p95_ms  latency_p99_ms  throughput_per_s  error_responses    about the software
 

@@ -109,6 +109,12 @@ def _override_rate(call: Call) -> Metric:
     return _share(call, "down", needs, lambda f: _only(f, other, advised))
 
 
+@register("labelled_share")
+def _labelled_share(call: Call) -> Metric:
+    call.no_argument()
+    return _share(call, None, {"label"}, lambda f: f["label"].is_not_null())
+
+
 @register("error_responses")
 def _error_responses(call: Call) -> Metric:
     call.no_argument()
