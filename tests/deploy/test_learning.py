@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from andon.deploy import learning
-from andon.deploy.learning import from_live, from_shadow, learn
+from andon.deploy.learning import LIVE, TESTED, from_live, from_shadow, learn, learn_from
 from andon.scope.charter import Charter, parse
 
 CHARTER = """
@@ -41,14 +42,16 @@ def known(monkeypatch: pytest.MonkeyPatch, seen: pl.DataFrame, tested: pl.DataFr
 def test_production_counts_as_soon_as_it_could_show_anything(charter: Charter, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere: Any = None
     known(monkeypatch, rows(148), rows(500, confidence=0.8))
-    assert learn(nowhere, charter, "v1").source == "the release's test data"
+    assert learn(nowhere, charter, "v1").source == TESTED
     known(monkeypatch, rows(149), rows(500, confidence=0.8))
     found = learn(nowhere, charter, "v1")
-    assert (found.source, found.value) == ("labelled cases in production", 0.99)
+    assert (found.source, found.value, found.threshold.labels_needed) == (LIVE, None, 183)
+    known(monkeypatch, rows(183), rows(500, confidence=0.8))
+    assert learn(nowhere, charter, "v1").value == 0.99
     known(monkeypatch, rows(149, right=False), rows(500))  # the result does not choose the source
     assert learn(nowhere, charter, "v1").value is None
     known(monkeypatch, rows(0), rows(0))
-    assert "149 would" in str(learn(nowhere, charter, "v1"))
+    assert "183 would" in str(learn(nowhere, charter, "v1"))
 
 
 def test_a_slice_learns_from_its_own_cases_in_the_order_they_are_tried(
@@ -100,3 +103,31 @@ def test_live_rows_are_what_the_version_itself_said() -> None:
     )
     assert from_live(live, "v1", "external")["model"].to_list() == ["negative", "negative", "negative"]
     assert from_live(live, "v1", "human")["id"].to_list() == ["3"]
+
+
+def test_looks_share_the_promise(charter: Charter, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(monkeypatch, rows(300), rows(0))
+    nowhere: Any = None
+    first = learn(nowhere, charter, "v1")
+    assert (first.look, round(first.threshold.delta, 6)) == (1, 0.025)
+    later = learn(nowhere, charter, "v1", looks=[(TESTED, 40), (LIVE, 200), (LIVE, 200)])
+    assert (later.look, round(later.threshold.delta, 6)) == (3, 0.004167)
+    again = learn(nowhere, charter, "v1", looks=[(LIVE, 300), (LIVE, 200)])
+    assert again.look == 1
+    assert sum(1 / (k * (k + 1)) for k in range(1, 10_000)) < 1
+
+
+def test_asking_every_week_until_the_answer_is_yes_keeps_the_promise() -> None:
+    """A model just too bad at every confidence; twenty looks at growing data, 150 times."""
+    random = np.random.default_rng(5)
+    fooled, careless = 0, 0
+    for _ in range(150):
+        right = random.random(4000) >= 0.0205
+        frame = pl.DataFrame(
+            {"model": ["a"] * 4000, "confidence": random.random(4000), "truth": np.where(right, "a", "b")}
+        )
+        weeks = [frame.head(200 * week) for week in range(1, 21)]
+        looks = [learn_from(seen, 0.02, 0.05 / (k * (k + 1))).value for k, seen in enumerate(weeks, 1)]
+        fooled += any(value is not None for value in looks)
+        careless += any(learn_from(seen, 0.02, 0.05).value is not None for seen in weeks)
+    assert fooled <= 0.05 * 150 < careless  # without it the promise is broken

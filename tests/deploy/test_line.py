@@ -290,9 +290,9 @@ def test_partial_says_why_nothing_is_automatic_yet(line: Line, workspace: Worksp
     evidence["v1"] = sure(100, age=30)
     act = line.automate("partial", **WHO)
     assert act.route.thresholds == {} and act.route.live == "v1"
-    assert "about 149 would" in act.notes[0]
+    assert "about 183 would" in act.notes[0]
     [event] = workspace.journal.read(action="automation.learn")
-    assert (event.subject, event.evidence["threshold"]["labels_needed"]) == ("v1/*", 149)
+    assert (event.subject, event.evidence["threshold"]["labels_needed"]) == ("v1/*", 183)
 
 
 def test_partial_learns_a_threshold_for_each_slice_from_its_own_cases(line: Line, evidence: Any) -> None:
@@ -311,6 +311,37 @@ def test_a_candidate_learns_its_own_threshold(line: Line, evidence: Any) -> None
     line.automate("partial", **WHO)
     assert line.canary("v2", **WHO).route.thresholds == {"v1/*": 0.99, "v2/*": 0.99}
     assert line.switch(**WHO).route.thresholds == {"v1/*": 0.99, "v2/*": 0.99}
+
+
+def test_looking_changes_nothing_and_is_written_down(line: Line, workspace: Workspace, evidence: Any) -> None:
+    line.shadow("v1", **WHO)
+    evidence["v1"] = sure(400, age=30)
+    assert [line.learn("v1").look for _ in range(2)] == [1, 1]  # the same labels are the same look
+    evidence["v1"] = sure(450, age=30)
+    found = line.learn("v1", actor="tom")
+    assert (found.look, found.value, round(found.threshold.delta, 6)) == (2, 0.99, 0.008333)
+    assert line.history()[0].action == "shadow"
+    assert [event.actor for event in workspace.journal.read(action="automation.learn")][-1] == "tom"
+    assert line.learn("v1", "older").look == 1
+    with pytest.raises(NotFound, match="did you mean 'v1'"):
+        line.learn("v11")
+
+
+def test_a_candidate_without_a_database_decides_nothing_by_itself(
+    line: Line, workspace: Workspace, evidence: Any
+) -> None:
+    line.switch("v1", **WHO)
+    line.switch("v2", **WHO)
+    evidence["v1"] = evidence["v2"] = sure(400, age=30)
+    line.automate("partial", **WHO)
+    workspace.db.close()
+    for path in workspace.home.glob("andon.db*"):
+        path.unlink()
+    act = line.switch("v1", **WHO)
+    assert act.route.live == "v1" and act.route.thresholds == {"v2/*": 0.99}
+    assert "v1 decides nothing by itself yet, people do" in act.notes[0]
+    with pytest.raises(Unavailable):
+        line.automate("partial", **WHO)
 
 
 def test_labels_that_may_not_be_automatic_do_not_count(line: Line, evidence: Any) -> None:

@@ -33,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     monkeypatch.setenv("LOGNAME", "maria")
     workspace = open_workspace()
     for version in ("v1", "v2"):
-        workspace.records.put("release", version, {"version": version, "bundle": version * 16})
+        workspace.records.put("release", version, {"version": version, "bundle": version * 16, "run": "r1"})
     workspace.close()
     return CliRunner()
 

@@ -3,34 +3,49 @@
 Two sources are looked at, and the number of labels alone says which one counts (never the result, which would break
 the promise): what the release said in production, in the shadow or where people decided, joined with what turned out;
 and, while that is too little to show anything, the part of the data it was tested on before release.
+
+Whoever asks every week until the answer is yes looks many times, and each look may err. So the k-th look at a version
+and slice spends only delta / (k (k + 1)): over all looks, however many, these add up to delta. The same labels again
+are the same look.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
 
 from andon.deploy.automation import Threshold, learn_threshold
-from andon.errors import AndonError, Unavailable
+from andon.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["Learnt", "from_live", "from_shadow", "learn", "learn_from"]
+__all__ = ["LIVE", "TESTED", "Learnt", "Look", "from_live", "from_shadow", "learn", "learn_from"]
+
+
+#: A look that was made: (source, number of labels).
+Look = tuple[str, int]
+LIVE = "labelled cases in production"
+TESTED = "the release's test data"
 
 
 class Learnt(msgspec.Struct, frozen=True):
-    """The threshold found for a version and a slice, and which labels it rests on."""
+    """The threshold found for a version and a slice, and which labels it rests on.
+
+    ``confidence`` is that of the promise over all looks; this one, the ``look``-th, was stricter (``threshold.delta``).
+    """
 
     version: str
     slice: str
     source: str
     threshold: Threshold
+    look: int = 1
+    confidence: float = 0.95
 
     @property
     def value(self) -> float | None:
@@ -50,35 +65,42 @@ class Learnt(msgspec.Struct, frozen=True):
 
 
 def learn(
-    workspace: Workspace, charter: Charter, version: str, slice: str = "*", slices: Mapping[str, str] | None = None
+    workspace: Workspace,
+    charter: Charter,
+    version: str,
+    slice: str = "*",
+    slices: Mapping[str, str] | None = None,
+    looks: Sequence[Look] = (),
 ) -> Learnt:
     """The threshold of a version in a slice, from the evidence there is.
 
     ``slices`` are a route's predicates, in the order they are tried: a case belongs to the first that matches, and to
-    "*" when none does.
+    "*" when none does. ``looks`` are those made before, in order.
     """
     partial = charter.automation.partial
     enough = math.ceil(math.log(1 - partial.confidence) / math.log1p(-partial.max_error))
-    seen = _within(_seen(workspace, charter, version), slices or {}, slice)
-    if len(seen) >= enough:
-        return learn_from(seen, charter, version, slice, "labelled cases in production")
-    tested = _within(_tested(workspace, version), slices or {}, slice)
-    if len(tested) > len(seen):
-        return learn_from(tested, charter, version, slice, "the release's test data")
-    return learn_from(seen, charter, version, slice, "labelled cases in production")
+    rows, source = _within(_seen(workspace, charter, version), slices or {}, slice), LIVE
+    if len(rows) < enough:
+        tested = _within(_tested(workspace, version), slices or {}, slice)
+        rows, source = (tested, TESTED) if len(tested) > len(rows) else (rows, LIVE)
+    made = list(dict.fromkeys(looks))
+    here = (source, len(rows))
+    look = made.index(here) + 1 if here in made else len(made) + 1
+    delta = (1 - partial.confidence) / (look * (look + 1))
+    threshold = learn_from(rows, partial.max_error, delta, partial.only)
+    return Learnt(version, slice, source, threshold, look, partial.confidence)
 
 
-def learn_from(rows: pl.DataFrame, charter: Charter, version: str, slice: str, source: str) -> Learnt:
-    """The threshold from rows with ``model`` (its label), ``confidence`` and ``truth``, all of them known."""
-    partial = charter.automation.partial
+def learn_from(rows: pl.DataFrame, max_error: float, delta: float, only: Sequence[str] | None = None) -> Threshold:
+    """The threshold from rows with ``model`` (its label), ``confidence`` and ``truth``, all of them known.
+
+    ``only`` are the labels that may be automatic; the others count as cases, never as automatic ones.
+    """
     usable = pl.col("confidence").cast(pl.Float64)
-    if partial.only is not None:
-        usable = pl.when(pl.col("model").is_in(list(partial.only))).then(usable)
+    if only is not None:
+        usable = pl.when(pl.col("model").is_in(list(only))).then(usable)
     scored = rows.select(confidence=usable.fill_null(float("nan")), correct=pl.col("model") == pl.col("truth"))
-    found = learn_threshold(
-        scored["confidence"].to_numpy(), scored["correct"].to_numpy(), partial.max_error, 1 - partial.confidence
-    )
-    return Learnt(version, slice, source, found)
+    return learn_threshold(scored["confidence"].to_numpy(), scored["correct"].to_numpy(), max_error, delta)
 
 
 def _seen(workspace: Workspace, charter: Charter, version: str) -> pl.DataFrame:
@@ -123,13 +145,14 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tested(workspace: Workspace, version: str) -> pl.DataFrame:
-    """What a release said of the data it was tested on before release."""
-    try:
-        from andon.deploy.release import held_out
+    """What a release said of the data that it was tested on and never learnt from."""
+    from andon.model.run import find_run, predictions
 
-        return held_out(workspace, version)
-    except (ImportError, AndonError):
+    try:
+        rows = predictions(workspace, find_run(workspace, version))
+    except (NotFound, Unavailable):
         return _NOTHING
+    return _judged(rows.with_columns(model=pl.col("prediction"), truth=pl.col("label")))
 
 
 def _within(rows: pl.DataFrame, slices: Mapping[str, str], slice: str) -> pl.DataFrame:

@@ -160,6 +160,17 @@ class Line:
             tuple(str(one) for one in learnt),
         )
 
+    def learn(self, version: str, slice: str = "*", *, actor: str | None = None) -> Learnt:
+        """What ``version`` could decide by itself in a slice, by the evidence there is; nothing changes.
+
+        It is written in the journal as a look: the more often one looks, the more evidence each look asks for.
+        """
+        current, predicates = self._current(actor), self._predicates(slice) or {}
+        self._bundles(version)
+        named = {**predicates, **{n: t for n, t in current.slices.items() if n not in predicates}}
+        tried = {name: text for name, text in named.items() if name in current.levels or name == slice}
+        return self._learn(version, slice, tried, actor)
+
     def stop(
         self, mode: Literal["people", "safe_default"] = "people", *, actor: str | None = None, reason: str = ""
     ) -> Act:
@@ -196,12 +207,7 @@ class Line:
         current, bundles = self._current(actor), self._bundles(version)
         change(current, self._stamp(actor, reason), bundles, {})
         self._load(version, bundles, actor, reason)
-        slices = [
-            n for n, lv in current.levels.items() if lv == "partial" and f"{version}/{n}" not in current.thresholds
-        ]
-        learnt = [self._learn(version, slice, current.slices, actor) for slice in slices]
-        found = {f"{version}/{one.slice}": one.value for one in learnt if one.value is not None}
-        notes = tuple(str(one) for one in learnt)
+        found, notes = self._learn_all(version, current, actor)
         return self._act(lambda r, s: change(r, s, bundles, found), actor, reason, notes)
 
     def _act(self, change: Change, actor: str | None, reason: str, notes: tuple[str, ...] = ()) -> Act:
@@ -299,15 +305,31 @@ class Line:
         return {name: charter.slices[name] for name in order}
 
     def _learn(self, version: str, slice: str, slices: Mapping[str, str], actor: str | None) -> Learnt:
-        learnt = learn(self._workspace, self._charter, version, slice, slices)
-        try:
-            evidence = msgspec.to_builtins(learnt)
-            self._workspace.journal.append(
-                "automation.learn", f"{version}/{slice}", actor or user_name(), str(learnt), evidence
-            )
-        except Unavailable:
-            pass
+        """Look at the evidence; the look is written down first of all, because each one costs some of the promise."""
+        journal, subject = self._workspace.journal, f"{version}/{slice}"
+        events = journal.read(limit=10_000, action="automation.learn", subject=subject)
+        looks = [(str(event.evidence["source"]), int(event.evidence["threshold"]["n"])) for event in events]
+        learnt = learn(self._workspace, self._charter, version, slice, slices, looks)
+        evidence = msgspec.to_builtins(learnt)
+        journal.append("automation.learn", subject, actor or user_name(), str(learnt), evidence)
         return learnt
+
+    def _learn_all(self, version: str, current: Route, actor: str | None) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Thresholds for a version that is about to answer where the level is partial, and what to say of them."""
+        found: dict[str, float] = {}
+        notes = []
+        for slice, level in current.levels.items():
+            if level != "partial" or f"{version}/{slice}" in current.thresholds:
+                continue
+            try:
+                learnt = self._learn(version, slice, current.slices, actor)
+            except Unavailable as error:
+                notes.append(f"{version} decides nothing by itself yet, people do: {error.message}")
+                continue
+            notes.append(str(learnt))
+            if learnt.value is not None:
+                found[f"{version}/{slice}"] = learnt.value
+        return found, tuple(notes)
 
     def _stamp(self, actor: str | None, reason: str) -> Stamp:
         clock = self._workspace.clock
