@@ -1,0 +1,265 @@
+"""Items, records, states, leases, windows: facts once, changes by compare-and-swap, counts exactly once."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from andon.core.clock import ManualClock
+from andon.core.port import Items
+from andon.core.record import Field, Item
+from andon.errors import Conflict, Corrupt, NotFound, UsageError
+from andon.measure.summary import Moments
+from andon.store.items import ItemTable
+from andon.store.leases import Leases
+from andon.store.records import Records
+from andon.store.states import States
+from andon.store.tables import Database
+from andon.store.windows import WindowRow, WindowStore
+
+
+def item(id: str, **changes: object) -> Item:
+    base = Item(id=id, kind="decision", created_us=1, due_us=100, x={"cough": True, "age": None})
+    return msgspec.structs.replace(base, **changes)
+
+
+def changed(old: Item, **changes: object) -> Item:
+    return msgspec.structs.replace(old, revision=old.revision + 1, **changes)
+
+
+@pytest.fixture
+def table(db: Database) -> ItemTable:
+    return ItemTable(db)
+
+
+def test_items_are_added_once(table: ItemTable) -> None:
+    items: Items = table
+    assert items.add([]) == 0
+    assert items.add([item("a"), item("b"), item("a")]) == 2
+    assert items.swap(changed(item("a"), state="taken", holder="ann"))
+    assert items.add([item("a"), item("c")]) == 1
+    found = items.get("a")
+    assert found is not None and (found.state, found.holder, found.x) == ("taken", "ann", {"cough": True, "age": None})
+    assert items.get("z") is None
+    assert table.counts() == {"open": 2, "taken": 1}
+    assert sorted(table.many(["a", "c", "z"])) == ["a", "c"]
+    assert len(table.many(f"x{i}" for i in range(1200))) == 0
+
+
+def test_the_queue_is_worked_on_by_risk_then_deadline(table: ItemTable) -> None:
+    table.add([item("late", due_us=9), item("soon", due_us=1), item("risky", risk=0.9), item("done", state="decided")])
+    assert [i.id for i in table.queue(10)] == ["risky", "soon", "late"]
+    assert [i.id for i in table.queue(2)] == ["risky", "soon"]
+    assert [i.id for i in table.queue(10, "decided")] == ["done"]
+    assert len(table.queue(10, None)) == 4
+
+
+def test_deadlines_are_due_at_their_time(table: ItemTable) -> None:
+    table.add([item("a", due_us=10), item("b", due_us=5, state="taken"), item("c", due_us=1, state="decided")])
+    assert [i.id for i in table.due(4, 9)] == []
+    assert [i.id for i in table.due(5, 9)] == ["b"]
+    assert [i.id for i in table.due(10, 9)] == ["b", "a"]
+    assert [i.id for i in table.due(10, 1)] == ["b"]
+
+
+def test_the_outbox_holds_what_is_decided_and_not_yet_written(table: ItemTable) -> None:
+    table.add([item("a"), item("b"), item("c")])
+    second = changed(item("b"), state="decided", decided_us=2, decision="refer")
+    first = changed(item("c"), state="decided", decided_us=1, decision="refer")
+    assert table.swap_many([second, first]) == [second, first]
+    assert table.pending_outbox(9) == [first, second]
+    assert table.swap(changed(first, outboxed=True))
+    assert table.pending_outbox(9) == [second]
+
+
+def test_of_many_who_swap_one_wins(table: ItemTable) -> None:
+    table.add([item("a")])
+    won: list[str] = []
+
+    def decide(name: str) -> None:
+        if table.swap(changed(item("a"), state="decided", reviewer=name)):
+            won.append(name)
+
+    threads = [threading.Thread(target=decide, args=(f"r{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = table.get("a")
+    assert found is not None and won == [found.reviewer]
+    assert not table.swap(changed(item("none")))
+
+
+class Kept(msgspec.Struct, frozen=True):
+    id: str
+    fields: tuple[Field, ...] = ()
+
+
+@pytest.fixture
+def records(db: Database, clock: ManualClock) -> Records:
+    return Records(db, clock)
+
+
+def test_records_are_written_once(records: Records) -> None:
+    first = Kept("a", (Field("age", "int", low=0.0),))
+    records.put("dataset", "a", first)
+    with pytest.raises(Conflict, match="a dataset called 'a' exists already"):
+        records.put("dataset", "a", Kept("b"))
+    records.put("run", "a", Kept("c"))
+    assert records.get("dataset", "a", Kept) == first
+    assert records.list("dataset", Kept) == [first]
+    assert records.names("dataset") == ("a",)
+    with pytest.raises(NotFound, match="no dataset is called 'aa'; did you mean 'a'"):
+        records.get("dataset", "aa", Kept)
+    with pytest.raises(Corrupt, match="cannot be read as"):
+        records.get("dataset", "a", int)
+
+
+def test_numbers_are_given_in_order_even_to_many_at_once(records: Records) -> None:
+    assert records.next_number("run") == 1
+    names: list[str] = []
+
+    def work() -> None:
+        for _ in range(5):
+            names.append(records.add("run", "r", Kept))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(names, key=lambda name: int(name[1:])) == [f"r{i}" for i in range(1, 21)]
+    assert records.next_number("run") == 21
+    assert [kept.id for kept in records.list("run", Kept)] == [f"r{i}" for i in range(1, 21)]
+
+
+def test_states_have_revisions(db: Database) -> None:
+    states = States(db)
+    assert states.get("alarm", "a", dict) is None
+    assert states.put("alarm", "a", {"n": 1}, expected_revision=0) == 1
+    assert states.put("alarm", "a", {"n": 2}, expected_revision=1) == 2
+    with pytest.raises(Conflict, match="expected revision 1, found 2"):
+        states.put("alarm", "a", {"n": 3}, expected_revision=1)
+    with pytest.raises(Conflict, match="expected revision 0, found 2"):
+        states.put("alarm", "a", {"n": 3}, expected_revision=0)
+    assert states.put("alarm", "b", {"n": 9}) == 1
+    assert states.get("alarm", "a", dict[str, int]) == ({"n": 2}, 2)
+    assert states.list("alarm", dict[str, int]) == {"a": {"n": 2}, "b": {"n": 9}}
+    assert states.delete("alarm", "b") and not states.delete("alarm", "b")
+
+
+def test_a_lease_has_one_holder_and_its_term_grows(db: Database, clock: ManualClock) -> None:
+    leases = Leases(db, clock)
+    assert leases.holder("leader") is None
+    assert leases.acquire("leader", "a", 10) == 1
+    assert leases.acquire("leader", "b", 10) is None
+    assert leases.acquire("leader", "a", 10) == 1
+    assert leases.holder("leader") == "a"
+    clock.advance(9.999999)
+    assert leases.renew("leader", "a", 1)
+    clock.advance(10)
+    assert not leases.renew("leader", "a", 1), "it ran out: somebody else may have it by now"
+    assert leases.acquire("leader", "a", 10) == 2
+    assert leases.renew("leader", "a", 2, 5, clock) and not leases.renew("leader", "a", 1)
+    assert not leases.release("leader", "b")
+    assert not leases.release("leader", "a", 1)
+    assert leases.release("leader", "a", 2)
+    assert not leases.release("leader", "a", 2)
+    assert leases.acquire("leader", "b", 10) == 3
+    with pytest.raises(UsageError, match="more than 0 seconds"):
+        leases.acquire("leader", "b", 0)
+
+
+def test_of_many_who_want_a_lease_one_gets_it(db: Database, clock: ManualClock) -> None:
+    leases = Leases(db, clock)
+    terms: list[int | None] = []
+    threads = [
+        threading.Thread(target=lambda i=i: terms.append(leases.acquire("leader", f"h{i}", 5))) for i in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(terms, key=str) == [1, None, None, None, None, None]
+
+
+def summary(*values: float) -> Moments:
+    return Moments.of(pl.Series(values, dtype=pl.Float64))
+
+
+def row(start: int, *values: float, metric: str = "mean(age)", cohort: str = "") -> WindowRow:
+    return WindowRow(metric, cohort, start, 60, summary(*values))
+
+
+@pytest.fixture
+def windows(db: Database) -> Iterator[WindowStore]:
+    yield WindowStore(db)
+
+
+def test_summaries_add_up_and_offsets_move_in_one_transaction(db: Database, windows: WindowStore) -> None:
+    with db.write() as connection:
+        assert windows.merge(connection, "profile", "w0", 100, [row(0, 1.0, 2.0), row(60, 5.0)])
+    with db.write() as connection:
+        assert windows.merge(connection, "profile", "w0", 200, [row(0, 3.0)])
+    with db.write() as connection:
+        assert not windows.merge(connection, "profile", "w0", 200, [row(0, 99.0)])
+        assert not windows.merge(connection, "profile", "w0", 150, [row(0, 99.0)])
+    assert windows.offsets("profile") == {"w0": 200}
+    assert windows.offsets("other") == {}
+    first, second = windows.read()
+    assert first.summary.to_dict() == pytest.approx(summary(1.0, 2.0, 3.0).to_dict())
+    assert second.summary.to_dict() == summary(5.0).to_dict()
+
+
+def test_a_transaction_that_fails_counts_nothing(db: Database, windows: WindowStore) -> None:
+    with pytest.raises(ZeroDivisionError), db.write() as connection:
+        windows.merge(connection, "profile", "w0", 100, [row(0, 1.0)])
+        raise ZeroDivisionError
+    assert windows.offsets("profile") == {} and windows.read() == []
+
+
+def test_windows_are_read_by_metric_cohort_and_time_and_can_be_replaced(windows: WindowStore) -> None:
+    windows.replace([row(0, 1.0), row(60, 2.0), row(60, 3.0, cohort="older"), row(120, 4.0, metric="null_rate")])
+    assert [(w.start_us, w.cohort) for w in windows.read("mean(age)")] == [(0, ""), (60, ""), (60, "older")]
+    assert [w.start_us for w in windows.read(cohort="older")] == [60]
+    assert [w.start_us for w in windows.read(since_us=60, until_us=120)] == [60, 60]
+    windows.replace([row(0, 7.0)])
+    assert windows.read("mean(age)", "", 0, 1) == [row(0, 7.0)]
+
+
+def test_an_empty_summary_with_its_infinite_bounds_comes_back(windows: WindowStore) -> None:
+    windows.replace([row(0)])
+    assert windows.read() == [row(0)]
+
+
+@pytest.fixture(scope="module")
+def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database.create(f"sqlite:///{tmp_path_factory.mktemp('windows') / 'andon.db'}")
+    yield database
+    database.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batches=st.lists(st.lists(st.floats(-100, 100), max_size=3), max_size=6),
+    stops=st.lists(st.integers(0, 6), max_size=4),
+)
+def test_replayed_batches_are_counted_once(long_lived: Database, batches: list[list[float]], stops: list[int]) -> None:
+    """Law: a consumer that dies after any batch and starts from the beginning again ends with the same summaries."""
+    name = secrets.token_hex(4)
+    windows = WindowStore(long_lived)
+    for stop in [*stops, len(batches)]:
+        for at, batch in enumerate(batches[:stop]):
+            with long_lived.write() as connection:
+                windows.merge(connection, name, "w0", (at + 1) * 10, [row(0, *batch, metric=name)])
+    found = [window.summary for window in windows.read(name)]
+    assert [moments.n for moments in found if isinstance(moments, Moments)] == [
+        sum(len(batch) for batch in batches) for _ in batches[:1]
+    ]
