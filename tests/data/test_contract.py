@@ -79,7 +79,7 @@ def test_the_quick_path_and_the_slow_path_accept_the_same(field: Field, value: A
     validate = Contract((field,), "y", ("n", "p")).validator()
     said = fault(field, value)
     if said is None:
-        assert validate({field.name: value}) == [value]
+        assert validate({field.name: value}) == [float(value) if field.kind == "float" and value is not None else value]
     else:
         with pytest.raises(ContractError) as caught:
             validate({field.name: value})

@@ -217,3 +217,13 @@ def test_equal_rows_keep_as_many_of_each_part_as_they_had(workspace: Workspace) 
     found = split_dataset(workspace, "d")
     assert found.kept == 100
     assert [part["n"] for part in found.parts.values()] == [66, 22, 22]
+
+
+def test_new_meta_data_move_no_row(workspace: Workspace) -> None:
+    add(workspace, hundred().with_columns(day=pl.lit("2020-03-11")), CONTRACT, name="d")
+    split_dataset(workspace, "d")
+    before = dict(zip(load(workspace, "d")["x"], part_of(workspace, "d"), strict=True))
+    corrected = hundred().with_columns(day=pl.lit("2020-03-12"), site=pl.lit("north")).reverse()
+    add(workspace, corrected, CONTRACT, name="d")
+    assert split_dataset(workspace, "d").kept == 100
+    assert dict(zip(load(workspace, "d")["x"], part_of(workspace, "d"), strict=True)) == before

@@ -1,7 +1,7 @@
 """The split of a frozen dataset: stored row by row, so that a row keeps its part when the data grow.
 
-Which part a row belongs to is looked up by its ``id`` or, without ids, by everything but its label: relabelling a row
-does not move it, and of several equal rows as many keep a part as had it.
+Which part a row belongs to is looked up by its ``id`` or, without ids, by everything but its label, and else by its
+inputs: relabelling a row does not move it, and of several equal rows as many keep a part as had it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from andon.errors import NotFound
 from andon.store.workspace import Workspace
 
 __all__ = ["Division", "Wish", "division", "part_of", "split_dataset"]
+
+_PART = "\0part"
 
 
 class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,7 +83,7 @@ def split_dataset(
     plan = Plan(dataset.contract.target, wish.parts, wish.by, wish.group, dataset.contract.names, wish.seed)
     previous = None
     if before is not None and set(wish.parts) == set(before.wish.parts):
-        previous = _carried(workspace, frame, before, dataset.contract.target)
+        previous = _carried(workspace, frame, before, dataset)
     result = divide(frame, plan, previous, dataset.contract.classes)
     found = _record(workspace, dataset, wish, result, before.id if previous is not None and before else None, actor)
     if found.id not in workspace.records.names("split"):
@@ -123,20 +125,31 @@ def _ancestral(workspace: Workspace, dataset: Dataset) -> Division | None:
     return None
 
 
-def _carried(workspace: Workspace, frame: pl.DataFrame, before: Division, target: str) -> pl.Series:
-    """The parts of the rows that were there before, null for new ones."""
-    old = load(workspace, before.version, images=False)
+def _carried(workspace: Workspace, frame: pl.DataFrame, before: Division, dataset: Dataset) -> pl.Series:
+    """The parts of the rows that were there before, null for new ones.
+
+    Rows are known by their id; else by all they have but the label; and what is left over of either, by its inputs
+    alone, so that new or corrected meta-data let a row's x stay where it was.
+    """
+    old = load(workspace, before.version, images=False).with_columns(_parts(workspace, before).alias(_PART))
     shared = [name for name in frame.columns if name in old.columns and frame.schema[name] == old.schema[name]]
-    keys = ["id"] if "id" in shared else [name for name in shared if name != target]
-    known = _numbered(old.select(keys).with_columns(part=_parts(workspace, before)), keys)
-    return _numbered(frame.select(keys), keys).join(
-        known, on=[*keys, "\0nth"], how="left", nulls_equal=True, maintain_order="left"
-    )["part"]
+    ways = [["id"]] if "id" in shared else [[name for name in shared if name != dataset.contract.target]]
+    ways.append([name for name in dataset.contract.names if name in shared])
+    part = pl.Series(_PART, [None], dtype=pl.String).new_from_index(0, frame.height)
+    for keys in ways:
+        waiting = part.is_null()
+        if keys and old.height and waiting.any():
+            met = _met(frame.filter(waiting).select(keys), old, keys)
+            part = part.scatter(waiting.arg_true(), met[_PART])
+            old = old.filter(~pl.int_range(pl.len()).is_in(met["\0old"].drop_nulls().implode()))
+    return part
 
 
-def _numbered(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Equal rows told apart by a running number."""
-    return frame.with_columns(pl.int_range(pl.len()).over(keys).alias("\0nth"))
+def _met(new: pl.DataFrame, old: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """For each new row the part and the place of the old row it is, or nulls; equal rows are told apart by their order."""
+    nth = pl.int_range(pl.len()).over(keys).alias("\0nth")
+    known = old.select(*keys, _PART, pl.int_range(pl.len()).alias("\0old")).with_columns(nth)
+    return new.with_columns(nth).join(known, on=[*keys, "\0nth"], how="left", nulls_equal=True, maintain_order="left")
 
 
 def _record(
