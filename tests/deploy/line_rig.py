@@ -96,17 +96,10 @@ class Line:
         """Start workers by number ("shadow": the shadow), all workers when none is named, and wait until they answer."""
         for name in names or range(self.workers):
             kind = "shadow" if name == "shadow" else "worker"
+            config = msgspec.json.encode(self.config).decode()
+            words = [kind, config, str(self.workspace.home), str(name), str(self.workers), str(self.port)]
             self.processes[name] = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    _RUN,
-                    kind,
-                    msgspec.json.encode(self.config),
-                    str(self.workspace.home),
-                    str(name),
-                ]
-                + [str(self.workers), str(self.port), str(self._pipe[0])],
+                [sys.executable, "-c", _RUN, *words, str(self._pipe[0])],
                 pass_fds=(self._pipe[0],),
                 stderr=subprocess.PIPE,
             )

@@ -11,10 +11,11 @@ import numpy as np
 
 from andon.core.record import Field, Route
 from andon.data.contract import Contract
-from andon.deploy.desk import Desk, Parts, Peers, Sink
+from andon.deploy.desk import Desk
 from andon.deploy.gateway import Gateway
 from andon.deploy.idempotency import SeenIds
 from andon.deploy.memory import Memory
+from andon.deploy.parts import Parts, Peers, Sink
 from andon.deploy.placing import Terms
 from andon.deploy.protocol_message import Answer, Request
 from andon.deploy.recorder import Recorder

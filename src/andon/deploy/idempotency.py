@@ -23,12 +23,12 @@ from typing import Any
 
 import msgspec
 
-from andon.errors import AndonError, NotFound
+from andon.errors import AndonError
 from andon.store.frame import Frame, FrameKind
 from andon.store.segment import segment_starts
 from andon.store.wal import StreamReader, streams
 
-__all__ = ["FrameIndex", "Place", "SeenIds", "id_hash", "owner_of", "recall", "same_x"]
+__all__ = ["FrameIndex", "Place", "SeenIds", "Written", "id_hash", "owner_of", "recall", "same_x"]
 
 _INDEX_BITS = 24
 _STREAM_BITS = 16
@@ -149,69 +149,52 @@ class FrameIndex:
         at = bisect_right(self._firsts, sequence) - 1
         return None if at < 0 else self._offsets[at]
 
-    def find(self, directory: Path, stream: str, sequence: int) -> Frame:
-        """The decision frame that holds a row; raises ``NotFound``."""
-        start = self.near(sequence)
-        if start is not None:
-            reader = StreamReader(directory, stream, start)
-            while entries := reader.poll(1 << 18):
-                for entry in entries:
-                    if isinstance(entry, Frame) and entry.first + entry.count > sequence:
-                        if entry.first <= sequence and entry.kind == FrameKind.DECISION:
-                            return entry
-                        raise _gone(stream, sequence)
-        raise _gone(stream, sequence)
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """A frame of decisions found in the log, with the client ids in it by position."""
+
+    stream: str
+    offset: int
+    first: int
+    ids: dict[int, str]
 
 
-def _gone(stream: str, sequence: int) -> NotFound:
-    return NotFound(
-        f"the log {stream} has no decision {sequence:x} any more, or never had one",
-        hint="older decisions are found with `andon journal --decision ID`",
-    )
+Wanted = Callable[[Frame], dict[int, str]]
 
 
-def recall(
-    directory: Path, mine: Callable[[str], bool], ids_of: Callable[[Frame], list[str | None]], limit: int
-) -> Iterator[tuple[str, Place]]:
-    """The last ``limit`` client ids of every gateway stream that are ``mine``, oldest first within a stream.
+def recall(directory: Path, wanted: Wanted, limit: int) -> Iterator[Written]:
+    """The newest frames of every gateway stream, oldest first within a stream, until ``limit`` ids of each are found.
 
-    ``ids_of`` gives the ids of a decision frame. Segments are read from the newest backwards, until there are enough. A
-    frame that cannot be read is passed over: its rows are counted as a gap by whoever ships the log.
+    ``wanted`` gives the ids of a frame that count. Segments are read from the newest backwards, so the cost is bounded
+    however long the log is. What cannot be read is passed over: whoever ships the log counts it as a gap.
     """
     for stream in streams(directory):
         if not stream.startswith("w"):
             continue
-        kept: list[list[tuple[str, Place]]] = []
+        kept: list[list[Written]] = []
         starts = segment_starts(directory / stream)
-        ends = [*starts[1:], None]
-        for start, end in zip(reversed(starts), reversed(ends), strict=True):
-            kept.append(list(_segment_ids(directory, stream, start, end, (mine, ids_of))))
-            if sum(map(len, kept)) >= limit:
+        found = 0
+        for start, end in zip(reversed(starts), [None, *reversed(starts[1:])], strict=True):
+            kept.append(list(_segment(directory, stream, start, end, wanted)))
+            found += sum(len(written.ids) for written in kept[-1])
+            if found >= limit:
                 break
         for part in reversed(kept):
             yield from part
 
 
-_Asked = tuple[Callable[[str], bool], Callable[[Frame], list[str | None]]]
-
-
-def _segment_ids(
-    directory: Path, stream: str, start: int, end: int | None, asked: _Asked
-) -> Iterator[tuple[str, Place]]:
-    mine, ids_of = asked
+def _segment(directory: Path, stream: str, start: int, end: int | None, wanted: Wanted) -> Iterator[Written]:
     reader = StreamReader(directory, stream, start)
     while entries := reader.poll():
         for entry in entries:
             if end is not None and entry.offset >= end:
                 return
             if isinstance(entry, Frame) and entry.kind == FrameKind.DECISION:
-                for index, id in enumerate(_readable(entry, ids_of)):
-                    if id and mine(id):
-                        yield id, Place(stream, entry.offset, index)
+                yield Written(stream, entry.offset, entry.first, _readable(entry, wanted))
 
 
-def _readable(frame: Frame, ids_of: Callable[[Frame], list[str | None]]) -> list[str | None]:
+def _readable(frame: Frame, wanted: Wanted) -> dict[int, str]:
     try:
-        return ids_of(frame)
+        return wanted(frame)
     except AndonError:
-        return []
+        return {}

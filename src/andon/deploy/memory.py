@@ -10,7 +10,7 @@ from andon.deploy.case import Case
 from andon.deploy.idempotency import FrameIndex, Place, SeenIds, owner_of, recall
 from andon.errors import NotFound
 from andon.store.codec import row_of, wire_of
-from andon.store.wal import Frame, FrameKind, StreamReader, fetch, parse_server_id, streams
+from andon.store.wal import Frame, FrameKind, StreamReader, fetch, find_sequence, parse_server_id
 
 __all__ = ["Memory"]
 
@@ -20,8 +20,7 @@ FieldsOf = Callable[[bytes], tuple[Field, ...]]
 class Memory:
     """Where decisions are. A client's id belongs to worker ``hash % workers``; a server's id to the worker of its stream.
 
-    ``fields_of`` gives a contract's fields by the hash that frames carry. ``limit`` and ``seconds`` bound the ids that
-    are remembered.
+    ``fields_of`` gives a contract's fields by the hash that frames carry; ``seen`` bounds the ids that are remembered.
     """
 
     def __init__(self, wal_dir: Path, index: int, workers: int, seen: SeenIds, fields_of: FieldsOf) -> None:
@@ -30,7 +29,8 @@ class Memory:
         self._index = index
         self._workers = workers
         self._fields_of = fields_of
-        self._frames: dict[str, FrameIndex] = {}
+        self._stream = f"w{index}"
+        self._frames = FrameIndex()
 
     def owner(self, id: str) -> int:
         """The worker that keeps a decision, whoever gave the id."""
@@ -40,15 +40,17 @@ class Memory:
         return _number(found[0]) % self._workers
 
     def rebuild(self, limit: int, now: float) -> int:
-        """Read the log again after a start; returns how many ids are known."""
-        for id, place in recall(self._wal_dir, self._mine, self._ids_of, limit):
-            self.seen.add(id, place, now)
+        """Read the newest part of the log again after a start; returns how many ids are known."""
+        for written in recall(self._wal_dir, self._mine, limit):
+            if written.stream == self._stream:
+                self._frames.add(written.first, written.offset)
+            for index, id in written.ids.items():
+                self.seen.add(id, Place(written.stream, written.offset, index), now)
         return len(self.seen)
 
     def wrote(self, frame: Frame, cases: Sequence[Case], now: float) -> None:
         """A frame of decisions was written by this worker."""
-        if frame.stream in self._frames:
-            self._frames[frame.stream].add(frame.first, frame.offset)
+        self._frames.add(frame.first, frame.offset)
         for index, case in enumerate(cases):
             if case.id:
                 self.seen.add(case.id, Place(frame.stream, frame.offset, index), now)
@@ -56,52 +58,50 @@ class Memory:
     def recorded(self, id: str) -> Decision | None:
         """The decision with this id as it was written, or None. Raises ``Unavailable`` or ``Corrupt``."""
         found = parse_server_id(id)
-        if found is not None:
-            return self._by_number(*found)
-        place = self.seen.get(id)
-        if place is None:
-            return None
         try:
+            if found is not None:
+                return self._by_number(id, *found)
+            place = self.seen.get(id)
+            if place is None:
+                return None
             frame = fetch(self._wal_dir, place.stream, place.offset)
         except NotFound:
-            return None  # the segment was dropped: the id is outside the window
+            return None  # its segment was dropped: the id is outside the window
         decision = row_of(self._fields_of(frame.contract), frame, place.index)
         return decision if decision.id == id else None
 
-    def _by_number(self, stream: str, generation: str, sequence: int) -> Decision | None:
-        try:
-            frame = self._index_of(stream).find(self._wal_dir, stream, sequence)
-        except NotFound:
-            return None
-        if frame.generation != generation:
+    def _by_number(self, id: str, stream: str, generation: str, sequence: int) -> Decision | None:
+        start = self._frames.near(sequence) if stream == self._stream else None
+        if start is None:
+            frame = find_sequence(self._wal_dir, stream, sequence, generation)
+        else:
+            frame = self._from(start, sequence)
+        if frame.kind != FrameKind.DECISION:
             return None
         decision = row_of(self._fields_of(frame.contract), frame, sequence - frame.first)
-        return decision if parse_server_id(decision.id) is not None else None
+        return decision if decision.id == id else None
 
-    def _index_of(self, stream: str) -> FrameIndex:
-        """The index of a stream, made from the log when it is first asked for and kept up by ``wrote``."""
-        index = self._frames.get(stream)
-        if index is None:
-            index = FrameIndex()
-            if stream in streams(self._wal_dir):
-                self._read_all(stream, index)
-            self._frames[stream] = index
-        return index
-
-    def _read_all(self, stream: str, index: FrameIndex) -> None:
-        reader = StreamReader(self._wal_dir, stream)
-        while entries := reader.poll():
+    def _from(self, start: int, sequence: int) -> Frame:
+        """The frame that holds a row, read on from a frame at or before it."""
+        reader = StreamReader(self._wal_dir, self._stream, start)
+        while entries := reader.poll(1 << 16):
             for entry in entries:
-                if isinstance(entry, Frame) and entry.kind == FrameKind.DECISION:
-                    index.add(entry.first, entry.offset)
+                if isinstance(entry, Frame) and entry.first + entry.count > sequence:
+                    if entry.first <= sequence:
+                        return entry
+                    break
+        raise NotFound(f"the log {self._stream} has no row {sequence}")
 
-    def _mine(self, id: str) -> bool:
-        return owner_of(id, self._workers) == self._index
-
-    def _ids_of(self, frame: Frame) -> list[str | None]:
-        return wire_of(self._fields_of(frame.contract), frame).id
+    def _mine(self, frame: Frame) -> dict[int, str]:
+        ids = wire_of(self._fields_of(frame.contract), frame).id
+        return {index: id for index, id in enumerate(ids) if id and owner_of(id, self._workers) == self._index}
 
 
 def _number(stream: str) -> int:
+    """The number at the end of a stream's name; 0 where there is none.
+
+    >>> _number("w12"), _number("people")
+    (12, 0)
+    """
     digits = stream.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
     return int(digits) if digits.isdecimal() else 0

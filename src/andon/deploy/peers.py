@@ -223,7 +223,7 @@ class _Link:
 
 
 class Links:
-    """All other workers, for the desk (``andon.deploy.desk.Peers``)."""
+    """All other workers, for the desk (``andon.deploy.parts.Peers``)."""
 
     def __init__(self, run_dir: Path, workers: int, clock: Clock, seconds: float, limit: int) -> None:
         self._links = {index: _Link(socket_path(run_dir, index), limit) for index in range(workers)}

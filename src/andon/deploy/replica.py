@@ -8,6 +8,7 @@ for a while (``KEPT`` of them), so that going back needs no loading. A version t
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ def load_served(path_of: Callable[[str], Path]) -> Callable[[str], Served]:
 
 
 class Replica:
-    """One loaded version. ``seconds`` is how long a call takes, smoothed; ``busy_since`` is 0 or when its thread began."""
+    """One loaded version. ``seconds`` is a call's processor time, smoothed; ``busy_since`` is 0 or when its thread began."""
 
     def __init__(self, version: str, hash: str, served: Served) -> None:
         self.version = version
@@ -53,6 +54,7 @@ class Replica:
         self.classes: tuple[str, ...] = tuple(served.classes)
         self.seconds = 0.0
         self.busy_since = 0.0
+        self._walls: deque[float] = deque(maxlen=8)
         self._served = served
         self._where = served.path / "model.py"
         self._thread: ThreadPoolExecutor | None = None
@@ -64,11 +66,20 @@ class Replica:
 
     def score(self, rows: Sequence[Sequence[Scalar]]) -> list[Scored]:
         """Scores of rows, timed; never raises for what the model does."""
-        began = time.perf_counter()
+        wall, busy = time.perf_counter(), time.thread_time()
         found = score(self.call, self.contract.fields, self.classes, rows)
-        took = time.perf_counter() - began
-        self.seconds += (took - self.seconds) * (_SMOOTH if self.seconds else 1.0)
+        took = time.thread_time() - busy
+        self.seconds += (took - self.seconds) * _SMOOTH
+        self._walls.append(time.perf_counter() - wall)
         return found
+
+    def slow(self, limit: float) -> bool:
+        """Whether a call keeps the serving thread for longer than ``limit`` seconds.
+
+        Processor time counts, since a busy machine makes no model slow; a model that waits for something shows in the
+        quickest of its last calls.
+        """
+        return self.seconds > limit or min(self._walls, default=0.0) > 4 * limit
 
     def submit(self, rows: Sequence[Sequence[Scalar]], done: Done, post: Post) -> None:
         """Score in this version's own thread; ``done`` is called through ``post``. One batch at a time."""
@@ -93,7 +104,9 @@ class Replica:
             return
         self.score([row])
         self.seconds = 0.0
+        self._walls.clear()
         self.score([row])
+        self.seconds /= _SMOOTH
 
     def close(self) -> None:
         """Let go of its thread; a call that hangs is not waited for."""

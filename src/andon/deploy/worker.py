@@ -20,12 +20,13 @@ from pathlib import Path
 import uvloop
 
 from andon.core.record import Field
-from andon.deploy.desk import Desk, Parts
+from andon.deploy.desk import Desk
 from andon.deploy.gateway import Gateway
 from andon.deploy.gateway_metrics import Scraper
 from andon.deploy.idempotency import SeenIds
 from andon.deploy.memory import Memory
 from andon.deploy.meter import Meter
+from andon.deploy.parts import Parts
 from andon.deploy.peers import Links, Listener, socket_path
 from andon.deploy.placing import Terms
 from andon.deploy.protocol import Front
