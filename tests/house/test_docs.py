@@ -107,6 +107,35 @@ def test_every_action_in_the_journal_is_explained() -> None:
     )
 
 
+def test_every_key_is_read_by_something_or_said_to_be_idle() -> None:
+    """By the name of its attribute: a key that nothing outside the scope reads has to be idle in the table."""
+    read: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        if "scope" not in path.parts and path.name != "scope.py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    said = {
+        question.key for question in QUESTIONS if question.idle is not None or question.configures.startswith("rec")
+    }
+    said |= {
+        "unit.from",
+        "case",
+        "risks",
+        "checklist.latency_p95_ms",
+        "checklist.compute.cores",
+    }  # read in the scope itself
+
+    def idle(key: str) -> bool:
+        return any(key == one or key.startswith((f"{one}.", f"{one}[")) for one in said)
+
+    names = {key: key.split(".")[-1] for key, _ in made().charter_keys(schema())}
+    nobody(
+        f"nothing reads `{key}`, and `andon check` does not say so"
+        for key, name in names.items()
+        if not idle(key) and not {name, f"{name}_us"} & read
+    )
+
+
 def test_the_tests_that_the_table_names_are_there() -> None:
     def missing() -> Iterator[str]:
         for question in QUESTIONS:
@@ -164,5 +193,7 @@ def test_every_page_is_reached_from_the_first() -> None:
 
 
 def test_every_room_has_a_page() -> None:
-    rooms = [path.parent.name for path in (ROOT / "src/andon").glob("*/__init__.py")]
+    rooms = [
+        room.parent.name for room in (ROOT / "src/andon").glob("*/__init__.py") if len([*room.parent.glob("*.py")]) > 1
+    ]
     nobody(f"there is no docs/{room}.md" for room in rooms if not (DOCS / f"{room}.md").is_file())

@@ -120,7 +120,18 @@ QUESTIONS: tuple[Question, ...] = (
         "tests/deploy/test_line.py::test_the_inbox_has_the_charters_policy",
     ),
     Question("review.double_share", "How many cases do two people decide?", _SHOWN, "", _ALWAYS),
+    Question("rollout.path", "Which steps lead to live?", _SHOWN, "", _ALWAYS),
+    Question(
+        "rollout.start_share",
+        "How many units does a canary begin with?",
+        "the share of `deploy canary` when none is given",
+        "tests/deploy/test_line.py::test_the_whole_way_of_a_release",
+    ),
     Question("rollout.guardrails", "What must not get worse on the way to live?", _SHOWN, "", _ALWAYS),
+    Question("rollout.margin", "How much worse is harm?", _SHOWN, "", _ALWAYS),
+    Question("rollout.alpha", "How often may harmless be called harmful?", _SHOWN, "", _ALWAYS),
+    Question("rollout.beta", "How often may harm be missed?", _SHOWN, "", _ALWAYS),
+    Question("rollout.on_harm", "What does harm do?", _SHOWN, "", _ALWAYS),
     Question("alarms.false_per_month", "How many false alarms are tolerable?", _SHOWN, "", _ALWAYS),
     Question("alarms.notify", "Who is told?", "where a firing alarm is sent"),
     Question(
