@@ -39,6 +39,7 @@ _CONFIGURATION: dict[str, str | None] = {
     "delta.logRetentionDuration": "interval 2 days",
     "delta.enableExpiredLogCleanup": "true",
 }
+_FILE_BYTES = 32 << 20  # files of this size are not rewritten any more
 _SWEEP_HOURS = 1  # a reader that opened a table may go on reading the files of that version for so long
 _ORPHAN_HOURS = 24  # files that no commit names are swept when they are older than this
 
@@ -185,7 +186,7 @@ class DecisionLog:
         if handle is None:
             return 0
         try:
-            merged = int(handle.optimize.compact()["numFilesRemoved"])
+            merged = int(handle.optimize.compact(target_size=_FILE_BYTES)["numFilesRemoved"])
             handle.vacuum(retention_hours=_SWEEP_HOURS, dry_run=False, enforce_retention_duration=False)
             if orphans:
                 handle.vacuum(retention_hours=_ORPHAN_HOURS, dry_run=False, enforce_retention_duration=False, full=True)

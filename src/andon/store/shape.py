@@ -22,6 +22,7 @@ import polars as pl
 
 from andon.core.clock import SECOND
 from andon.core.record import Feedback, Field, Review, Scalar
+from andon.errors import Corrupt
 from andon.store.codec import decode_feedback, decode_losses, decode_predictions, decode_reviews
 from andon.store.codecframe import decision_schema as frame_schema
 from andon.store.codecframe import decisions_frame
@@ -35,6 +36,7 @@ __all__ = [
     "day_of",
     "decision_schema",
     "is_decisions",
+    "readable_rows",
     "rows_of",
     "stored_names",
     "table_of",
@@ -168,6 +170,22 @@ def rows_of(table: str, frames: Sequence[Frame | Gap], fields: Sequence[Field] =
         gaps = [frame for frame in frames if isinstance(frame, Gap)]
         rows = [*rows, *((day_of(near_us), "gap", gap.rows, near_us, gap.stream, gap.offset) for gap in gaps)]
     return pl.DataFrame(list(rows), schema=SCHEMAS[table], orient="row")
+
+
+def readable_rows(table: str, frames: Sequence[Frame | Gap], fields: Sequence[Field] = ()) -> pl.DataFrame:
+    """The same without an error: a frame whose payload cannot be read is passed over (the shipper counts it as lost)."""
+    try:
+        return rows_of(table, frames, fields)
+    except (Corrupt, pl.exceptions.PolarsError):
+        parts = (_one(table, frame, fields) for frame in frames)
+        return pl.concat([rows_of(table, [], fields), *(part for part in parts if part is not None)])
+
+
+def _one(table: str, frame: Frame | Gap, fields: Sequence[Field]) -> pl.DataFrame | None:
+    try:
+        return rows_of(table, [frame], fields)
+    except (Corrupt, pl.exceptions.PolarsError):
+        return None
 
 
 def _decisions(frames: Sequence[Frame], fields: Sequence[Field]) -> pl.DataFrame:

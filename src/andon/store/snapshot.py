@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from andon.core.record import Field
-from andon.errors import Corrupt, Unavailable
+from andon.errors import Unavailable
 from andon.store.frame import Frame
 from andon.store.reader import read_stream
 from andon.store.segment import streams
-from andon.store.shape import DECISIONS, SCHEMAS, application, decision_schema, rows_of, table_of
+from andon.store.shape import DECISIONS, SCHEMAS, application, decision_schema, readable_rows, table_of
 
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
@@ -66,7 +66,7 @@ class Snapshot:
         parts = [] if handle is None else [pl.scan_delta(handle).select(schema.names())]
         tail = self._tail.get(name, [])
         if tail or not parts:
-            parts.append(_readable(name, tail, fields).lazy())
+            parts.append(readable_rows(name, tail, fields).lazy())
         return pl.concat(parts)
 
 
@@ -76,20 +76,3 @@ def _shipped(workspace: Workspace) -> dict[str, int]:
         return workspace.windows.offsets(SHIPPED)
     except Unavailable:
         return {}
-
-
-def _readable(name: str, frames: Sequence[Frame], fields: Sequence[Field]) -> pl.DataFrame:
-    """The rows of frames; a frame that cannot be read is passed over (the shipper counts it as lost)."""
-    try:
-        return rows_of(name, frames, fields)
-    except (Corrupt, pl.exceptions.PolarsError):
-        return pl.concat(
-            [rows_of(name, [], fields), *(one for frame in frames if (one := _one(name, frame, fields)) is not None)]
-        )
-
-
-def _one(name: str, frame: Frame, fields: Sequence[Field]) -> pl.DataFrame | None:
-    try:
-        return rows_of(name, [frame], fields)
-    except (Corrupt, pl.exceptions.PolarsError):
-        return None

@@ -1,0 +1,192 @@
+"""The controller: the one process that turns the log into items, metrics, alarms and their consequences.
+
+Any number of controllers may run; one leads, by a lease with a term, the others stand by. Everything it does is begun
+again by the next leader where it was left. With the database locked or gone it waits, says so once, and goes on: the
+live path does not need it, and the write-ahead log keeps everything meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from andon.errors import AndonError, Conflict, Corrupt, NotFound, Unavailable
+from andon.monitor.duty import Duties
+from andon.monitor.holder import holder_name, is_dead
+from andon.monitor.ingest import Pace, Tick
+from andon.monitor.notify import Notifier
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["LEASE", "Controller", "run_controller"]
+
+LEASE = "controller"
+"""The name of the leader's lease."""
+
+TTL = 15.0
+"""Seconds for which the lease is held without a sign of life."""
+
+_TICK = 0.2
+_log = logging.getLogger("andon.controller")
+
+
+class Controller:
+    """Leads when nobody else does. ``say`` receives sentences for people: what changed, what is in the way.
+
+    ``pace`` is in seconds of wall time; ``sleep`` waits between two turns and may be told to wake early.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        charter: Charter,
+        *,
+        pace: Pace | None = None,
+        notifier: Notifier | None = None,
+        say: Callable[[str], None] = _log.info,
+    ) -> None:
+        self._workspace = workspace
+        self._charter = charter
+        self._pace = pace or Pace()
+        self._notifier = notifier or Notifier(charter.alarms.notify, stays=charter.checklist.privacy.stays)
+        self._say = say
+        self._holder = holder_name()
+        self._term: int | None = None
+        self._renewed = 0.0
+        self._duties: Duties | None = None
+        self._said: str | None = None
+        self._faults: frozenset[str] = frozenset()
+
+    @property
+    def leading(self) -> bool:
+        """Whether this controller leads now."""
+        return self._duties is not None
+
+    def run(self, stop: Callable[[], bool], sleep: Callable[[float], None] = time.sleep) -> None:
+        """Lead or stand by until ``stop()``; then pass on what is there and give the lease back."""
+        failures = 0
+        while not stop():
+            try:
+                busy = self.turn()
+                failures = 0
+            except (Unavailable, Corrupt, NotFound) as error:
+                self._trouble(error)
+                failures += 1
+                busy = False
+            sleep(0.0 if busy else min(_TICK * 2 ** min(failures, 4), 2.0))
+        self._end()
+
+    def turn(self) -> bool:
+        """One round; True when there is more to do at once. Raises ``Unavailable`` when the database is gone."""
+        if not self._lead():
+            return False
+        duties = self._duties or self._begin()
+        try:
+            tick, said = duties.turn()
+        except Conflict as error:
+            self._stand_by(error.message)
+            return False
+        for sentence in said:
+            self._say(sentence)
+        self._report(tick)
+        self._recovered()
+        return tick.more
+
+    def _lead(self) -> bool:
+        """Take or renew the lease; False when somebody else has it."""
+        now, leases = time.monotonic(), self._workspace.leases
+        if self._term is not None and now - self._renewed < TTL / 5:
+            return True
+        if self._term is not None and not leases.renew(LEASE, self._holder, self._term):
+            self._stand_by("the lease ran out")
+        if self._term is None:
+            self._release_dead()
+            self._term = leases.acquire(LEASE, self._holder, TTL)
+            self._waiting_for_lease()
+        self._renewed = now
+        return self._term is not None
+
+    def _waiting_for_lease(self) -> None:
+        if self._term is not None:
+            self._say(f"this controller leads (term {self._term})")
+            self._said = None
+        else:
+            self._tell_once(f"another controller leads ({self._workspace.leases.holder(LEASE)}); this one stands by")
+
+    def _release_dead(self) -> None:
+        """Do not wait for the lease of a process of this machine that no longer runs."""
+        holder = self._workspace.leases.holder(LEASE)
+        if holder is not None and is_dead(holder):
+            self._workspace.leases.release(LEASE, holder)
+
+    def _begin(self) -> Duties:
+        self._workspace.routes.reconcile()
+        self._duties = Duties(self._workspace, self._charter, self._pace, self._notifier)
+        return self._duties
+
+    def _stand_by(self, why: str) -> None:
+        self._say(f"this controller no longer leads: {why}")
+        self._term = self._duties = None
+
+    def _report(self, tick: Tick) -> None:
+        for gap in tick.gaps:
+            rows = "an unknown number of" if gap.rows is None else str(gap.rows)
+            self._say(
+                f"stream {gap.stream}: bytes {gap.offset} to {gap.end} cannot be read; {rows} rows are lost, counted"
+            )
+        faults = frozenset(tick.faults)
+        for fault in sorted(faults - self._faults):
+            self._say(fault)
+        self._faults = faults
+
+    def _trouble(self, error: AndonError) -> None:
+        self._tell_once(f"waiting: {error.message}")
+
+    def _tell_once(self, sentence: str) -> None:
+        if sentence != self._said:
+            self._say(sentence)
+            self._said = sentence
+
+    def _recovered(self) -> None:
+        if self._said is not None:
+            self._say("going on")
+            self._said = None
+
+    def _end(self) -> None:
+        try:
+            if self._duties is not None and self._term is not None:
+                self._duties.finish()
+            if self._term is not None:
+                self._workspace.leases.release(LEASE, self._holder, self._term)
+        except AndonError as error:
+            self._say(f"ended without a last round: {error.message}")
+        self._term = self._duties = None
+
+
+def run_controller(workspace: Workspace, charter: Charter, *, ship_seconds: float = 5.0, parent_fd: int = -1) -> None:
+    """The controller's process: runs until SIGTERM, SIGINT, or the end of the process that started it.
+
+    ``parent_fd`` is a pipe that reaches its end when the parent is gone (-1: none). What happens is said on stderr.
+    """
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    ending: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: ending.append(received))
+
+    def sleep(seconds: float) -> None:
+        if parent_fd < 0:
+            time.sleep(seconds)
+        elif select.select([parent_fd], [], [], seconds)[0] and not os.read(parent_fd, 1):
+            ending.append(0)
+
+    try:
+        Controller(workspace, charter, pace=Pace(ship=ship_seconds)).run(lambda: bool(ending), sleep)
+    finally:
+        workspace.close()

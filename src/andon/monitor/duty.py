@@ -1,0 +1,145 @@
+"""A leader's duties: read, measure, let deadlines pass, judge, tidy up; one round of all of them is a ``turn``.
+
+The order matters in one place: what labels bring is measured before alarms look at labelled windows.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from andon.core.clock import DAY
+from andon.deploy.line import open_inbox, reconcile
+from andon.measure.metric import parse_metric
+from andon.monitor.hands import Hands
+from andon.monitor.ingest import Ingest, Pace, Tick
+from andon.monitor.notify import Notifier
+from andon.monitor.remeasure import Remeasure
+from andon.monitor.watch import AlarmWatch
+from andon.monitor.window import Measured, WindowRow
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["Duties", "forget_changed"]
+
+_DEADLINES_EVERY = 0.5
+_KEEP_EVERY = 600.0
+
+
+class Duties:
+    """What a leader does, made anew when it begins to lead."""
+
+    def __init__(self, workspace: Workspace, charter: Charter, pace: Pace, notifier: Notifier) -> None:
+        plan = Measured.of(charter)
+        self._workspace = workspace
+        self._plan = plan
+        self._retain_us = charter.checklist.logging.retain_days * DAY
+        self._inbox = open_inbox(workspace, charter)
+        self.ingest = Ingest(workspace, charter, plan=plan, pace=pace)
+        self._remeasure = Remeasure(workspace, plan, self.ingest.taps)
+        self._watch = AlarmWatch(workspace, charter, plan)
+        self._hands = Hands(workspace, charter, notifier)
+        self._labelled_us: int | None = None
+        self._looked: tuple[int, int, int] | None = None
+        self._epoch = -1
+        self._shipped = True
+        self._next = dict.fromkeys(("deadlines", "keep"), 0.0)
+        self._next["keep"] = time.monotonic() + _KEEP_EVERY
+        forget_changed(workspace, charter)
+
+    def turn(self) -> tuple[Tick, list[str]]:
+        """One round of everything; what was read, and sentences about what was done."""
+        tick = self.ingest.tick()
+        self._shipped |= bool(tick.shipped)
+        self._routes()
+        self._remeasure.note()
+        self._remeasure.run()
+        if not self._remeasure.waiting:
+            self._labelled_us = self.ingest.closed_us
+        if self._is_time("deadlines", _DEADLINES_EVERY):
+            self._inbox.expire()
+            self._inbox.flush_outbox()
+        said = self._alarms()
+        if self._is_time("keep", _KEEP_EVERY):
+            self._keep()
+        return tick, said
+
+    def finish(self) -> None:
+        """Measure and ship everything that is there."""
+        self.ingest.finish()
+        self._remeasure.note()
+        self._remeasure.run(now=True)
+        self.ingest.finish()
+
+    def _routes(self) -> None:
+        epoch = self._workspace.routes.word()
+        if epoch != self._epoch:
+            reconcile(self._workspace)
+            self._epoch = epoch
+
+    def _alarms(self) -> list[str]:
+        """Judge what has closed, when a window has closed or one was measured again; do what is owed."""
+        self._hands.tell()
+        if self.ingest.closed_us is None or self._labelled_us is None:
+            return []
+        closed, length = min(self.ingest.closed_us, self._labelled_us), self._plan.window.length_us
+        state = (closed // length, (closed - self._plan.delay_us) // length, self._remeasure.rounds)
+        if state == self._looked:
+            return []
+        said = self._hands.do(self._watch.look(closed), self._watch.settle)
+        self._looked = state
+        return said
+
+    def _keep(self) -> None:
+        """Retention and compaction: seldom, and only after something was shipped."""
+        if not self._shipped:
+            return
+        log = self._workspace.log
+        gone = {
+            table: rows for table, rows in log.retain(self._workspace.clock.now() - self._retain_us).items() if rows
+        }
+        if gone:
+            days = self._retain_us // DAY
+            reason = f"decisions are kept for {days} days; {sum(gone.values())} rows were older"
+            self._workspace.journal.append("log.retained", "decision log", "controller", reason, gone)
+        log.compact(orphans=True)
+        self._shipped = False
+
+    def _is_time(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now < self._next[what]:
+            return False
+        self._next[what] = now + seconds
+        return True
+
+
+class _Meaning(msgspec.Struct, frozen=True):
+    """What a metric's stored windows were measured with."""
+
+    of: str
+    where: str | None = None
+
+
+def forget_changed(workspace: Workspace, charter: Charter) -> list[str]:
+    """Empty the windows of metrics whose meaning the charter has changed; returns their names.
+
+    Old and new summaries under one name must not be added up.
+    """
+    stored = workspace.states.list("metric", _Meaning)
+    changed = []
+    for name, spec in charter.metrics.items():
+        meaning = _Meaning(spec.of, spec.where)
+        if stored.get(name) == meaning:
+            continue
+        empty = parse_metric(spec.of, charter.target.classes).kind()
+        rows = workspace.windows.read(name)
+        if rows:
+            kept = [WindowRow(name, row.cohort, row.start_us, row.length_us, empty) for row in rows]
+            workspace.windows.replace(kept)
+            changed.append(name)
+        workspace.states.put("metric", name, meaning)
+    return changed

@@ -1,0 +1,85 @@
+"""The hands of the alarms: what an alarm owes is done here, and only then settled.
+
+Doing something twice does no harm: who hands over to people when people decide already changes nothing, and a rollback
+is tried once for each firing. What a hand cannot do is said in the journal and not tried for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from andon.deploy.line import Line
+from andon.errors import AndonError, Unavailable
+from andon.monitor.alarm import Alarm, AlarmAction
+from andon.monitor.notify import Notifier, notice_of
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["ACTOR", "Hands"]
+
+ACTOR = "controller"
+"""The actor of everything that is done because an alarm fired."""
+
+Settle = Callable[[AlarmAction, str], None]
+
+
+class Hands:
+    """Does what alarms owe: tells people through ``notifier``, changes routes through what ``line`` makes."""
+
+    def __init__(
+        self, workspace: Workspace, charter: Charter, notifier: Notifier, line: Callable[[], Line] | None = None
+    ) -> None:
+        self._workspace = workspace
+        self._project = charter.project
+        self._notifier = notifier
+        self._line = line or (lambda: Line(workspace, charter, patience=2.0))
+
+    def do(self, actions: Iterable[AlarmAction], settle: Settle) -> list[str]:
+        """Do each action and settle it; a sentence for each. Raises ``Unavailable``: what is left stays owed."""
+        said = []
+        for action in actions:
+            detail = self._do(action)
+            settle(action, detail)
+            said.append(f"alarm {action.alarm.key} {action.what}: {detail or _sentence(action.alarm)}")
+        return said
+
+    def tell(self) -> None:
+        """Send one waiting notice; what became of it is an event of the journal once it is final."""
+        if not self._notifier.waiting:
+            return
+        for delivery in self._notifier.flush(1):
+            if delivery.ok or delivery.final:
+                told = "was told" if delivery.ok else f"could not be told: {delivery.detail}"
+                reason = f"{delivery.target} {told}"
+                self._workspace.journal.append("alarm.notified", delivery.alarm, ACTOR, reason, {"ok": delivery.ok})
+
+    def _do(self, action: AlarmAction) -> str:
+        if action.what in ("fired", "resolved"):
+            self._notifier.add(notice_of(action, self._project, self._workspace.clock.now()))
+            return ""
+        try:
+            return self._to_people(action.alarm) if action.what == "people" else self._rollback(action.alarm)
+        except Unavailable:
+            raise
+        except AndonError as error:
+            return f"nothing was changed: {error.message}"
+
+    def _to_people(self, alarm: Alarm) -> str:
+        route = self._workspace.routes.current()
+        named = [] if route is None else [name for name, level in route.levels.items() if level != "human"]
+        if route is None or route.stopped or not named:
+            return "people decide everything already"
+        line = self._line()
+        for name in named:
+            line.automate("human", name, actor=ACTOR, reason=_sentence(alarm))
+        return "people decide everything from now on"
+
+    def _rollback(self, alarm: Alarm) -> str:
+        return self._line().rollback(actor=ACTOR, reason=_sentence(alarm)).sentence
+
+
+def _sentence(alarm: Alarm) -> str:
+    return alarm.result.sentence if alarm.result is not None else f"{alarm.key} is {alarm.phase}"
