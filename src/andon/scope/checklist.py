@@ -65,7 +65,12 @@ QUESTIONS: tuple[Question, ...] = (
         "the answer after the review deadline and of `stop --mode safe_default`",
         "tests/people/test_inbox.py::test_the_deadline_answers_the_safe_default_once",
     ),
-    Question("unit.from", "What may not be split between two releases?", "which unit is hashed to canary or live"),
+    Question(
+        "unit.from",
+        "What may not be split between two releases?",
+        "which unit is hashed to canary or live",
+        "tests/deploy/test_route.py::test_assignment_is_stable",
+    ),
     Question("checklist.mode", "Realtime or batch?", "`realtime`: the gateway", "", lambda mode: mode != "realtime"),
     Question(
         "checklist.place", "Server, edge or browser?", "`server`: `andon up`", "", lambda place: place != "server"
@@ -85,14 +90,42 @@ QUESTIONS: tuple[Question, ...] = (
         "tests/scope/test_checklist.py::test_a_promised_latency_is_watched",
     ),
     Question("checklist.throughput_qps", "How many requests per second?", _SHOWN, "", _ALWAYS),
-    Question("checklist.logging.durability", "What may a power cut cost?", "when the log is synced to disk"),
     Question(
-        "checklist.logging.retain_days", "How long are decisions kept?", "when the controller deletes days of the log"
+        "checklist.logging.durability",
+        "What may a power cut cost?",
+        "when the log is synced to disk",
+        "tests/store/test_writer.py::test_commit_answers_only_after_a_sync_that_covers_the_frame_and_groups_them",
     ),
-    Question("checklist.security.tokens", "Who may call?", "whether the gateway asks for a token"),
-    Question("checklist.privacy.stays", "Where may data go?", "which addresses a notice may be sent to"),
-    Question("checklist.privacy.redact", "What is never stored?", "which inputs are written to the log as missing"),
-    Question("metrics", "What is measured, with which goals and alarms?", "release gates, live metrics, alarms"),
+    Question(
+        "checklist.logging.retain_days",
+        "How long are decisions kept?",
+        "when the controller deletes days of the log",
+        "tests/store/test_log.py::test_retention_deletes_whole_days_from_the_disk_and_keeps_what_was_reached",
+    ),
+    Question(
+        "checklist.security.tokens",
+        "Who may call?",
+        "whether the gateway asks for a token",
+        "tests/scope/test_answers.py::test_an_answer_reaches_the_gateway",
+    ),
+    Question(
+        "checklist.privacy.stays",
+        "Where may data go?",
+        "which addresses a notice may be sent to",
+        "tests/monitor/test_notify.py::test_addresses_are_checked_before_they_are_needed",
+    ),
+    Question(
+        "checklist.privacy.redact",
+        "What is never stored?",
+        "which inputs are written to the log as missing",
+        "tests/scope/test_answers.py::test_an_answer_reaches_the_gateway",
+    ),
+    Question(
+        "metrics",
+        "What is measured, with which goals and alarms?",
+        "release gates, live metrics, alarms",
+        "tests/deploy/test_release.py::test_a_gate_that_fails_or_is_unsure_stops_it",
+    ),
     Question(
         "risks",
         "What could go wrong?",
@@ -133,7 +166,12 @@ QUESTIONS: tuple[Question, ...] = (
     Question("rollout.beta", "How often may harm be missed?", _SHOWN, "", _ALWAYS),
     Question("rollout.on_harm", "What does harm do?", _SHOWN, "", _ALWAYS),
     Question("alarms.false_per_month", "How many false alarms are tolerable?", _SHOWN, "", _ALWAYS),
-    Question("alarms.notify", "Who is told?", "where a firing alarm is sent"),
+    Question(
+        "alarms.notify",
+        "Who is told?",
+        "where a firing alarm is sent",
+        "tests/monitor/test_notify.py::test_a_webhook_gets_json",
+    ),
     Question(
         "retrain.mode", "Who decides to train again?", "`manual`: nobody but you", "", lambda mode: mode != "manual"
     ),
