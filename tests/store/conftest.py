@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from andon.core.clock import ManualClock
 from andon.store.tables import Database
@@ -18,6 +26,60 @@ Fill = Callable[..., list[Frame]]
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     database = Database.create(f"sqlite:///{tmp_path / 'andon.db'}", busy_seconds=5.0)
+    yield database
+    database.close()
+
+
+def _server_programs() -> Path | None:
+    """Where PostgreSQL's server programs are: on the path, or where Debian puts them."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).parent
+    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a real PostgreSQL server of our own, with ``{}`` for the database's name."""
+    programs = _server_programs()
+    if programs is None or importlib.util.find_spec("psycopg") is None:
+        pytest.skip("needs a PostgreSQL server and andon[postgres]")
+    home = Path(tempfile.mkdtemp(prefix="andon-pg-"))
+    who: dict[str, Any] = {}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("needs an account that a PostgreSQL server may run as")
+        os.chown(home, account.pw_uid, account.pw_gid)
+        who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    quiet: dict[str, Any] = {"cwd": home, "check": True, "stdout": subprocess.DEVNULL, **who}
+    cluster = str(home / "data")
+    initdb, pg_ctl = str(programs / "initdb"), str(programs / "pg_ctl")
+    subprocess.run([initdb, "-D", cluster, "-U", "andon", "-A", "trust", "--no-sync"], **quiet)
+    options = f"-c listen_addresses='' -k {home} -c fsync=off"
+    control = [pg_ctl, "-D", cluster, "-w", "-l", str(home / "log")]
+    subprocess.run([*control, "-o", options, "start"], **quiet)
+    try:
+        yield f"postgresql://andon@/{{}}?host={home}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+        shutil.rmtree(home)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.line)])
+def any_db(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A new database of each kind that Andon runs on."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("db")
+        return
+    url: str = request.getfixturevalue("postgres")
+    name = f"andon_{secrets.token_hex(4)}"
+    engine = create_engine(Database(url.format("postgres")).url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    database = Database.create(url.format(name))
     yield database
     database.close()
 

@@ -35,8 +35,8 @@ def changed(old: Item, **changes: object) -> Item:
 
 
 @pytest.fixture
-def table(db: Database) -> ItemTable:
-    return ItemTable(db)
+def table(any_db: Database) -> ItemTable:
+    return ItemTable(any_db)
 
 
 def test_items_are_added_once(table: ItemTable) -> None:
@@ -103,8 +103,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 @pytest.fixture
-def records(db: Database, clock: ManualClock) -> Records:
-    return Records(db, clock)
+def records(any_db: Database, clock: ManualClock) -> Records:
+    return Records(any_db, clock)
 
 
 def test_records_are_written_once(records: Records) -> None:
@@ -140,8 +140,8 @@ def test_numbers_are_given_in_order_even_to_many_at_once(records: Records) -> No
     assert [kept.id for kept in records.list("run", Kept)] == [f"r{i}" for i in range(1, 21)]
 
 
-def test_states_have_revisions(db: Database) -> None:
-    states = States(db)
+def test_states_have_revisions(any_db: Database) -> None:
+    states = States(any_db)
     assert states.get("alarm", "a", dict) is None
     assert states.put("alarm", "a", {"n": 1}, expected_revision=0) == 1
     assert states.put("alarm", "a", {"n": 2}, expected_revision=1) == 2
@@ -155,8 +155,8 @@ def test_states_have_revisions(db: Database) -> None:
     assert states.delete("alarm", "b") and not states.delete("alarm", "b")
 
 
-def test_a_lease_has_one_holder_and_its_term_grows(db: Database, clock: ManualClock) -> None:
-    leases = Leases(db, clock)
+def test_a_lease_has_one_holder_and_its_term_grows(any_db: Database, clock: ManualClock) -> None:
+    leases = Leases(any_db, clock)
     assert leases.holder("leader") is None
     assert leases.acquire("leader", "a", 10) == 1
     assert leases.acquire("leader", "b", 10) is None
@@ -177,8 +177,8 @@ def test_a_lease_has_one_holder_and_its_term_grows(db: Database, clock: ManualCl
         leases.acquire("leader", "b", 0)
 
 
-def test_of_many_who_want_a_lease_one_gets_it(db: Database, clock: ManualClock) -> None:
-    leases = Leases(db, clock)
+def test_of_many_who_want_a_lease_one_gets_it(any_db: Database, clock: ManualClock) -> None:
+    leases = Leases(any_db, clock)
     terms: list[int | None] = []
     threads = [
         threading.Thread(target=lambda i=i: terms.append(leases.acquire("leader", f"h{i}", 5))) for i in range(6)
@@ -199,16 +199,16 @@ def row(start: int, *values: float, metric: str = "mean(age)", cohort: str = "")
 
 
 @pytest.fixture
-def windows(db: Database) -> Iterator[WindowStore]:
-    yield WindowStore(db)
+def windows(any_db: Database) -> Iterator[WindowStore]:
+    yield WindowStore(any_db)
 
 
-def test_summaries_add_up_and_offsets_move_in_one_transaction(db: Database, windows: WindowStore) -> None:
-    with db.write() as connection:
+def test_summaries_add_up_and_offsets_move_in_one_transaction(any_db: Database, windows: WindowStore) -> None:
+    with any_db.write() as connection:
         assert windows.merge(connection, "profile", "w0", 100, [row(0, 1.0, 2.0), row(60, 5.0)])
-    with db.write() as connection:
+    with any_db.write() as connection:
         assert windows.merge(connection, "profile", "w0", 200, [row(0, 3.0)])
-    with db.write() as connection:
+    with any_db.write() as connection:
         assert not windows.merge(connection, "profile", "w0", 200, [row(0, 99.0)])
         assert not windows.merge(connection, "profile", "w0", 150, [row(0, 99.0)])
     assert windows.offsets("profile") == {"w0": 200}
@@ -218,8 +218,8 @@ def test_summaries_add_up_and_offsets_move_in_one_transaction(db: Database, wind
     assert second.summary.to_dict() == summary(5.0).to_dict()
 
 
-def test_a_transaction_that_fails_counts_nothing(db: Database, windows: WindowStore) -> None:
-    with pytest.raises(ZeroDivisionError), db.write() as connection:
+def test_a_transaction_that_fails_counts_nothing(any_db: Database, windows: WindowStore) -> None:
+    with pytest.raises(ZeroDivisionError), any_db.write() as connection:
         windows.merge(connection, "profile", "w0", 100, [row(0, 1.0)])
         raise ZeroDivisionError
     assert windows.offsets("profile") == {} and windows.read() == []

@@ -43,7 +43,7 @@ def test_the_same_key_twice_is_a_conflict(db: Database) -> None:
             with db.write() as connection:
                 connection.execute(insert(states), ROW)
         except Conflict as error:
-            assert "UNIQUE" in str(error)
+            assert "refused a change: UNIQUE" in str(error)
             break
     else:
         pytest.fail("expected a Conflict")
@@ -164,12 +164,12 @@ def test_many_processes_create_it_at_once(tmp_path: Path) -> None:
     assert keys(Database(url)) == []
 
 
-def test_the_migrations_lead_to_the_tables_of_today(db: Database) -> None:
+def test_the_migrations_lead_to_the_tables_of_today(any_db: Database) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
     assert apply.head() == HEAD_REVISION
-    with db.read() as connection:
+    with any_db.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
@@ -205,9 +205,31 @@ def test_opening_a_current_database_does_not_import_alembic(db: Database) -> Non
     assert out.stdout.strip() == "False", out.stderr
 
 
-def test_numbers_of_64_bits_are_kept_at_the_edge(db: Database) -> None:
+def test_numbers_of_64_bits_are_kept_at_the_edge(any_db: Database) -> None:
     edge = 2**63 - 1
-    with db.write() as connection:
+    with any_db.write() as connection:
         row = {"name": "n", "holder": "h", "term": edge, "ttl_us": edge, "expires_wall_us": -edge - 1}
         connection.execute(insert(leases), row)
         assert connection.execute(select(leases.c.term, leases.c.expires_wall_us)).one() == (edge, -edge - 1)
+
+
+@pytest.mark.line
+def test_a_postgres_server_that_does_not_answer_is_unavailable(postgres: str) -> None:
+    db = Database(postgres.format("postgres") + "-elsewhere", busy_seconds=1)
+    with pytest.raises(Unavailable, match="is unavailable"), db.read():
+        pass
+
+
+def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    db = Database("postgresql://ann@localhost:1/andon", busy_seconds=1)
+    with pytest.raises(UsageError, match=r"install andon\[postgres\]"), db.read():
+        pass
+
+
+@pytest.mark.line
+def test_a_value_that_does_not_fit_is_told(postgres: str) -> None:
+    db = Database(postgres.format("postgres"))
+    with pytest.raises(UsageError, match="cannot hold a value"), db.write() as connection:
+        connection.execute(insert(states), {**ROW, "key": "x" * 300})
+    db.close()

@@ -59,7 +59,8 @@ class ItemTable:
         with self._db.write() as connection:
             for item in items_:
                 statement = insert(items).values(_columns(item)).on_conflict_do_nothing(index_elements=["id"])
-                added += cast("CursorResult[Any]", connection.execute(statement)).rowcount
+                inserted = connection.execute(statement, execution_options={"preserve_rowcount": True})
+                added += cast("CursorResult[Any]", inserted).rowcount
         return added
 
     def get(self, id: str) -> Item | None:

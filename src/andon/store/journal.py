@@ -109,8 +109,8 @@ class Journal:
         """Recompute the whole chain: (True, None), or (False, the first sequence that does not fit)."""
         expected, previous = 1, _FIRST
         query = select(events).order_by(events.c.sequence)
-        with self._db.read() as connection:
-            for row in connection.execution_options(yield_per=_BATCH).execute(query):
+        with self._db.read() as connection, connection.execution_options(yield_per=_BATCH).execute(query) as rows:
+            for row in rows:
                 columns = dict(row._mapping)
                 sound = columns["sequence"] == expected and columns["previous"] == previous
                 if not sound or columns["hash"] != _digest(columns):

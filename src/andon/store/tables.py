@@ -222,9 +222,9 @@ class Database:
             with engine.begin() as connection:
                 yield connection
         except exc.IntegrityError as error:
-            raise Conflict(
-                f"the database {self.name} has such a row already; read it and try again ({error.orig})"
-            ) from error
+            raise Conflict(f"the database {self.name} refused a change: {error.orig}; read it and try again") from error
+        except exc.DataError as error:
+            raise UsageError(f"the database {self.name} cannot hold a value: {error.orig}; shorten it") from error
         except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
             raise self._unavailable(str(getattr(error, "orig", None) or error).strip()) from error
         except exc.DatabaseError as error:
@@ -264,14 +264,17 @@ class Database:
             event.listen(engine, "begin", _begin)
             return engine
         options = {"connect_timeout": max(2, round(self.busy_seconds))}
-        return create_engine(self.url, pool_pre_ping=True, connect_args=options)
+        try:
+            return create_engine(self.url, pool_pre_ping=True, connect_args=options)
+        except ModuleNotFoundError:
+            raise UsageError("PostgreSQL needs its driver; install andon[postgres]") from None
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(
             uri, uri=True, timeout=self.busy_seconds, isolation_level=None, check_same_thread=False
         )
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
