@@ -180,12 +180,12 @@ QUESTIONS: tuple[Question, ...] = (
 
 
 def unanswered(charter: Charter) -> list[Question]:
-    """The questions that the file leaves to a default, in the order of the table."""
-    return [
-        question
-        for question in QUESTIONS
-        if not charter.answered(question.key) or value_at(charter, question.key) == ""
-    ]
+    """The questions that the file leaves to a default, in the order of the table.
+
+    Beyond the checklist itself, a question whose answer nothing acts on is not pressed.
+    """
+    pressed = [one for one in QUESTIONS if one.idle is not _ALWAYS or one.key.startswith("checklist.")]
+    return [one for one in pressed if not charter.answered(one.key) or value_at(charter, one.key) == ""]
 
 
 def idle(charter: Charter) -> list[str]:
