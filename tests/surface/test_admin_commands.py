@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -12,10 +13,14 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from andon.config import open_workspace
+from andon.core.record import Field, Review, Route
 from andon.errors import NotFound, Unavailable, UsageError
 from andon.people.access import Access
+from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions
+from andon.store.frame import FrameKind
 from andon.store.journal import Journal
 from andon.store.tokens import TokenFile
+from andon.store.writer import WalWriter
 from andon.surface.cli import admin
 
 CHARTER = "project: line\ninputs: {a: float}\ntarget: {name: y, classes: [good, bad]}\nsafe_default: refer\n"
@@ -115,3 +120,38 @@ def test_a_changed_journal_is_found_out(run: CliRunner) -> None:
     workspace.close()
     assert "event 2 does not fit" in out(run, "journal", "--verify", code=1)
     assert json.loads(out(run, "journal", "--verify", "--json", code=1))["first_bad"] == 2
+
+
+MARCH = 1_583_884_800_000_000
+
+
+def test_one_decision_is_one_query(run: CliRunner) -> None:
+    workspace = open_workspace()
+    fields = (Field("a", "float"),)
+    workspace.save_contract("ab" * 8, fields, ("good", "bad"))
+    workspace.routes.publish(Route(1, MARCH, MARCH, "maria", "canary", "[red] looks fine", live="v1"))
+    batch = DecisionBatch.empty(fields)
+    by_model: dict[str, Any] = {
+        "status": "decided",
+        "decision": "good",
+        "decided_by": "model",
+        "version": "v1",
+        "level": "full",
+    }
+    batch.append_row([1.5], DecisionRow(id="first", time_us=MARCH, epoch=1, **by_model))
+    batch.append_row([2.5], DecisionRow(id="second", time_us=MARCH, epoch=1))
+    writer = WalWriter(workspace.wal_dir, "w0")
+    payload = encode_decisions(fields, batch)
+    writer.append(FrameKind.DECISION, payload, count=2, contract=bytes.fromhex("ab" * 8), time_us=MARCH)
+    told = out(run, "journal", "--decision", "first")
+    assert "first: good, decided by v1, asked at 2020-03-11T00:00:00Z" in told
+    assert "route 1 (canary) was in force, put there by maria at 2020-03-11T00:00:00Z: [red] looks fine" in told
+    assert "second: pending: a person decides" in out(run, "journal", "--decision", "second")
+    workspace.outbox.append([Review("second", "bad", "person", "ann", MARCH + 1)])
+    assert "second: bad, decided by person" in out(run, "journal", "--decision", "second")
+    life = json.loads(out(run, "journal", "--decision", "second", "--json"))
+    assert (life["decision"]["x"], life["reviews"][0]["reviewer"]) == ({"a": 2.5}, "ann")
+    with pytest.raises(NotFound, match="no decision has the id 'third'"):
+        out(run, "journal", "--decision", "third")
+    writer.close()
+    workspace.close()

@@ -179,12 +179,29 @@ def _life(workspace: Workspace, id: str, as_json: bool) -> None:
     if as_json:
         emit(life)
         return
+    for sentence in _told(life):
+        console.print(sentence, markup=False)
     for part, value in life.items():
         if value is None or value == [] or value == {}:
             continue
-        console.print(f"[bold]{part}[/]")
+        console.print(f"\n[bold]{part}[/]")
         for row in value if isinstance(value, list) else [value]:
             console.print(_indented(row), markup=False)
+
+
+def _told(life: dict[str, Any]) -> list[str]:
+    """Which version answered, and who put it there, when and why."""
+    made, route = life["decision"], life["route"]
+    by = made["version"] if made["decided_by"] == "model" else made["decided_by"]
+    answer = f"{made['decision']}, decided by {by}" if made["decision"] is not None else "pending: a person decides"
+    sentences = [f"{made['id']}: {answer}, asked at {iso(made['time_us'])}"]
+    if route is not None:
+        why = f": {route['reason']}" if route["reason"] else ""
+        when = iso(route["time_us"])
+        sentences.append(
+            f"route {route['epoch']} ({route['action']}) was in force, put there by {route['actor']} at {when}{why}"
+        )
+    return sentences
 
 
 def _indented(row: Any) -> str:
