@@ -250,6 +250,28 @@ def test_a_crash_between_event_and_state_writes_nothing_twice(line: Line, worksp
     assert len(workspace.journal.read()) == 2
 
 
+def test_a_journal_that_somebody_else_is_writing_is_waited_for_only_so_long(line: Line, workspace: Workspace) -> None:
+    line.switch("v1", **WHO)
+    line.stop(**WHO)
+    workspace.states.put("routes", "journalled", {"epoch": 2})
+    assert workspace.leases.acquire("route-journal", "somebody", 60.0, workspace.clock) is not None
+    with pytest.raises(Unavailable, match="another process is writing"):
+        reconcile(workspace, patience=0.05)
+    act = line.start(**WHO)
+    assert act.route.stopped == "" and not act.journalled
+
+
+def test_all_slices_go_to_people_in_one_step_that_no_rollback_undoes(line: Line) -> None:
+    line.switch("v1", **WHO)
+    line.automate("full", **WHO)
+    line.automate("assist", "young", **WHO)
+    act = line.to_people(**WHO)
+    assert act.route.levels == {"*": "shadow", "older": "human", "young": "shadow"}
+    with pytest.raises(UsageError, match="people decide everything already"):
+        line.to_people(**WHO)
+    assert line.rollback(**WHO).route.levels == {"*": "shadow", "older": "human"}  # before it was raised to full
+
+
 def test_racing_actions_are_all_recorded_in_order(line: Line, workspace: Workspace, charter: Charter) -> None:
     line.switch("v1", **WHO)
     line.canary("v2", 0.1, **WHO)

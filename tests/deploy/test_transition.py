@@ -159,6 +159,19 @@ def test_stopping_is_no_step_that_a_rollback_undoes() -> None:
     assert transition.start(back, STAMP).live == "v1"
 
 
+def test_lowering_a_level_is_no_step_that_a_rollback_undoes() -> None:
+    one = transition.automate(live("v1"), STAMP, "assist")
+    two = live("v2", one)
+    worse = transition.automate(two, STAMP, "full")
+    lowered = transition.automate(worse, STAMP, "human")
+    assert lowered.previous == worse.previous == two.epoch  # back to v2 at assist, not to v2 at full
+    assert transition.to_people(worse, STAMP).previous == two.epoch
+    sliced = transition.automate(one, STAMP, "shadow", "older", slices={"older": "age > 60"})
+    assert sliced.previous == one.previous  # below what it had without a level of its own
+    with pytest.raises(UsageError, match="already"):
+        transition.to_people(lowered, STAMP)
+
+
 def test_a_rollback_from_a_canary_ends_it_and_keeps_it_warm() -> None:
     settled = live()
     route = transition.ramp(canary(settled, "v2"), STAMP, 0.4)

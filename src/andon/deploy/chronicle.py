@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from andon.core.record import Route
+from andon.errors import Unavailable
 
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
@@ -65,22 +66,24 @@ def sentence(route: Route) -> str:
 def reconcile(workspace: Workspace, patience: float = 2.0) -> int:
     """Write every route that the journal does not have yet as an event; returns how many were written.
 
-    One at a time does it; when somebody else still does after ``patience`` seconds, it is theirs to finish. Raises
-    ``Unavailable`` when the database is gone. Calling it twice writes nothing twice, also after a crash in between.
+    One at a time does it, the others wait until it is done. Raises ``Unavailable`` when the database is gone, or when
+    another process holds the work for more than ``patience`` seconds. Calling it twice writes nothing twice, also after
+    a crash in between.
     """
     newest = workspace.routes.current()
-    if newest is None or _done(workspace) >= newest.epoch:
-        return 0
     holder = f"{os.getpid()}-{time.monotonic_ns():x}"
     end = time.monotonic() + patience
-    while (term := workspace.leases.acquire(_LEASE, holder, 10.0, workspace.clock)) is None:
+    while newest is not None and _done(workspace) < newest.epoch:
+        term = workspace.leases.acquire(_LEASE, holder, 10.0, workspace.clock)
+        if term is not None:
+            try:
+                return _write(workspace)
+            finally:
+                workspace.leases.release(_LEASE, holder, term)
         if time.monotonic() >= end:
-            return 0
+            raise Unavailable("another process is writing routes into the journal and has not finished")
         time.sleep(0.02)
-    try:
-        return _write(workspace)
-    finally:
-        workspace.leases.release(_LEASE, holder, term)
+    return 0
 
 
 def _write(workspace: Workspace) -> int:

@@ -128,8 +128,7 @@ class Line:
         current = self._current(actor)
         target = version or current.candidate
         if target is None:
-            transition.switch(current, self._stamp(actor, reason))
-            raise AssertionError("unreachable")  # pragma: no cover
+            return self._act(transition.switch, actor, reason)  # refuses, in its own words
         return self._introduce(
             lambda r, s, b, t: transition.switch(r, s, version, bundles=b, thresholds=t), target, actor, reason
         )
@@ -159,6 +158,13 @@ class Line:
             reason,
             tuple(str(one) for one in learnt),
         )
+
+    def to_people(self, *, actor: str | None = None, reason: str = "") -> Act:
+        """Lower every slice that a model decides or advises in to level shadow, in one step.
+
+        The model is asked on, unseen, so that it can be judged; a stopped line asks no model. No rollback undoes it.
+        """
+        return self._act(transition.to_people, actor, reason)
 
     def learn(self, version: str, slice: str = "*", *, actor: str | None = None) -> Learnt:
         """What ``version`` could decide by itself in a slice, by the evidence there is; nothing changes.
@@ -218,7 +224,7 @@ class Line:
             reconcile(self._workspace)
         except Unavailable as error:
             journalled = False
-            notes = (*notes, f"the route is in force; the journal follows when the database is back ({error.message})")
+            notes = (*notes, f"the route is in force, the journal follows: {error.message}")
         if following < workers:
             notes = (*notes, f"{following} of {workers} workers follow so far")
         return Act(route, sentence(route), notes, journalled, following, workers)

@@ -21,6 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 from andon.core.record import Level, Route
+from andon.deploy.automation import LEVELS
 from andon.errors import Conflict, UsageError
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "start",
     "stop",
     "switch",
+    "to_people",
     "unshadow",
     "warm",
 ]
@@ -209,7 +211,7 @@ def automate(
     """Set the level of automation of a slice ("*": everything that no slice matches).
 
     ``slices`` holds the charter's predicates in the order they are tried. Assist, partial and full need a release;
-    where nothing but one shadow is, it becomes the live version.
+    where nothing but one shadow is, it becomes the live version. Lowering a level is no step that a rollback undoes.
     """
     target = route.live
     named = {**(slices or {}), **{name: text for name, text in route.slices.items() if name not in (slices or {})}}
@@ -217,16 +219,26 @@ def automate(
         raise UsageError(f"slice {slice!r} has no predicate")
     if level in ("assist", "partial", "full") and target is None and route.candidate is None:
         target = _only_shadow(route, level)
+    raised = LEVELS.index(level) > LEVELS.index(route.levels.get(slice, route.levels.get("*", "human")))
     return _next(
         route,
         stamp,
         "automate",
+        previous=_undo(route) if raised or target != route.live else route.previous,
         live=target,
         shadows=tuple(v for v in route.shadows if v != target),
         levels={**route.levels, slice: level},
         slices={name: text for name, text in named.items() if name in route.levels or name == slice},
         thresholds={**route.thresholds, **(thresholds or {})},
     )
+
+
+def to_people(route: Route, stamp: Stamp) -> Route:
+    """Every level above shadow becomes shadow: people decide everything, and the model is watched on."""
+    levels: dict[str, Level] = {name: level if level == "human" else "shadow" for name, level in route.levels.items()}
+    if levels == route.levels:
+        raise UsageError("people decide everything already")
+    return _next(route, stamp, "automate", previous=route.previous, levels=levels)
 
 
 def stop(route: Route, stamp: Stamp, mode: Literal["people", "safe_default"] = "people") -> Route:
@@ -274,9 +286,13 @@ def _candidate(
     )
 
 
+def _undo(route: Route) -> int:
+    """What a rollback from the route after this one restores: this one, or where it has a candidate the last without."""
+    return route.epoch if route.candidate is None and route.epoch else route.previous
+
+
 def _next(route: Route, stamp: Stamp, action: str, **changes: Any) -> Route:
-    """The route after ``route``; ``previous`` is what a rollback restores: the last one without a candidate."""
-    changes.setdefault("previous", route.epoch if route.candidate is None and route.epoch else route.previous)
+    changes.setdefault("previous", _undo(route))
     made = replace(
         route,
         epoch=route.epoch + 1,
