@@ -83,7 +83,7 @@ class Rig:
         self.memory = memory
         self.reviews = Reviews(workspace.wal_dir)
         self.reviews.catch_up()
-        self.replicas = Replicas(self._load, self.posted.append, lambda: None)
+        self.replicas = Replicas(self._load, self.posted.append, self._changed)
         commit = config.durability == "commit"
         recorder = Recorder(
             self.wal, workspace.unit_hash, frozenset(config.redact), commit=commit, post=self.posted.append
@@ -110,6 +110,9 @@ class Rig:
         if isinstance(found, Exception):
             raise found
         return found
+
+    def _changed(self) -> None:
+        self.desk.acknowledge()
 
     def _keep(self, terms: Terms) -> None:
         self.workspace.save_contract(terms.contract.hash, terms.contract.fields, terms.contract.classes)

@@ -32,6 +32,10 @@ __all__ = ["Gateway"]
 
 Handler = Callable[[Request, tuple[str, ...], Reply], None]
 _PROJECTS = "/v1/projects/"
+#: Endpoints that speak the Open Inference Protocol, errors included.
+_V2 = frozenset({"infer", "model", "health"})
+#: What a token must allow for them (any of it); health is open to everyone.
+_NEEDS: dict[str, tuple[Action, ...]] = {"infer": ("decide",), "model": ("decide", "read"), "health": ()}
 
 
 class Gateway:
@@ -91,7 +95,7 @@ class Gateway:
             self._authorise(request, actions)
             handle(request, counted)
         except AndonError as error:
-            counted(error_answer(error, inference=endpoint == "infer"))
+            counted(error_answer(error, inference=endpoint in _V2))
 
     def _authorise(self, request: Request, actions: tuple[Action, ...]) -> None:
         if self._access is None or not actions:
@@ -144,12 +148,8 @@ class Gateway:
             self._unknown(request, reply, inference=True)
         elif method != expected:
             self._wrong_method(request, reply, expected, inference=True)
-        elif endpoint == "health":
-            self._guarded(endpoint, request, reply, handle)
         else:
-            self._guarded(endpoint, request, reply, handle, "decide", "read") if endpoint != "infer" else self._guarded(
-                endpoint, request, reply, handle, "decide"
-            )
+            self._guarded(endpoint, request, reply, handle, *_NEEDS[endpoint])
 
     def _decide(self, request: Request, reply: Reply) -> None:
         given = parse_decision(request.body, self._classes)
@@ -169,7 +169,7 @@ class Gateway:
         desk.submit(case)
 
     def _find(self, request: Request, reply: Reply) -> None:
-        id = unquote(request.path[len(self._decisions) + 1 :], errors="strict" if request.path.isascii() else "replace")
+        id = unquote(request.path[len(self._decisions) + 1 :])
         self.desk.find(id, lambda outcome: reply(found_answer(outcome)))
 
     def _feedback(self, request: Request, reply: Reply) -> None:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.deploy.rig import CONFIG, Rig
+
+from andon.deploy.idempotency import FrameIndex, Place, SeenIds, owner_of, same_x
+from andon.store.wal import drop_before
+
+Make = Callable[..., Rig]
+replace = msgspec.structs.replace
+
+
+@given(st.lists(st.integers(0, 30), max_size=80), st.integers(1, 20))
+def test_the_index_is_bounded_and_remembers_the_newest_half(ids: list[int], limit: int) -> None:
+    seen = SeenIds(limit, seconds=1e9)
+    for at, id in enumerate(ids):
+        seen.add(str(id), Place(f"w{id % 3}", at, id), 0.0)
+        assert len(seen) <= max(limit, 2)
+    newest = list(dict.fromkeys(reversed(ids)))[: max(1, limit // 2)]
+    for id in newest[: limit // 2]:
+        last = len(ids) - 1 - ids[::-1].index(id)
+        assert seen.get(str(id)) == Place(f"w{id % 3}", last, id)
+
+
+def test_ids_are_forgotten_by_time_too() -> None:
+    seen = SeenIds(1000, seconds=10.0)
+    seen.add("a", Place("w0", 1, 0), now=100.0)
+    seen.rotate(109.9)
+    assert seen.get("a")
+    seen.rotate(110.1)
+    assert seen.get("a")  # at least ten seconds
+    seen.rotate(120.2)
+    assert seen.get("a") is None  # at most twenty
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=60), st.integers(2, 9))
+def test_the_frame_index_never_points_behind_a_row(counts: list[int], limit: int) -> None:
+    index = FrameIndex(limit)
+    first, starts = 0, []
+    for at, count in enumerate(counts):
+        index.add(first, at * 100)
+        starts.append(first)
+        first += count
+        assert len(index) <= limit
+    for row in range(first):
+        near = index.near(row)
+        assert near is not None and starts[near // 100] <= row
+    assert FrameIndex().near(0) is None
+
+
+@given(st.text(max_size=10), st.integers(1, 9))
+def test_every_id_has_one_owner(id: str, workers: int) -> None:
+    assert 0 <= owner_of(id, workers) < workers
+
+
+def test_what_counts_as_the_same_x() -> None:
+    assert same_x({}, {"a": None}) and same_x({"a": -0.0}, {"a": 0})
+    assert not same_x({"a": 1}, {"a": 2}) and not same_x({"a": 1}, {}) and not same_x({}, {"a": "x"})
+    assert not same_x({"a": 1}, {"a": True}) and not same_x({"a": "1"}, {"a": 1})
+    assert same_x({"a": 1, "b": "x"}, {"a": 1, "b": "y"}, frozenset({"b"}))
+
+
+def test_the_oldest_ids_are_free_again_and_the_newest_are_kept(make: Make) -> None:
+    rig = make(replace(CONFIG, idempotency_ids=8))
+    for n in range(20):
+        rig.decide(id=f"a{n}")
+    assert rig.desk.gauge().ids_remembered <= 8
+    rig.close()
+    again = make(replace(CONFIG, idempotency_ids=8))
+    assert 4 <= again.desk.gauge().ids_remembered <= 8
+    assert again.decide({"age": 1.0}, id="a19")[0] == 409
+    assert again.decide({"age": 1.0}, id="a0")[0] == 202
+
+
+def test_another_number_of_workers_finds_the_ids_of_the_old_ones(make: Make) -> None:
+    one = make()
+    for n in range(20):
+        one.decide(id=f"a{n}")
+    one.close()
+    rigs = [make(index=index, workers=3) for index in range(3)]
+    for n in range(20):
+        owner = rigs[owner_of(f"a{n}", 3)]
+        assert owner.decide({"age": 1.0}, id=f"a{n}")[0] == 409
+
+
+def test_segments_that_were_dropped_and_bytes_that_are_damaged(make: Make) -> None:
+    rig = make(segment_bytes=2000)
+    ids = [rig.decide(id=f"a{n}")[1]["id"] for n in range(40)]
+    nameless = [rig.decide()[1]["id"] for _ in range(3)]
+    end = rig.wal.end
+    assert drop_before(rig.workspace.wal_dir, "w0", end) > 1
+    assert rig.decide(id=ids[0])[0] == 202  # outside the window: decided anew
+    assert rig.decide({"age": 1.0}, id=ids[39])[0] in (202, 409)
+    assert rig.call("GET", f"/v1/projects/screening/decisions/{nameless[2]}")[0] == 200
+    rig.decide(id="z")
+    path = max(Path(rig.workspace.wal_dir / "w0").glob("*.wal"))
+    raw = bytearray(path.read_bytes())
+    raw[-9] ^= 255
+    path.write_bytes(raw)
+    status, body = rig.call("POST", "/v1/projects/screening/decisions", {"x": {"age": 20.0}, "id": "z"})
+    assert status == 500 and body["error"]["code"] == "corrupt"  # never a second decision under the same id

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.deploy.rig import FIELDS, FakeServed, Rig, by_age
+
+from andon.core.record import Field
+from andon.deploy.ring import RingReader, RingWriter
+from andon.deploy.shadow import Shadow, ring_path
+from andon.errors import Corrupt, Unavailable
+from andon.store.codec import decode_losses, decode_predictions
+from andon.store.wal import Frame, FrameKind, WalWriter, read_stream
+
+Make = Callable[..., Rig]
+
+
+def frame(n: int, size: int, count: int = 1) -> Frame:
+    return Frame("w0", FrameKind.DECISION, n, n + 1, bytes(8), 1, n, count, 5, bytes([n % 256]) * size, "00000000")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(st.integers(0, 400), st.none()), max_size=60))
+def test_what_comes_out_went_in_whole_in_order_and_the_rest_is_counted(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int | None]
+) -> None:
+    path = tmp_path_factory.mktemp("ring") / "r"
+    writer, reader = RingWriter(path, 1024), RingReader(path)
+    offered, taken = [], []
+    for n, size in enumerate(steps):
+        if size is None:
+            taken += reader.take(3)
+        else:
+            offered.append(frame(n, size, 2))
+            writer.offer(offered[-1])
+    while more := reader.take(3):
+        taken += more
+    assert [one for one in offered if one in taken] == taken
+    assert writer.offered == 2 * len(offered) and writer.dropped == 2 * (len(offered) - len(taken))
+    assert reader.damaged == 0
+
+
+def test_a_ring_survives_both_sides_and_damage(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    writer = RingWriter(path, 4096)
+    writer.offer(frame(1, 10))
+    writer.close()
+    writer = RingWriter(path, 4096)  # the worker was restarted
+    writer.offer(frame(2, 10))
+    reader = RingReader(path)
+    assert reader.take(1) == [frame(1, 10)]
+    reader.close()
+    reader = RingReader(path)  # the shadow was restarted
+    assert reader.take(9) == [frame(2, 10)]
+    writer.offer(frame(3, 10))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        at = data.rfind(b"\x03" * 10)
+        data[at] = 9
+    assert reader.take(9) == [] and reader.damaged == 1
+    writer.offer(frame(4, 10))
+    assert reader.take(9) == [frame(4, 10)]
+    other = RingWriter(path, 8192)  # another size: a new file, and the old one stays sound for who has it open
+    other.offer(frame(5, 10))
+    assert reader.take(9) == [] and RingReader(path).take(9) == [frame(5, 10)]
+    with pytest.raises(Unavailable, match="nothing could not be opened"):
+        RingReader(tmp_path / "nothing")
+
+
+class Pair:
+    """A worker and a shadow of one workspace."""
+
+    def __init__(self, make: Make, ring_bytes: int = 1 << 16, **models: FakeServed | Exception) -> None:
+        from andon.store.workspace import Workspace
+
+        self.models = models
+        self.said: list[str] = []
+        self.rig = make(models={"v1": FakeServed()})
+        workspace: Workspace = self.rig.workspace
+        self.ring = RingWriter(ring_path(workspace.run_dir, 0), ring_bytes)
+        self.rig.close()
+        self.rig = make(models={"v1": FakeServed()}, sink=self.ring)
+        self.wal = WalWriter(workspace.wal_dir, "s0")
+        self.shadow = Shadow(workspace, 1, self.wal, self._load, self.said.append)
+
+    def _load(self, hash: str) -> Any:
+        found = self.models[hash]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def predictions(self) -> list[Any]:
+        found = read_stream(self.rig.workspace.wal_dir, "s0")
+        return [row for one in found if isinstance(one, Frame) for row in decode_predictions(one)]
+
+
+@pytest.fixture
+def pairs(make: Make) -> Iterator[Callable[..., Pair]]:
+    made: list[Pair] = []
+
+    def build(*args: Any, **models: Any) -> Pair:
+        made.append(Pair(make, *args, **models))
+        return made[-1]
+
+    yield build
+    for pair in made:
+        pair.wal.close()
+
+
+def test_shadows_predict_on_what_was_logged(pairs: Callable[..., Pair]) -> None:
+    pair = pairs(v2=FakeServed(lambda columns: 1 - by_age(columns)))
+    pair.rig.decide({"age": 1.0}, id="before")
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    for n in range(5):
+        assert pair.rig.decide({"age": 10.0}, id=f"a{n}")[1]["decision"] == "negative"
+    nameless = pair.rig.decide({"age": 10.0})[1]["id"]
+    assert pair.shadow.step() == 6 and pair.shadow.step() == 0
+    found = pair.predictions()
+    assert [row.id for row in found] == [f"a{n}" for n in range(5)] + [nameless]
+    assert {(row.version, row.label) for row in found} == {("v2", "positive")}
+    assert found[0].scores is not None and found[0].time_us > 0
+
+
+def test_a_shadow_that_would_not_load_or_fails_says_so_in_its_predictions(pairs: Callable[..., Pair]) -> None:
+    def failing(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        raise ValueError("no")
+
+    tall = (*FIELDS, Field("height", "float"))
+    pair = pairs(v2=Corrupt("bundle v2 has changed"), v3=FakeServed(failing), v4=FakeServed(by_age, tall))
+    bundles = {version: version for version in ("v1", "v2", "v3", "v4")}
+    pair.rig.route(live="v1", shadows=("v2", "v3", "v4"), levels={"*": "full"}, bundles=bundles)
+    assert pair.rig.decide()[0] == 200
+    pair.shadow.step()
+    errors = {row.version: row.error for row in pair.predictions()}
+    assert "not loaded" in errors["v2"] and "ValueError: no" in errors["v3"] and "height" in errors["v4"]
+    assert len(pair.said) == 1 and "bundle v2 has changed" in pair.said[0]
+
+
+def test_overload_drops_and_counts_exactly_and_answers_stay_the_same(pairs: Callable[..., Pair]) -> None:
+    pair = pairs(2048, v2=FakeServed())
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    answers = [pair.rig.decide({"age": float(n % 100)}) for n in range(100)]
+    assert {status for status, _ in answers} == {200}
+    dropped = pair.ring.dropped
+    assert dropped > 0 and pair.ring.offered == 100
+    pair.rig.workspace.clock.wall()
+    pair.rig.desk._next_loss = 0.0
+    pair.rig.desk.tick()
+    losses = [
+        row
+        for one in read_stream(pair.rig.workspace.wal_dir, "w0")
+        if isinstance(one, Frame) and one.kind == FrameKind.LOSS
+        for row in decode_losses(one)
+    ]
+    assert sum(row.n for row in losses) == dropped == pair.ring.recorded
+    while pair.shadow.step():
+        pass
+    assert len(pair.predictions()) == 100 - dropped
+    meter = pair.rig.desk.gauge()
+    assert (meter.shadow_offered, meter.shadow_dropped) == (100, dropped)
+
+
+def test_a_full_disk_of_the_shadow_keeps_what_was_taken(pairs: Callable[..., Pair], monkeypatch: Any) -> None:
+    pair = pairs(v2=FakeServed())
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    pair.rig.decide(id="a")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Unavailable("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pair.wal, "append", refuse)
+        assert pair.shadow.step() == 1 and pair.shadow.step() == 0 and not pair.predictions()
+    pair.shadow.step()
+    assert [row.id for row in pair.predictions()] == ["a"]
+
+
+def test_no_shadow_no_ring(pairs: Callable[..., Pair]) -> None:
+    pair = pairs(v2=FakeServed())
+    pair.rig.route(live="v1", levels={"*": "full"})
+    pair.rig.decide()
+    assert pair.ring.offered == 0
