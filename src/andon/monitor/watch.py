@@ -104,7 +104,7 @@ class AlarmWatch:
         evidence = {} if alarm.result is None else alarm.result.to_dict()
         told = alarm.result.sentence if alarm.result is not None else ""
         self._workspace.journal.append(
-            f"alarm.{action.what}", alarm.key, "andon", f"{told}; {detail}" if detail else told, evidence
+            f"alarm.{action.what}", alarm.key, "controller", f"{told}; {detail}" if detail else told, evidence
         )
         _change(self._workspace, alarm.key, lambda stored: settle(stored, action.what))
 

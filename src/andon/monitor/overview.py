@@ -1,0 +1,185 @@
+"""What there is to see: every metric's last windows, its bound and its alarm, ready for a terminal, a page or JSON.
+
+>>> spark([0.1, None, 0.2, 0.3])
+'▁ ▄█'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from andon.core.registry import did_you_mean
+from andon.errors import NotFound
+from andon.measure.estimate import Estimate, undefined
+from andon.measure.gate import Bound
+from andon.measure.metric import Metric, parse_metric
+from andon.monitor.alarm import Alarm, alarm_key
+from andon.monitor.performance import is_mature
+from andon.monitor.watch import alarms
+from andon.monitor.window import Measured, is_late, series
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.scope.section import MetricSpec
+    from andon.store.workspace import Workspace
+
+__all__ = ["Point", "View", "definition", "group_of", "overview", "spark"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One window: its start (event time), its estimate, and whether its labels had time to come."""
+
+    start_us: int
+    estimate: Estimate
+    mature: bool
+
+
+class View(msgspec.Struct, frozen=True):
+    """One metric as it is watched. ``current`` is the last window that is over and mature; ``points`` are the last ones.
+
+    ``group`` is input, output, performance, feedback or software. ``alarm`` is the bound (or "reference") as written.
+    """
+
+    name: str
+    of: str
+    where: str | None
+    group: str
+    unit: str
+    direction: str | None
+    cohort: str
+    goal: str | None
+    alarm: str | None
+    phase: str | None
+    acknowledged_by: str | None
+    verdict: str | None
+    sentence: str | None
+    start_us: int | None
+    current: Estimate
+    points: tuple[Point, ...] = ()
+
+
+def overview(
+    workspace: Workspace, charter: Charter, *, cohort: str = "", only: Sequence[str] = (), windows: int = 24
+) -> list[View]:
+    """Every metric of the charter, then what every line measures; those of ``only`` if names are given.
+
+    Raises ``NotFound`` for a slice or metric that the charter does not have.
+    """
+    plan = Measured.of(charter)
+    if cohort and cohort not in plan.slices:
+        raise NotFound(f"no slice is called {cohort!r}; {did_you_mean(cohort, plan.slices)}")
+    for name in only:
+        if name not in plan.metrics:
+            raise NotFound(f"no metric is called {name!r}; {did_you_mean(name, plan.metrics)}")
+    names = list(only) or [*charter.metrics, *(name for name in plan.metrics if name not in charter.metrics)]
+    states = alarms(workspace)
+    return [_view(workspace, charter, plan, states, name, cohort, windows) for name in names]
+
+
+def definition(name: str, spec: MetricSpec, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a metric of the charter means, JSON-ready."""
+    metric = parse_metric(spec.of, classes)
+    return {
+        "name": name,
+        "of": spec.of,
+        "where": spec.where,
+        "group": group_of(metric),
+        "unit": metric.unit,
+        "direction": metric.direction,
+        "needs": sorted(metric.needs),
+        "goal": _bound(spec, "goal"),
+        "alarm": _bound(spec, "alarm"),
+        "for_windows": spec.for_windows,
+        "then": spec.then,
+        "critical": spec.critical,
+    }
+
+
+def group_of(metric: Metric) -> str:
+    """Where a metric belongs on a board.
+
+    >>> from andon.measure.metric import parse_metric
+    >>> [group_of(parse_metric(of)) for of in ("accuracy", "mean(age)", "null_outputs", "latency_p95_ms", "feedback(redo)")]
+    ['performance', 'input', 'output', 'software', 'feedback']
+    """
+    if metric.needs_label:
+        return "performance"
+    for group, columns in _GROUPS:
+        if metric.needs & columns:
+            return group
+    return "input"
+
+
+_GROUPS = (
+    ("feedback", {"feedback", "label"}),
+    ("software", {"latency_us", "time_us", "error"}),
+    ("output", {"prediction", "decided_by", "human", "suggestion", "confidence", "status"}),
+)
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """A line of bars from the least to the largest value; a gap where there is none.
+
+    >>> spark([5.0, 5.0]), spark([])
+    ('▁▁', '')
+    """
+    known = [value for value in values if value is not None]
+    low, span = (min(known), max(known) - min(known)) if known else (0.0, 0.0)
+    return "".join(
+        " " if value is None else _BARS[int((value - low) / span * 7.999) if span else 0] for value in values
+    )
+
+
+def _view(
+    workspace: Workspace,
+    charter: Charter,
+    plan: Measured,
+    states: Mapping[str, Alarm],
+    name: str,
+    cohort: str,
+    windows: int,
+) -> View:
+    metric, spec = plan.metrics[name], charter.metrics.get(name)
+    points = _points(workspace, plan, name, cohort)[-windows:]
+    ripe = next((point for point in reversed(points) if point.mature), None)
+    alarm = states.get(alarm_key(name, cohort)) if spec is not None and spec.alarm is not None else None
+    return View(
+        name=name,
+        of=metric.name,
+        where=spec.where if spec is not None else None,
+        group=group_of(metric),
+        unit=metric.unit,
+        direction=metric.direction,
+        cohort=cohort,
+        goal=_bound(spec, "goal"),
+        alarm=_bound(spec, "alarm"),
+        phase=alarm.phase if alarm is not None else None,
+        acknowledged_by=alarm.acknowledged_by or None if alarm is not None else None,
+        verdict=alarm.result.verdict.value if alarm is not None and alarm.result is not None else None,
+        sentence=alarm.result.sentence if alarm is not None and alarm.result is not None else None,
+        start_us=ripe.start_us if ripe is not None else None,
+        current=ripe.estimate if ripe is not None else _nothing(points),
+        points=tuple(points),
+    )
+
+
+def _points(workspace: Workspace, plan: Measured, name: str, cohort: str) -> list[Point]:
+    metric, now = plan.metrics[name], workspace.clock.now()
+    delay = plan.delay_us if is_late(metric) else 0
+    found = series(workspace, name, metric, cohort, length_us=plan.window.length_us)
+    length = plan.window.length_us
+    return [Point(start, estimate, is_mature(start, length, now, delay)) for start, estimate in found]
+
+
+def _nothing(points: Sequence[Point]) -> Estimate:
+    return undefined("no window is over yet, or its labels may still come" if points else "nothing was measured yet")
+
+
+def _bound(spec: MetricSpec | None, name: str) -> str | None:
+    value = getattr(spec, name) if spec is not None else None
+    return str(value) if isinstance(value, Bound) else value
