@@ -201,6 +201,24 @@ def test_a_version_that_does_not_load_answers_nothing(line: Line, hire: Any, wor
     assert route is not None and (route.live, route.warm, route.action) == ("v1", (), "cool")
 
 
+def test_an_old_fault_does_not_count_against_a_new_try(line: Line, hire: Any, workspace: Workspace) -> None:
+    line.switch("v1", **WHO)
+    workspace.routes.acknowledge("w0", Ack("w0", os.getpid(), 2, ("v1",), 0, {"v2": "disk full"}))
+    with pytest.raises(Unavailable, match=r"w0: v2 is not loaded after 0\.2 s"):
+        line.canary("v2", **WHO)
+    hire("w0")
+    assert line.canary("v2", **WHO).route.candidate == "v2"
+
+
+def test_what_workers_say_of_a_route_is_told(line: Line, workspace: Workspace) -> None:
+    line.begin(**WHO)
+    for worker in ("w0", "w1"):
+        fault = {"route 2": "slice older: the contract has no column age"}
+        workspace.routes.acknowledge(worker, Ack(worker, os.getpid(), 2, (), 0, fault))
+    assert line.stop(**WHO).notes == ("slice older: the contract has no column age",)
+    assert line.status()["workers"][0]["faults"] == fault
+
+
 def test_a_worker_that_never_answers_is_waited_for_only_so_long(line: Line, hire: Any, workspace: Workspace) -> None:
     line.switch("v1", **WHO)
     hire("w0", deaf=True)

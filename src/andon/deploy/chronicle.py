@@ -18,7 +18,7 @@ from andon.errors import Unavailable
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
-__all__ = ["reconcile", "sentence", "subject"]
+__all__ = ["reconcile", "route_view", "sentence", "subject"]
 
 _LEASE = "route-journal"
 _STATE = ("routes", "journalled")
@@ -61,6 +61,29 @@ def sentence(route: Route) -> str:
         "start": f"the line goes on with {rest} at level {_levels(route)}",
     }
     return told.get(route.action, f"{route.action}: {rest} answers")
+
+
+def route_view(route: Route) -> dict[str, Any]:
+    """A route for programs: the fields of CONTRACT, and who put it there, when and why."""
+    body: dict[str, Any] = {
+        "epoch": route.epoch,
+        "live": route.live,
+        "candidate": route.candidate,
+        "share": route.share,
+        "shadows": list(route.shadows),
+        "levels": dict(route.levels),
+        "warm": list(route.warm),
+        "stopped": route.stopped,
+        "thresholds": dict(route.thresholds),
+        "only": None if route.only is None else list(route.only),
+        "action": route.action,
+        "actor": route.actor,
+        "reason": route.reason,
+        "time_us": route.time_us,
+        "previous": route.previous,
+        "sentence": sentence(route),
+    }
+    return body
 
 
 def reconcile(workspace: Workspace, patience: float = 2.0) -> int:

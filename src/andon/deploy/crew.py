@@ -43,15 +43,15 @@ def alive(acks: Sequence[Acknowledged]) -> list[Acknowledged]:
     return [ack for ack in acks if _exists(ack.pid)]
 
 
-def wait_loaded(look: Look, version: str, patience: float, sleep: Callable[[float], None]) -> int:
+def wait_loaded(look: Look, version: str, epoch: int, patience: float, sleep: Callable[[float], None]) -> int:
     """Wait until every live worker has loaded ``version``; returns how many there are, 0 when none runs.
 
-    Raises ``Unavailable`` as soon as one says that it cannot, or when ``patience`` seconds have gone by.
+    What a worker says is wrong counts from the route ``epoch`` on, which asked for it. Raises ``Unavailable`` as soon as one says that it cannot, or when ``patience`` seconds have gone by.
     """
     for _ in range(_looks(patience)):
         workers = alive(look())
         for ack in workers:
-            if version in ack.faults:
+            if ack.epoch >= epoch and version in ack.faults:
                 raise Unavailable(f"worker {ack.worker} could not load {version}: {ack.faults[version]}")
         late = [ack.worker for ack in workers if version not in ack.loaded]
         if not late:

@@ -19,7 +19,7 @@ from andon.core.record import Level, Route
 from andon.core.registry import did_you_mean
 from andon.deploy import transition
 from andon.deploy.automation import parse_level
-from andon.deploy.chronicle import reconcile, sentence
+from andon.deploy.chronicle import reconcile, route_view, sentence
 from andon.deploy.crew import Following, alive, wait_followed, wait_loaded
 from andon.deploy.learning import Learnt, learn
 from andon.deploy.transition import Stamp
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["Act", "Line", "open_inbox", "reconcile", "route_view", "user_name"]
+__all__ = ["Act", "Line", "open_inbox", "reconcile", "user_name"]
 
 #: How often an action looks again when somebody else published first.
 TRIES = 50
@@ -191,7 +191,10 @@ class Line:
         """The route, the rollout by hand (or None) and the workers, as plain values (CONTRACT: ``deploy status``)."""
         route = self._workspace.routes.current()
         acks = self._workspace.routes.acks()
-        workers = [{"worker": ack.worker, "epoch": ack.epoch, "loaded": list(ack.loaded)} for ack in acks]
+        workers = [
+            {"worker": ack.worker, "epoch": ack.epoch, "loaded": list(ack.loaded), "faults": dict(ack.faults)}
+            for ack in alive(acks)
+        ]
         if route is None:
             return {"route": None, "rollout": None, "workers": workers}
         return {"route": route_view(route), "rollout": self._rollout(route), "workers": workers}
@@ -225,6 +228,7 @@ class Line:
         except Unavailable as error:
             journalled = False
             notes = (*notes, f"the route is in force, the journal follows: {error.message}")
+        notes = (*notes, *self._faults(route))
         if following < workers:
             notes = (*notes, f"{following} of {workers} workers follow so far")
         return Act(route, sentence(route), notes, journalled, following, workers)
@@ -275,15 +279,21 @@ class Line:
         current, plane = self._current(actor), self._workspace.routes
         if version in (current.live, current.candidate, *current.warm) or not alive(plane.acks()):
             return
-        self._publish(lambda r, s: transition.warm(r, s, version, bundles), actor, reason)
+        epoch = self._publish(lambda r, s: transition.warm(r, s, version, bundles), actor, reason).epoch
         try:
-            wait_loaded(plane.acks, version, self._patience, self._sleep)
+            wait_loaded(plane.acks, version, epoch, self._patience, self._sleep)
         except Unavailable:
             self._publish(lambda r, s: transition.cool(r, s, version), actor, f"{version} did not load")
             raise
 
     def _followed(self, route: Route) -> Following:
         return wait_followed(self._workspace.routes.acks, route.epoch, 1.0, self._sleep)
+
+    def _faults(self, route: Route) -> list[str]:
+        """What the workers say is wrong with a route, each sentence once."""
+        acks = alive(self._workspace.routes.acks())
+        found = [fault for ack in acks if ack.epoch >= route.epoch for fault in ack.faults.values()]
+        return list(dict.fromkeys(found))
 
     def _before(self, route: Route) -> Route:
         """The route that a rollback restores."""
@@ -363,29 +373,6 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return "unknown"
-
-
-def route_view(route: Route) -> dict[str, Any]:
-    """A route for programs: the fields of CONTRACT, and who put it there, when and why."""
-    body: dict[str, Any] = {
-        "epoch": route.epoch,
-        "live": route.live,
-        "candidate": route.candidate,
-        "share": route.share,
-        "shadows": list(route.shadows),
-        "levels": dict(route.levels),
-        "warm": list(route.warm),
-        "stopped": route.stopped,
-        "thresholds": dict(route.thresholds),
-        "only": None if route.only is None else list(route.only),
-        "action": route.action,
-        "actor": route.actor,
-        "reason": route.reason,
-        "time_us": route.time_us,
-        "previous": route.previous,
-        "sentence": sentence(route),
-    }
-    return body
 
 
 def open_inbox(workspace: Workspace, charter: Charter) -> Inbox:

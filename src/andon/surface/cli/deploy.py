@@ -144,7 +144,7 @@ def history(
     as_json: JsonFlag = False,
 ) -> None:
     """Who changed the line, when and why; newest first."""
-    from andon.deploy.line import route_view
+    from andon.deploy.chronicle import route_view
 
     routes = _line(project).history(limit)
     if as_json:
@@ -188,7 +188,7 @@ def _line(project: str | None) -> Line:
 
 def _report(act: Act, as_json: bool) -> None:
     """What an action did: the sentence, then what the person should know."""
-    from andon.deploy.line import route_view
+    from andon.deploy.chronicle import route_view
 
     if as_json:
         body: dict[str, Any] = msgspec.to_builtins(act)
@@ -221,6 +221,8 @@ def _show_status(found: dict[str, Any]) -> None:
         "route", Text(f"{route['epoch']} by {route['actor']} at {iso(route['time_us'])}: {route['sentence']}")
     )
     table.add_row("workers", Text(_workers(found)))
+    for fault in dict.fromkeys(fault for worker in found["workers"] for fault in worker["faults"].values()):
+        table.add_row("fault", Text(fault, style="bold red"))
     console.print(table)
 
 
