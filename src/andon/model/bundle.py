@@ -9,8 +9,8 @@ and one changed bit anywhere is refused. Files: ``model.onnx`` or ``model.skops`
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -112,8 +112,8 @@ def seal(parts: Parts, bundles: Path) -> str:
     target = bundles / digest
     if target.is_dir():
         return digest
-    bundles.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".sealing-", dir=bundles))
+    staging = bundles / f".sealing-{digest[:12]}-{secrets.token_hex(4)}"
+    staging.mkdir(parents=True)
     try:
         for name, content in {**files, MANIFEST: manifest}.items():
             _write(staging / name, content)

@@ -15,7 +15,7 @@ from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifie
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
-from andon.model.graph import ML, Block, Graph, Unsupported
+from andon.model.graph import ML, Block, Graph
 
 __all__ = ["CLASSIFIERS"]
 
@@ -37,7 +37,7 @@ def _link(graph: Graph, raw: str, classes: int) -> str:
 
 def _boosted(graph: Graph, model: Any, block: Block) -> str:
     if getattr(model, "_preprocessor", None) is not None:
-        raise Unsupported("HistGradientBoostingClassifier with categorical_features")
+        raise NotImplementedError("HistGradientBoostingClassifier with categorical_features")
     base = np.asarray(model._baseline_prediction, dtype=np.float64).ravel()
     trees = [(target, tree) for stage in model._predictors for target, tree in enumerate(stage)]
     outputs = model.n_trees_per_iteration_
@@ -63,7 +63,7 @@ def _forest(graph: Graph, model: Any, block: Block) -> str:
     """Mean of the trees' leaf shares; scikit-learn rounds the inputs of these trees to float32 first."""
     members = [model] if hasattr(model, "tree_") else model.estimators_
     if model.n_outputs_ > 1:
-        raise Unsupported(f"{type(model).__name__} with several outputs")
+        raise NotImplementedError(f"{type(model).__name__} with several outputs")
     rounded = graph.cast(graph.cast(block.tensor, TensorProto.FLOAT), TensorProto.DOUBLE)
     total = _trees(graph, rounded, [_plain_tree(member.tree_) for member in members], len(model.classes_))
     return graph.node("Div", total, graph.constant(np.array(float(len(members)))))

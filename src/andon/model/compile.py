@@ -19,7 +19,6 @@ from andon.errors import UsageError, UserCodeError
 from andon.model.adapter import REVIEWED, Layout, ObjectScorer, OnnxScorer, Scores, load_model
 from andon.model.bundle import Compiled
 from andon.model.columns import NUMERIC, Columns
-from andon.model.graph import Unsupported
 from andon.model.predictor import UserCode, user_code
 from andon.model.probe import Probe, Table, probes
 
@@ -29,7 +28,7 @@ __all__ = ["TOLERANCE", "compile_model"]
 TOLERANCE = 1e-4
 
 #: What a converter raises when a model is beyond it. ONNX Runtime's own exceptions have no common ancestor but Exception.
-_CONVERTER = (Unsupported, RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
+_CONVERTER = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
 
 
 def compile_model(

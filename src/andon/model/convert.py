@@ -7,7 +7,7 @@ from typing import Any
 
 from onnx import TensorProto
 
-from andon.model.graph import OPSETS, Block, Graph, Unsupported
+from andon.model.graph import OPSETS, Block, Graph
 
 __all__ = ["convert"]
 
@@ -35,7 +35,7 @@ def _inline(graph: Graph, inner: Any, names: dict[str, str], output: int) -> Blo
         graph.constants.append(constant)
     for node in inner.node:
         if any(attribute.HasField("g") for attribute in node.attribute):
-            raise Unsupported(f"a converted step uses {node.op_type} with a graph of its own")
+            raise NotImplementedError(f"a converted step uses {node.op_type} with a graph of its own")
         for produced in node.output:
             names[produced] = f"{prefix}_{produced}"
         node.input[:] = [names.get(name, name) for name in node.input]

@@ -15,15 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from andon.model.adapter import Layout
 
-__all__ = ["ML", "OPSETS", "Block", "Graph", "Unsupported"]
+__all__ = ["ML", "OPSETS", "Block", "Graph"]
 
 ML = "ai.onnx.ml"
 OPSETS = {"": 19, ML: 3}
 _IR_VERSION = 9
-
-
-class Unsupported(Exception):
-    """Why a model, or a step of it, is not compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +72,11 @@ class Graph:
         return Block(self.node("Gather", block.tensor, index, axis=1), block.kind, len(wanted))
 
     def concat(self, blocks: list[Block]) -> Block:
-        """Blocks of one kind side by side; raises ``Unsupported`` when texts and numbers would share a matrix."""
+        """Blocks of one kind side by side; raises ``NotImplementedError`` when texts and numbers would share a matrix."""
         if not blocks:
-            raise Unsupported("a step is left without any column")
+            raise NotImplementedError("a step is left without any column")
         if len({block.kind for block in blocks}) > 1:
-            raise Unsupported("a step mixes texts and numbers in one matrix")
+            raise NotImplementedError("a step mixes texts and numbers in one matrix")
         if len(blocks) == 1:
             return blocks[0]
         tensor = self.node("Concat", *(block.tensor for block in blocks), axis=1)

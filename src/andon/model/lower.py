@@ -2,7 +2,7 @@
 
 The steps most tabular models are made of are lowered here, because the general converter computes in float32 and does
 not know missing texts, ``None`` among categories or NaN in a one-hot encoder; every other estimator is handed to
-skl2onnx as one float32 node group. What neither can do raises ``Unsupported`` with the reason. Nothing here is trusted:
+skl2onnx as one float32 node group. What neither can do raises ``NotImplementedError`` with the reason. Nothing here is trusted:
 ``andon.model.compile`` compares the result with the original before it is used.
 """
 
@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 from andon.model.adapter import MISSING, Layout
 from andon.model.classifiers import CLASSIFIERS
 from andon.model.convert import convert
-from andon.model.graph import ML, Block, Graph, Unsupported
+from andon.model.graph import ML, Block, Graph
 
 __all__ = ["lower"]
 
@@ -39,7 +39,7 @@ Blocks = list[Block]
 def lower(model: Any, layout: Layout, names: Sequence[str], classes: Sequence[str]) -> bytes:
     """The graph of a fitted classifier; ``names`` are the columns in the order in which it saw them.
 
-    Raises ``Unsupported``. The output's columns are in the order of ``classes``.
+    Raises ``NotImplementedError``. The output's columns are in the order of ``classes``.
     """
     graph = Graph()
     scores = _classify(graph, model, _inputs(graph, layout, names))
@@ -79,7 +79,7 @@ def _select(graph: Graph, blocks: Blocks, columns: Sequence[int]) -> Blocks:
 def _numbers(graph: Graph, blocks: Blocks, step: Any) -> Block:
     block = graph.concat(blocks)
     if block.kind != "number":
-        raise Unsupported(f"{type(step).__name__} is given texts")
+        raise NotImplementedError(f"{type(step).__name__} is given texts")
     return block
 
 
@@ -101,7 +101,7 @@ def _pipeline(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
 
 def _column_transformer(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
     if step.transformer_weights:
-        raise Unsupported("ColumnTransformer with transformer_weights")
+        raise NotImplementedError("ColumnTransformer with transformer_weights")
     result: Blocks = []
     for name, inner, _ in step.transformers_:
         columns = step._transformer_to_input_indices[name]
@@ -112,14 +112,14 @@ def _column_transformer(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
 
 def _function(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
     if step.func is not None:
-        raise Unsupported("FunctionTransformer with a Python function")
+        raise NotImplementedError("FunctionTransformer with a Python function")
     return blocks
 
 
 def _impute(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
     block = graph.concat(blocks)
     if step.add_indicator and block.kind == "text":
-        raise Unsupported("SimpleImputer with add_indicator on texts")
+        raise NotImplementedError("SimpleImputer with add_indicator on texts")
     missing = _missing(graph, step, block)
     if missing is None:
         return [block]
@@ -141,7 +141,7 @@ def _missing(graph: Graph, step: Any, block: Block) -> str | None:
     if nan:
         return graph.node("IsNaN", block.tensor)
     if mark is None or isinstance(mark, str):
-        raise Unsupported(f"SimpleImputer with missing_values={mark!r} on numbers")
+        raise NotImplementedError(f"SimpleImputer with missing_values={mark!r} on numbers")
     return graph.node("Equal", block.tensor, graph.constant([[float(mark)]]))
 
 
@@ -157,7 +157,7 @@ def _filled(graph: Graph, step: Any, block: Block, missing: str) -> Block:
 
 def _one_hot(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
     if step._infrequent_enabled:
-        raise Unsupported("OneHotEncoder with infrequent categories")
+        raise NotImplementedError("OneHotEncoder with infrequent categories")
     result: Blocks = []
     for index, column in enumerate(_single(graph, blocks)):
         kept = _kept(step, index)
@@ -187,7 +187,7 @@ def _one_hot_texts(graph: Graph, step: Any, column: Block, categories: list[Any]
 
 def _one_hot_numbers(graph: Graph, step: Any, column: Block, categories: list[Any]) -> str:
     if step.handle_unknown == "error":
-        raise Unsupported("OneHotEncoder with handle_unknown='error' on numbers")
+        raise NotImplementedError("OneHotEncoder with handle_unknown='error' on numbers")
     known = np.array([[float("nan") if value is None else float(value) for value in categories]])
     hit = graph.node("Equal", column.tensor, graph.constant(known))
     if np.isnan(known).any():
@@ -198,11 +198,11 @@ def _one_hot_numbers(graph: Graph, step: Any, column: Block, categories: list[An
 
 def _ordinal(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
     if step.handle_unknown == "error" or getattr(step, "_infrequent_enabled", False):
-        raise Unsupported("OrdinalEncoder that raises on unknown categories or groups rare ones")
+        raise NotImplementedError("OrdinalEncoder that raises on unknown categories or groups rare ones")
     result: Blocks = []
     for index, column in enumerate(_single(graph, blocks)):
         if column.kind != "text":
-            raise Unsupported("OrdinalEncoder on numbers")
+            raise NotImplementedError("OrdinalEncoder on numbers")
         known = list(step.categories_[index])
         values = [float(i) for i in range(len(known))]  # scikit-learn takes None for one more category here
         keys = [MISSING if value is None else str(value) for value in known]
@@ -232,7 +232,7 @@ def _affine(graph: Graph, step: Any, blocks: Blocks, offset: Any, scale: Any) ->
 
 def _min_max(graph: Graph, step: Any, blocks: Blocks) -> Blocks:
     if step.clip:
-        raise Unsupported("MinMaxScaler with clip")
+        raise NotImplementedError("MinMaxScaler with clip")
     block = _numbers(graph, blocks, step)
     scaled = graph.node("Mul", block.tensor, graph.constant(step.scale_[None, :]))
     return [Block(graph.node("Add", scaled, graph.constant(step.min_[None, :])), "number", block.width)]
@@ -249,7 +249,7 @@ def _classify(graph: Graph, model: Any, blocks: Blocks) -> str:
             blocks = _transform(graph, step, blocks)
         return _classify(graph, model.steps[-1][1], blocks)
     if not hasattr(model, "predict_proba"):
-        raise Unsupported(f"{type(model).__name__} has no predict_proba")
+        raise NotImplementedError(f"{type(model).__name__} has no predict_proba")
     block = _numbers(graph, blocks, model)
     rule = CLASSIFIERS.get(type(model))
     return rule(graph, model, block) if rule else convert(graph, model, block, output=1).tensor
@@ -261,7 +261,7 @@ def _reorder(graph: Graph, scores: str, model: Any, classes: Sequence[str]) -> s
     if own == list(classes):
         return scores
     if set(own) - set(classes):
-        raise Unsupported(f"the model has a class {min(set(own) - set(classes))!r} that the contract has not")
+        raise NotImplementedError(f"the model has a class {min(set(own) - set(classes))!r} that the contract has not")
     place = np.zeros((len(own), len(classes)))
     place[np.arange(len(own)), [list(classes).index(name) for name in own]] = 1.0
     return graph.node("MatMul", scores, graph.constant(place))

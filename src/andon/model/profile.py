@@ -82,10 +82,10 @@ def windows(frame: pl.DataFrame, window_us: int) -> list[pl.DataFrame]:
 def _inputs(frame: pl.DataFrame, fields: Sequence[Field]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for field in fields:
-        column = frame[field.name]
         if field.kind in NUMERIC:
-            found[field.name] = summary_to_dict(from_reference(column.cast(pl.Float64).to_numpy()))
+            found[field.name] = summary_to_dict(from_reference(frame[field.name].cast(pl.Float64).to_numpy()))
         elif field.kind == "category":
+            column = frame[field.name]
             common = column.drop_nulls().value_counts(sort=True).head(CATEGORIES_MAX)[field.name].to_list()
             found[field.name] = summary_to_dict(Categories.of(column, common))
     return found

@@ -11,7 +11,7 @@ from andon.core.registry import did_you_mean
 from andon.errors import UsageError
 from andon.measure.slice import parse_slice
 
-__all__ = ["Cohorts", "as_polars", "cohorts", "labelled", "texts"]
+__all__ = ["Cohorts", "as_polars", "cohorts", "labelled", "texts", "typed"]
 
 #: Slice name -> one boolean for every row; in the order in which they are shown.
 Cohorts = dict[str, pl.Series]
@@ -30,6 +30,19 @@ def as_polars(frame: Any) -> pl.DataFrame:
         plain = frame.astype(object).where(frame.notna(), None)  # pandas knows many kinds of missing
         return pl.DataFrame({str(name): plain[name].tolist() for name in plain.columns}, strict=False)
     raise UsageError(f"expected a polars or pandas data frame, found {type(frame).__name__}")
+
+
+def typed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns of texts that are all numbers, as numbers: what a CSV does not say about itself.
+
+    >>> typed(pl.DataFrame({"n": ["1", "2.5", None], "code": ["7", "x", None]})).schema
+    Schema([('n', Float64), ('code', String)])
+    """
+    found = []
+    for series in frame.iter_columns():
+        numbers = series.cast(pl.Float64, strict=False) if series.dtype == pl.String else series
+        found.append(numbers if numbers.null_count() == series.null_count() else series)
+    return pl.DataFrame(found)
 
 
 def texts(series: pl.Series) -> pl.Series:
