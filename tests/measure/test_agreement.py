@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from andon.errors import UsageError
-from andon.measure.agreement import cohen_kappa, copycat, fleiss_kappa, krippendorff_alpha, majority, pairwise
+from andon.measure.agreement import (
+    agreement,
+    cohen_kappa,
+    copycat,
+    fleiss_kappa,
+    krippendorff_alpha,
+    majority,
+    pairwise,
+)
 
 LENGTHS = [0.7, 0.2, 0.5, 0.2, 0.1, 0.1]
 TRUTH, INSPECTOR = [1, 1, 1, 0, 0, 0], [1, 0, 1, 0, 0, 1]
@@ -56,6 +66,7 @@ def test_two_random_labelers_and_the_copycat() -> None:
     assert copycat(units).value == pytest.approx(0.70)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abcd"), min_size=2, max_size=12), min_size=1, max_size=1))
 def test_a_copycat_is_never_below_the_pairs(units: list[list[str]]) -> None:
     assert (copycat(units).value or 0) >= (pairwise(units).value or 0) - 1e-12
@@ -98,6 +109,7 @@ def test_fleiss_gives_the_published_value() -> None:
     assert kappa.low is not None and kappa.high is not None and kappa.low < 0.21 < kappa.high
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=3, max_size=30))
 def test_cohen_is_what_scikit_learn_says(pairs: list[tuple[str, str]]) -> None:
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
@@ -135,3 +147,50 @@ def test_uneven_items_have_a_bootstrap_interval() -> None:
     units = [list(random.choice(["a", "b"], size=size, p=[0.8, 0.2])) for size in random.integers(2, 6, 60)]
     found = pairwise(units)
     assert found.method == "bootstrap" and (found.low or 1) < (found.value or 0) < (found.high or 0)
+
+
+def _scratches() -> pl.DataFrame:
+    rows = [
+        (f"part {i}", who, label)
+        for who, labels in (("ann", TRUTH), ("bob", INSPECTOR))
+        for i, label in enumerate(labels)
+    ]
+    return pl.DataFrame(rows, schema=["item", "labeler", "label"], orient="row")
+
+
+def test_a_table_of_labels_has_the_published_json() -> None:
+    found = agreement(_scratches())
+    body = json.loads(json.dumps(found.to_json()))
+    assert list(body) == [
+        "items",
+        "labelers",
+        "pairwise",
+        "cohen_kappa",
+        "fleiss_kappa",
+        "alpha",
+        "majority",
+        "copycat",
+    ]
+    assert (body["items"], body["labelers"]) == (6, 2)
+    assert body["pairwise"]["value"] == pytest.approx(4 / 6) and body["cohen_kappa"]["value"] == pytest.approx(1 / 3)
+    assert body["alpha"]["nominal"]["value"] == pytest.approx(0.388889, abs=5e-7)
+    assert body["majority"] == {"ties": 2, "unanimous": 4, "labels": {"0": 2, "1": 2}}
+    assert found.table.height == 6 and "alpha" in found._repr_html_() and found.plot() is not None
+
+
+def test_three_labelers_have_no_cohen_kappa_and_may_leave_out() -> None:
+    more = pl.concat([_scratches(), pl.DataFrame({"item": ["part 0"], "labeler": ["eve"], "label": [1]})])
+    found = agreement(
+        more.with_columns(pl.when(pl.col("item") == "part 5").then(None).otherwise("label").alias("label"))
+    )
+    assert found.cohen_kappa is None and "cohen_kappa" not in found.to_json()
+    assert (found.items, found.labelers) == (5, 3)
+    assert "use alpha" in (found.fleiss_kappa.reason or "")
+
+
+def test_tables_that_are_wrong_are_refused() -> None:
+    with pytest.raises(UsageError, match="did you mean 'labeler'"):
+        agreement(_scratches(), labeler="labeller")
+    with pytest.raises(UsageError, match="labelled item 'part 0' twice"):
+        agreement(pl.concat([_scratches(), _scratches()]))
+    assert agreement(_scratches().clear()).pairwise.value is None

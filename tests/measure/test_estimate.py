@@ -5,7 +5,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.errors import UsageError
@@ -22,6 +22,7 @@ def test_wilson_gives_the_published_intervals(k: int, n: int, low: float, high: 
     assert estimate.high == pytest.approx(high, abs=5e-4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 500))
 def test_wilson_holds_its_value_and_stays_in_the_unit_interval(k: int, extra: int) -> None:
     estimate = wilson(k, k + extra)

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.core.verdict import Verdict
@@ -34,6 +34,7 @@ def test_a_range_the_wrong_way_round_is_refused() -> None:
         Bound.parse("0.2 .. 0.1")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -63,6 +64,7 @@ def test_the_whole_interval_decides(text: str, low: float, high: float, verdict:
     assert Bound.parse(text).verdict(low, high) is verdict
 
 
+@settings(deadline=None)
 @given(numbers, numbers, numbers)
 def test_a_pass_stays_a_pass_for_a_narrower_interval(a: float, b: float, c: float) -> None:
     low, middle, high = sorted((a, b, c))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.core.verdict import Verdict
@@ -120,6 +120,7 @@ def test_acknowledging_is_for_this_firing_only() -> None:
     assert state["error"].acknowledged_by == "" and state["error"].note == ""
 
 
+@settings(deadline=None)
 @given(st.text("FPUE", max_size=30), st.integers(1, 4), st.integers(1, 4))
 def test_laws_of_every_story(signs: str, for_windows: int, resolve_after: int) -> None:
     if not signs:

@@ -17,15 +17,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
+from andon.core.registry import did_you_mean
 from andon.errors import UsageError
 from andon.measure.estimate import Estimate, bootstrap, undefined, wilson
 
-__all__ = ["Majority", "cohen_kappa", "copycat", "fleiss_kappa", "krippendorff_alpha", "majority", "pairwise"]
+__all__ = [
+    "Agreement",
+    "Majority",
+    "agreement",
+    "cohen_kappa",
+    "copycat",
+    "fleiss_kappa",
+    "krippendorff_alpha",
+    "majority",
+    "pairwise",
+]
 
 #: One list of labels per item.
 Units = Sequence[Sequence[str]]
@@ -38,6 +52,85 @@ class Majority(msgspec.Struct, frozen=True):
     label: str | None
     share: float
     tie: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well labelers agree on a table of labels; ``table`` has one row for every item."""
+
+    table: pl.DataFrame
+    items: int
+    labelers: int
+    pairwise: Estimate
+    fleiss_kappa: Estimate
+    alpha: Estimate
+    copycat: Estimate
+    cohen_kappa: Estimate | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; ``cohen_kappa`` only where there are two labelers."""
+        majority = {
+            "ties": int(self.table["tie"].sum()),
+            "unanimous": int(((self.table["share"] == 1) & (self.table["n"] > 1)).sum()),
+            "labels": dict(Counter(self.table["label"].drop_nulls().to_list())),
+        }
+        parts = {
+            "items": self.items,
+            "labelers": self.labelers,
+            "pairwise": self.pairwise,
+            **({} if self.cohen_kappa is None else {"cohen_kappa": self.cohen_kappa}),
+            "fleiss_kappa": self.fleiss_kappa,
+            "alpha": {"nominal": self.alpha},
+            "majority": majority,
+            "copycat": self.copycat,
+        }
+        body: dict[str, Any] = msgspec.to_builtins(parts)
+        return body
+
+    def _repr_html_(self) -> str:
+        return f"<p>pairwise {self.pairwise}, alpha {self.alpha}</p>{self.table._repr_html_()}"
+
+    def plot(self) -> Any:
+        """How many items have which share for their most frequent label, as a plotly figure."""
+        import plotly.graph_objects as figures
+
+        bars = figures.Histogram(x=self.table["share"].to_list(), xbins={"start": 0, "end": 1.05, "size": 0.05})
+        axes = {"xaxis": {"title": "share of the most frequent label"}, "yaxis": {"title": "items"}}
+        return figures.Figure([bars], axes)
+
+
+def agreement(frame: Any, *, item: str = "item", labeler: str = "labeler", label: str = "label") -> Agreement:
+    """Measure the agreement in a table (polars or pandas) with one row for each label that somebody gave.
+
+    Missing labels are left out. Raises ``UsageError`` for an unknown column or two labels of one labeler for one item.
+
+    >>> table = pl.DataFrame({"item": [1, 1, 2, 2], "labeler": ["a", "b", "a", "b"], "label": ["x", "x", "x", "y"]})
+    >>> found = agreement(table)
+    >>> print(found.pairwise, found.to_json()["majority"])
+    0.5 (0.0945 to 0.905, n 2) {'ties': 1, 'unanimous': 1, 'labels': {'x': 1}}
+    """
+    given = _given(frame, [item, labeler, label])
+    items: dict[str, dict[str, str]] = {}
+    for key, who, what in given.iter_rows():
+        if who in items.setdefault(key, {}):
+            raise UsageError(f"labeler {who!r} labelled item {key!r} twice; keep the label that counts")
+        items[key][who] = what
+    labelers = sorted({who for labels in items.values() for who in labels})
+    units = [list(labels.values()) for labels in items.values()]
+    two = None
+    if len(labelers) == 2:
+        two = cohen_kappa(*([labels.get(who) for labels in items.values()] for who in labelers))
+    table = _items_table(items)
+    return Agreement(
+        table,
+        len(items),
+        len(labelers),
+        pairwise(units),
+        fleiss_kappa(units),
+        krippendorff_alpha(units),
+        copycat(units),
+        two,
+    )
 
 
 def pairwise(units: Units) -> Estimate:
@@ -149,6 +242,23 @@ def majority(labels: Sequence[str]) -> Majority:
     first = tuple(sorted(label for label, count in counts.items() if count == most))
     share = most / len(labels)
     return Majority(first[0], share) if len(first) == 1 else Majority(None, share, first)
+
+
+def _given(frame: Any, names: list[str]) -> pl.DataFrame:
+    """The three columns as texts, without rows that hold no label."""
+    columns = list(frame.columns)
+    if missing := [name for name in names if name not in columns]:
+        raise UsageError(f"no column is called {missing[0]!r}; {did_you_mean(missing[0], columns)}")
+    # A NaN is how pandas says "missing".
+    values = {str(i): [None if v != v else v for v in frame[name].to_list()] for i, name in enumerate(names)}
+    return pl.DataFrame(values, strict=False).select(pl.all().cast(pl.String)).drop_nulls()
+
+
+def _items_table(items: dict[str, dict[str, str]]) -> pl.DataFrame:
+    found = [(key, len(labels), majority(list(labels.values()))) for key, labels in items.items()]
+    rows = [(key, n, most.label, most.share, bool(most.tie)) for key, n, most in found]
+    kinds = {"item": pl.String, "n": pl.Int64, "label": pl.String, "share": pl.Float64, "tie": pl.Boolean}
+    return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
 def _pairs(labels: Sequence[str]) -> tuple[float, float]:
