@@ -191,6 +191,14 @@ def test_a_version_is_loaded_before_it_answers(line: Line, hire: Any) -> None:
     assert [route.action for route in line.history()][:2] == ["rollback", "canary"]  # nothing to load
 
 
+def test_a_shadow_is_loaded_by_the_workers_before_it_answers(line: Line, hire: Any) -> None:
+    line.shadow("v1", **WHO)
+    hire("w0")
+    act = line.automate("assist", **WHO)
+    assert (act.route.live, act.route.shadows, act.following) == ("v1", (), 1)
+    assert [route.action for route in line.history()] == ["automate", "warm", "shadow", "begin"]
+
+
 def test_a_version_that_does_not_load_answers_nothing(line: Line, hire: Any, workspace: Workspace) -> None:
     line.switch("v1", **WHO)
     hire("w0")

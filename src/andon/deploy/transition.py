@@ -308,9 +308,10 @@ def _next(route: Route, stamp: Stamp, action: str, **changes: Any) -> Route:
 
 def _tidy(route: Route) -> Route:
     """Drop what nothing names any more: warm versions beyond the last few, their bundles and thresholds."""
-    busy = {route.live, route.candidate, *route.shadows}
-    kept = tuple(dict.fromkeys(v for v in route.warm if v not in busy))[:KEPT_WARM]
-    named = {v for v in (*busy, *kept) if v is not None}
+    answering = {route.live, route.candidate}
+    # A shadow predicts in a process of its own; the workers load it only when it is warm, too.
+    kept = tuple(dict.fromkeys(v for v in route.warm if v not in answering))[:KEPT_WARM]
+    named = {v for v in (*answering, *route.shadows, *kept) if v is not None}
     return replace(
         route,
         warm=kept,
