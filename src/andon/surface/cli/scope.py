@@ -191,7 +191,7 @@ def _leaves(value: dict[str, Any], before: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-_DURATIONS = {"target.delay", "review.deadline", "monitor.window"}
+_DURATIONS = {"target.delay", "automation.partial.evidence", "review.deadline", "monitor.window"}
 
 
 def _brief(path: str, value: Any) -> str:
