@@ -32,7 +32,10 @@ def canary(route: Route, version: str, share: float = 0.1) -> Route:
 
 
 def answering(route: Route) -> dict[str, Any]:
-    return {name: getattr(route, name) for name in ANSWERING}
+    """What decides who answers; thresholds of versions that do not answer are only remembered while they are warm."""
+    acting = {route.live, route.candidate, *route.shadows}
+    thresholds = {key: value for key, value in route.thresholds.items() if key.split("/")[0] in acting}
+    return {**{name: getattr(route, name) for name in ANSWERING}, "thresholds": thresholds}
 
 
 def test_every_route_says_who_when_and_why() -> None:
