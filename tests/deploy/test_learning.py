@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from andon.core.clock import DAY, ManualClock
 from andon.deploy import learning
 from andon.deploy.learning import LIVE, TESTED, from_live, from_shadow, learn, learn_from
+from andon.errors import Unavailable
 from andon.scope.charter import Charter, parse
 
 CHARTER = """
@@ -36,7 +39,7 @@ def rows(n: int, age: int = 30, confidence: float = 0.99, right: bool = True) ->
 
 def known(monkeypatch: pytest.MonkeyPatch, seen: pl.DataFrame, tested: pl.DataFrame) -> None:
     monkeypatch.setattr(learning, "_seen", lambda workspace, charter, version: seen)
-    monkeypatch.setattr(learning, "_tested", lambda workspace, version: tested)
+    monkeypatch.setattr(learning, "_tested", lambda workspace, charter, version: tested)
 
 
 def test_production_counts_as_soon_as_it_could_show_anything(charter: Charter, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,3 +134,27 @@ def test_asking_every_week_until_the_answer_is_yes_keeps_the_promise() -> None:
         fooled += any(value is not None for value in looks)
         careless += any(learn_from(seen, 0.02, 0.05).value is not None for seen in weeks)
     assert fooled <= 0.05 * 150 < careless  # without it the promise is broken
+
+
+def test_evidence_ages(charter: Charter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only cases and releases of the charter's last ``evidence`` count: asked of the views as a time."""
+    asked: list[int | None] = []
+    clock = ManualClock(now=100 * DAY)
+
+    def seen(workspace: Any, *rest: Any, **more: Any) -> pl.DataFrame:
+        asked.append(next((value for value in rest if isinstance(value, int)), None))
+        raise Unavailable("not here")
+
+    monkeypatch.setattr("andon.store.view.outcomes", seen)
+    monkeypatch.setattr("andon.store.view.shadow_pairs", seen)
+    run = SimpleNamespace(time_us=72 * DAY)
+    monkeypatch.setattr("andon.model.run.find_run", lambda workspace, version: run)
+    tested = rows(500).rename({"model": "prediction", "truth": "label"})
+    monkeypatch.setattr("andon.model.run.predictions", lambda workspace, run: tested)
+    workspace: Any = SimpleNamespace(clock=clock)
+    assert charter.automation.partial.evidence_us == 28 * DAY
+    assert learn(workspace, charter, "v1").source == TESTED  # 28 days old to the microsecond
+    assert asked == [72 * DAY]
+    run.time_us -= 1
+    found = learn(workspace, charter, "v1")
+    assert (found.source, found.threshold.n) == (LIVE, 0)

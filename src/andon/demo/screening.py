@@ -7,7 +7,6 @@ is asked of the line, the way a user would ask.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -15,15 +14,15 @@ from andon.core.clock import DAY, iso, parse_time
 from andon.core.record import Route
 from andon.demo.cases import draw
 from andon.demo.clinic import Clinic
-from andon.demo.making import Made, compare_on_test, make_release
+from andon.demo.making import Made, compare_on_test, interval, make_release
 from andon.demo.stage import Stage, percent
 from andon.demo.traffic import Traffic
-from andon.demo.watcher import Watcher, shown
+from andon.demo.watcher import Watcher
+from andon.deploy.learning import learn
 from andon.deploy.line import Act, Line
 from andon.deploy.paired import shadow_comparison
 from andon.measure.estimate import wilson
-from andon.monitor.alarm import acknowledge
-from andon.monitor.window import series
+from andon.monitor.watch import acknowledge_alarm
 from andon.store import view
 
 __all__ = ["BEGIN", "RATE", "Screening"]
@@ -36,15 +35,13 @@ CLINIC_ERROR = 0.03
 _SCIENTIST, _ENGINEER, _OWNER = "data scientist (scripted)", "engineer (scripted)", "owner (scripted)"
 
 
-@dataclass(slots=True)
 class Screening:
-    """One playing of the story on a stage that is set."""
+    """One playing of the story on a stage that is set; ``per_day`` cases of every day, drawn with ``seed``."""
 
-    stage: Stage
-    per_day: int = 150
-    seed: int = 7
-
-    def __post_init__(self) -> None:
+    def __init__(self, stage: Stage, per_day: int = 150, seed: int = 7) -> None:
+        self.stage = stage
+        self.per_day = per_day
+        self.seed = seed
         cases = draw(self.stage.project.root / "data" / "covid_tests.parquet", self.per_day, self.seed)
         truths = {case.id: case.result for case in cases}
         project = self.stage.project
@@ -89,7 +86,7 @@ class Screening:
         wrong = int((known["prediction"] != known["label"]).sum())
         late = self._rows("2020-03-11", "2020-04-01").filter(pl.col("decided_by") == "safe_default").height
         stage.say("people", f"{rows.height:,} cases decided by the simulated clinic, {late} answered by the deadline; "
-                  f"wrong in {shown(wilson(wrong, known.height))} of {known.height:,} whose PCR result has come.")  # fmt: skip
+                  f"wrong in {interval(wilson(wrong, known.height))} of {known.height:,} whose PCR result has come.")  # fmt: skip
 
     def shadow(self) -> None:
         """April: a first model watches."""
@@ -100,7 +97,7 @@ class Screening:
         self._until("2020-04-15")
         found = shadow_comparison(stage.project.workspace, stage.project.charter, "v1")
         stage.say("machine", found.sentence,
-                  f"{found.outcomes:,} with PCR result: v1 wrong {shown(found.model_error)}, the simulated clinic {shown(found.other_error)};\n"
+                  f"{found.outcomes:,} with PCR result: v1 wrong {interval(found.model_error)}, the simulated clinic {interval(found.other_error)};\n"
                   f"discordant: only v1 right {found.only_model_right}, only the clinic right {found.only_other_right}.")  # fmt: skip
 
     def partial(self) -> None:
@@ -132,8 +129,10 @@ class Screening:
         stage.chapter(5, "A new model, from what the line has recorded")
         self._until("2020-10-05")
         since = stage.now - 42 * DAY
-        self.made.append(make_release(stage, since=since, name="recent weeks", actor=_SCIENTIST, reason="the population changed"))
-        stage.console.print(compare_on_test(stage, "v1", "v2"))
+        self.made.append(
+            make_release(stage, since=since, name="recent weeks", actor=_SCIENTIST, reason="the population changed")
+        )
+        stage.console.print(compare_on_test(stage, *self.made, "error"))
         self._did(self.line.shadow("v2", actor=_ENGINEER, reason="watch it beside people first"))
         self._automate_when_ready("v2", first="2020-10-19", last="2020-11-10", canary=True)
 
@@ -148,7 +147,10 @@ class Screening:
         self._until_us(stage.now + DAY // 2)
         before = time.monotonic()
         back = self.line.rollback(actor=_OWNER, reason="to show the way back")
-        self._did(back, f"in {1000 * (time.monotonic() - before):.0f} ms, followed by {back.following} of {back.workers} workers")
+        self._did(
+            back,
+            f"in {1000 * (time.monotonic() - before):.0f} ms, followed by {back.following} of {back.workers} workers",
+        )
         self._until_us(stage.now + DAY // 4)
         self._did(self.line.switch("v2", actor=_OWNER, reason="the rollback is undone"))
         self._until("2020-11-14")
@@ -178,7 +180,8 @@ class Screening:
         ask = parse_time(first)
         while ask <= parse_time(last):
             self._until_us(ask)
-            found = self.line.learn(version)
+            project = self.stage.project
+            found = learn(project.workspace, project.charter, version)
             if found.value is not None:
                 break
             self.stage.say("look", "Nothing is automatic yet.", str(found))
@@ -195,7 +198,7 @@ class Screening:
         known = auto.filter(pl.col("label").is_not_null())
         wrong = int((known["prediction"] != known["label"]).sum())
         self.stage.say("machine", f"Week to {until}: {rows.height:,} cases, {percent(auto.height / max(1, rows.height))} automatic, "
-                       f"of these wrong {shown(wilson(wrong, known.height))}.")  # fmt: skip
+                       f"of these wrong {interval(wilson(wrong, known.height))}.")  # fmt: skip
 
     def _symptoms(self) -> None:
         for since, until in (("2020-04-01", "2020-05-01"), ("2020-05-01", iso(self.stage.now)[:10])):
@@ -203,12 +206,13 @@ class Screening:
             known = rows.filter(pl.col("label").is_not_null())
             right = int((known["prediction"] == known["label"]).sum())
             self.stage.say("look", f"{since} to {until}: cough in {percent(rows['cough'].mean())} of cases, "  # type: ignore[arg-type]
-                           f"positive {percent((known['label'] == 'positive').mean())}, accuracy {shown(wilson(right, known.height))}.")  # type: ignore[arg-type] # fmt: skip
+                           f"positive {percent((known['label'] == 'positive').mean())}, accuracy {interval(wilson(right, known.height))}.")  # type: ignore[arg-type] # fmt: skip
         self.stage.say("look", "Accuracy looks better because fewer people are ill, not because the model is better.")
 
     def _acknowledge(self, key: str, note: str) -> None:
         if key in self.watcher.fired:
-            acknowledge_alarm(self.stage, key, note)
+            acknowledge_alarm(self.stage.project.workspace, key, _OWNER, note)
+            self.stage.say("good", f"{key} acknowledged by the {_OWNER}", note)
 
     def _rows(self, since: str, until: str) -> pl.DataFrame:
         return view.outcomes(self.stage.project.workspace, parse_time(since), parse_time(until))

@@ -5,27 +5,11 @@ from __future__ import annotations
 from andon.core.clock import iso
 from andon.demo.stage import Stage
 from andon.deploy.chronicle import sentence
-from andon.measure.estimate import Estimate
 from andon.monitor.alarm import Alarm
 
-__all__ = ["Watcher", "shown"]
+__all__ = ["Watcher"]
 
 _KINDS = {"firing": "stop", "resolved": "good", "pending": "look"}
-
-
-def shown(estimate: Estimate, *, share: bool = True) -> str:
-    """An estimate with its interval, as read by people.
-
-    >>> shown(Estimate(0.0312, 0.02, 0.05, 900, "wilson"))
-    '3.1 % [2.0, 5.0]'
-    >>> shown(Estimate(None, None, None, 0, "none", "no labels yet"))
-    'unknown (no labels yet)'
-    """
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return f"unknown ({estimate.reason})"
-    if share:
-        return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
 class Watcher:

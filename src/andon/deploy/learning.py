@@ -2,7 +2,9 @@
 
 Two sources are looked at, and the number of labels alone says which one counts (never the result, which would break
 the promise): what the release said in production, in the shadow or where people decided, joined with what turned out;
-and, while that is too little to show anything, the part of the data it was tested on before release.
+and, while that is too little to show anything, the part of the data it was tested on before release. Evidence ages:
+only cases, and releases, of the last ``automation.partial.evidence`` of the charter count, because what held in spring
+says little about autumn.
 
 Whoever asks every week until the answer is yes looks many times, and each look may err. So the k-th look at a version
 and slice spends only delta / (k (k + 1)): over all looks, however many, these add up to delta. The same labels again
@@ -81,7 +83,7 @@ def learn(
     enough = math.ceil(math.log(1 - partial.confidence) / math.log1p(-partial.max_error))
     rows, source = _within(_seen(workspace, charter, version), slices or {}, slice), LIVE
     if len(rows) < enough:
-        tested = _within(_tested(workspace, version), slices or {}, slice)
+        tested = _within(_tested(workspace, charter, version), slices or {}, slice)
         rows, source = (tested, TESTED) if len(tested) > len(rows) else (rows, LIVE)
     made = list(dict.fromkeys(looks))
     here = (source, len(rows))
@@ -107,14 +109,18 @@ def _seen(workspace: Workspace, charter: Charter, version: str) -> pl.DataFrame:
     """What a release said in production of cases whose truth is known, with the inputs; each case once."""
     from andon.store.view import outcomes, shadow_pairs
 
-    truth = charter.target.truth
+    truth, since = charter.target.truth, _since(workspace, charter)
     try:
-        shadowed = from_shadow(shadow_pairs(workspace, version), truth)
-        asked = from_live(outcomes(workspace, truth=truth), version, truth)
+        shadowed = from_shadow(shadow_pairs(workspace, version, since), truth)
+        asked = from_live(outcomes(workspace, since, truth=truth), version, truth)
     except Unavailable:
         return _NOTHING
     rows = [rows for rows in (shadowed, asked) if len(rows)]
     return pl.concat(rows, how="diagonal_relaxed").unique("id", maintain_order=True) if rows else _NOTHING
+
+
+def _since(workspace: Workspace, charter: Charter) -> int:
+    return workspace.clock.now() - charter.automation.partial.evidence_us
 
 
 def from_shadow(pairs: pl.DataFrame, truth: str) -> pl.DataFrame:
@@ -144,12 +150,15 @@ def _judged(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _tested(workspace: Workspace, version: str) -> pl.DataFrame:
-    """What a release said of the data that it was tested on and never learnt from."""
+def _tested(workspace: Workspace, charter: Charter, version: str) -> pl.DataFrame:
+    """What a release, if it is young enough, said of the data that it was tested on and never learnt from."""
     from andon.model.run import find_run, predictions
 
     try:
-        rows = predictions(workspace, find_run(workspace, version))
+        run = find_run(workspace, version)
+        if run.time_us < _since(workspace, charter):
+            return _NOTHING
+        rows = predictions(workspace, run)
     except (NotFound, Unavailable):
         return _NOTHING
     return _judged(rows.with_columns(model=pl.col("prediction"), truth=pl.col("label")))

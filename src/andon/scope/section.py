@@ -178,6 +178,8 @@ class Partial(Section):
     """The share of automatic answers that a person looks at too."""
     only: Many | None = None
     """The labels that may be automatic; all of them if not given."""
+    evidence_us: Duration = Field(28 * 86_400_000_000, alias="evidence", gt=0)
+    """How far back cases count as evidence: what held long ago says little about now."""
 
 
 class Automation(Section):
@@ -185,7 +187,7 @@ class Automation(Section):
 
     level: Level = "shadow"
     """`human`, `shadow` (people decide, the model is watched), `assist` (people see its suggestion), `partial` or `full`. If not given it follows from the case: new: full, else shadow."""
-    partial: Partial = Partial()
+    partial: Partial = Partial()  # type: ignore[call-arg]
     """The rules at level `partial`."""
     slices: dict[Name, Level] = {}
     """Another level for a slice; the first that matches counts."""

@@ -1,0 +1,60 @@
+"""``andon demo``: sets the stage, plays a story, and leaves its line running (or, without a terminal, ends)."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from andon.core.registry import did_you_mean
+from andon.demo import inspection, screening
+from andon.demo.stage import Stage
+from andon.errors import NotFound
+
+__all__ = ["STORIES", "play"]
+
+#: Story -> (when it begins, how many seconds of it pass in one, what plays it).
+STORIES = {
+    "screening": (screening.BEGIN, screening.RATE, screening.Screening),
+    "inspection": (inspection.BEGIN, inspection.RATE, inspection.Inspection),
+}
+
+
+def play(story: str, folder: Path) -> None:
+    """Play one story in ``folder``. Raises ``NotFound`` for an unknown one."""
+    if story not in STORIES:
+        raise NotFound(f"no story is called {story!r}; {did_you_mean(story, STORIES)}")
+    begin, rate, teller = STORIES[story]
+    console = Console(highlight=False, soft_wrap=True)
+    stage = Stage(story, folder, console, begin_us=begin, rate=rate)
+    try:
+        address = stage.start(ship_seconds=0.7)
+        console.print(
+            f"[bold]{story}[/]  one day passes in {86400 / rate:.2f} s; line at {address}, project in {folder}"
+        )
+        begun = time.monotonic()
+        teller(stage).play()
+        console.print(f"\n[bold]The story took {time.monotonic() - begun:.0f} s.[/]")
+        _linger(stage, address, folder)
+    finally:
+        stage.close()
+
+
+def _linger(stage: Stage, address: str, folder: Path) -> None:
+    """With a terminal, keep the line running until Ctrl-C."""
+    stage.live()
+    if not sys.stdout.isatty():
+        return
+    stage.console.print(
+        f"The line runs on at {address}. In another terminal:\n"
+        f"  andon -C {folder} status\n  andon -C {folder} deploy history\n  curl {address}/metrics\nCtrl-C ends it."
+    )
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _received, _frame: ending.set())
+    while not ending.wait(0.2):
+        stage.tend()
