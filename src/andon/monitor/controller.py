@@ -40,7 +40,7 @@ _log = logging.getLogger("andon.controller")
 class Controller:
     """Leads when nobody else does. ``say`` receives sentences for people: what changed, what is in the way.
 
-    ``pace`` is in seconds of wall time; ``sleep`` waits between two turns and may be told to wake early.
+    ``pace`` is in seconds of wall time. ``holder`` is the name that holds the lease, this process's if not given.
     """
 
     def __init__(
@@ -51,13 +51,14 @@ class Controller:
         pace: Pace | None = None,
         notifier: Notifier | None = None,
         say: Callable[[str], None] = _log.info,
+        holder: str | None = None,
     ) -> None:
         self._workspace = workspace
         self._charter = charter
         self._pace = pace or Pace()
         self._notifier = notifier or Notifier(charter.alarms.notify, stays=charter.checklist.privacy.stays)
         self._say = say
-        self._holder = holder_name()
+        self._holder = holder or holder_name()
         self._term: int | None = None
         self._renewed = 0.0
         self._duties: Duties | None = None
@@ -107,24 +108,23 @@ class Controller:
         if self._term is not None and not leases.renew(LEASE, self._holder, self._term):
             self._stand_by("the lease ran out")
         if self._term is None:
-            self._release_dead()
-            self._term = leases.acquire(LEASE, self._holder, TTL)
-            self._waiting_for_lease()
+            self._acquire()
         self._renewed = now
         return self._term is not None
 
-    def _waiting_for_lease(self) -> None:
+    def _acquire(self) -> None:
+        """Take the lease if it is free, or held by a process of this machine that no longer runs: that is not waited for."""
+        leases = self._workspace.leases
+        holder = leases.holder(LEASE)
+        if holder is not None and holder != self._holder:
+            if not is_dead(holder):
+                self._tell_once(f"another controller leads ({holder}); this one stands by")
+                return
+            leases.release(LEASE, holder)
+        self._term = leases.acquire(LEASE, self._holder, TTL)
         if self._term is not None:
             self._say(f"this controller leads (term {self._term})")
             self._said = None
-        else:
-            self._tell_once(f"another controller leads ({self._workspace.leases.holder(LEASE)}); this one stands by")
-
-    def _release_dead(self) -> None:
-        """Do not wait for the lease of a process of this machine that no longer runs."""
-        holder = self._workspace.leases.holder(LEASE)
-        if holder is not None and is_dead(holder):
-            self._workspace.leases.release(LEASE, holder)
 
     def _begin(self) -> Duties:
         self._workspace.routes.reconcile()
