@@ -323,3 +323,11 @@ def test_a_changed_target_keeps_the_old_rows() -> None:
     old = parse_metric("accuracy", ("a", "b")).summarise(table({("a", "a"): 2, ("b", "a"): 1}))
     worth = parse_metric("value(a: {right: 1})", ("a", "c"))
     assert worth.estimate(old).value == 1.0
+
+
+def test_a_hostile_text_is_refused_quickly() -> None:
+    with pytest.raises(UsageError):
+        parse_metric("value(positive: {right: 1}," + " " * 3900 + "x)", BINARY)
+    assert measure("value( positive : { right : 1 } , negative:{wrong:-1} )", COURSE).value == pytest.approx(
+        0.068 - 0.009
+    )

@@ -143,7 +143,7 @@ def _f1_correlation(kept: Confusion) -> Array:
     return np.clip(correlation, 0, 1)
 
 
-_ENTRY = re.compile(r"\s*('[^']*'|\"[^\"]*\"|[^:{},]+?)\s*:\s*\{([^{}]*)\}\s*(?:,|$)")
+_ENTRY = re.compile(r"\s*('[^']*'|\"[^\"]*\"|[^\s:{},](?:[^:{},]*[^\s:{},])?)\s*:\s*\{([^{}]*)\}\s*(?:,|$)")
 _AMOUNT = re.compile(r"\s*(\w+)\s*:\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
 _WORDS = ("right", "missed", "wrong", "unanswered")
 _VALUE_EXAMPLE = "value(positive: {right: 40, missed: -400}, negative: {wrong: -15})"

@@ -26,8 +26,8 @@ __all__ = ["SKETCHES", "Categories", "Distinct", "Latency", "TopK"]
 class Latency(Summary, frozen=True):
     """Numbers >= 0 in cells of equal ratio (DDSketch; Masson, Rim and Lee 2019): every quantile within 0.5 %.
 
-    Values under ``FLOOR`` (one microsecond, as latencies go) share the cell of zero. Any value has a cell, so memory
-    grows with the ratio of the largest to the smallest value only: at most about 2,800 cells for a microsecond to a day.
+    Values up to ``FLOOR`` share the cell of zero. Memory grows with the ratio of the largest to the smallest value only:
+    from a microsecond to a day there are about 2,500 cells.
     """
 
     ERROR: ClassVar[float] = 0.005

@@ -145,7 +145,7 @@ def _view(
     windows: int,
 ) -> View:
     metric, spec = plan.metrics[name], charter.metrics.get(name)
-    points = _points(workspace, plan, name, cohort)[-windows:]
+    points = _points(workspace, plan, name, cohort, windows)[-windows:]
     ripe = next((point for point in reversed(points) if point.mature), None)
     alarm = states.get(alarm_key(name, cohort)) if spec is not None and spec.alarm is not None else None
     return View(
@@ -168,11 +168,13 @@ def _view(
     )
 
 
-def _points(workspace: Workspace, plan: Measured, name: str, cohort: str) -> list[Point]:
-    metric, now = plan.metrics[name], workspace.clock.now()
+def _points(workspace: Workspace, plan: Measured, name: str, cohort: str, windows: int) -> list[Point]:
+    metric, now, length = plan.metrics[name], workspace.clock.now(), plan.window.length_us
     delay = plan.delay_us if is_late(metric) else 0
-    found = series(workspace, name, metric, cohort, length_us=plan.window.length_us)
-    length = plan.window.length_us
+    # The last stretch of time is nearly always enough; only a line that stood still for long is read as a whole.
+    recent = now - delay - 2 * windows * length
+    found = series(workspace, name, metric, cohort, since_us=recent, length_us=length)
+    found = found or series(workspace, name, metric, cohort, length_us=length)
     return [Point(start, estimate, is_mature(start, length, now, delay)) for start, estimate in found]
 
 

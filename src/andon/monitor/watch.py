@@ -26,7 +26,7 @@ __all__ = ["KIND", "AlarmWatch", "Watched", "acknowledge_alarm", "alarms", "watc
 
 #: The kind under which alarms are kept among the workspace's states.
 KIND = "alarm"
-#: An alarm that never judged a window begins with at most this many of the latest ones.
+#: An alarm that never judged a window begins with this many of the latest ones.
 LOOK_BACK = 50
 _TRIES = 20
 
@@ -119,13 +119,13 @@ class AlarmWatch:
         ripe = closed - (self._plan.delay_us if is_late(metric) else 0)
         # A window that starts at or before this one is over.
         last = spec.start(ripe) - spec.length_us
-        since = alarm.window_us if alarm is not None and alarm.window_us is not None else None
-        if since is not None and since > last:
+        judged = alarm.window_us if alarm is not None else None
+        since = last - (LOOK_BACK - 1) * spec.length_us if judged is None else judged
+        if since > last:
             return []
-        found = series(
+        return series(
             self._workspace, one.metric, metric, one.cohort, since_us=since, until_us=last + 1, length_us=spec.length_us
         )
-        return found[-LOOK_BACK:]
 
     def _judge(self, one: Watched, estimate: Estimate) -> GateResult:
         if one.bound is not None:
