@@ -38,7 +38,7 @@ def rows(n: int, age: int = 30, confidence: float = 0.99, right: bool = True) ->
 
 
 def known(monkeypatch: pytest.MonkeyPatch, seen: pl.DataFrame, tested: pl.DataFrame) -> None:
-    monkeypatch.setattr(learning, "_seen", lambda workspace, charter, version: seen)
+    monkeypatch.setattr(learning, "_seen", lambda *given: seen)
     monkeypatch.setattr(learning, "_tested", lambda workspace, charter, version: tested)
 
 

@@ -54,8 +54,8 @@ def evidence(monkeypatch: pytest.MonkeyPatch) -> dict[str, pl.DataFrame]:
     """What is known of each release; nothing unless a test says so."""
     known: dict[str, pl.DataFrame] = {}
     nothing = pl.DataFrame(schema={"model": pl.String, "confidence": pl.Float64, "truth": pl.String, "age": pl.Int64})
-    monkeypatch.setattr(learning, "_seen", lambda workspace, charter, version: known.get(version, nothing))
-    monkeypatch.setattr(learning, "_tested", lambda workspace, version: nothing)
+    monkeypatch.setattr(learning, "_seen", lambda *given: known.get(given[2], nothing))
+    monkeypatch.setattr(learning, "_tested", lambda *given: nothing)
     return known
 
 

@@ -43,6 +43,7 @@ def charter() -> Charter:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     made = Workspace.create(tmp_path / ".andon")
+    made.clock.set(time_us=NOON + 3 * HOUR)
     made.save_contract(HASH, FIELDS, ("negative", "positive"))
     made.records.put("release", "v1", {"version": "v1", "bundle": "b1", "run": "r1"})
     yield made
