@@ -145,7 +145,7 @@ def _cast_float(field: Field, column: pl.Series) -> pl.Series:
     if column.dtype == pl.String:
         number = column.str.strip_chars().cast(pl.Float64, strict=False)
     elif column.dtype.is_numeric():
-        number = column.cast(pl.Float64) + 0.0  # -0.0 and 0.0 are one value
+        number = column.cast(pl.Float64)
     else:
         return _nothing(column, pl.Float64())
     low, high = _bounds(field, float("-inf"), float("inf"))

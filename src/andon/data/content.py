@@ -99,7 +99,7 @@ def _meta(column: pl.Series) -> pl.Series:
     if dtype.is_integer():
         return column.cast(pl.Int64)
     if dtype.is_numeric():
-        return column.cast(pl.Float64) + 0.0
+        return column.cast(pl.Float64)
     if dtype == pl.Datetime:
         zone = getattr(dtype, "time_zone", None)
         return (column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zone else column).cast(
@@ -131,7 +131,7 @@ def _parsed(column: pl.Series) -> pl.Series:
 
 _PARSERS: tuple[tuple[str, Callable[[pl.Series], pl.Series]], ...] = (
     (_INT, lambda column: column.cast(pl.Int64, strict=False)),
-    (_FLOAT, lambda column: column.cast(pl.Float64, strict=False) + 0.0),
+    (_FLOAT, lambda column: column.cast(pl.Float64, strict=False)),
     (_DATE, lambda column: column.str.to_date("%Y-%m-%d", strict=False)),
     (_TIME, lambda column: column.str.replace(" ", "T").str.to_datetime(time_unit="us", strict=False)),
     ("^(true|false)$", lambda column: column == "true"),
@@ -144,6 +144,8 @@ def _plain(column: pl.Series) -> pl.Series:
         return column.cast(pl.Int32).cast(pl.Int64)
     if column.dtype == pl.Datetime:
         return column.cast(pl.Int64)
+    if column.dtype == pl.Float64:
+        return column.set(column == 0.0, 0.0).fill_nan(float("nan"))  # one zero and one NaN
     if column.dtype == pl.Binary:
         return pl.Series(
             column.name, [data and blake2b(data, digest_size=32).hexdigest() for data in column], pl.String
