@@ -178,7 +178,7 @@ class Partial(Section):
     """The share of automatic answers that a person looks at too."""
     only: Many | None = None
     """The labels that may be automatic; all of them if not given."""
-    evidence_us: Duration = Field(28 * 86_400_000_000, alias="evidence", gt=0)
+    evidence_us: Duration = Field(28 * 86_400_000_000, alias="evidence", gt=0, json_schema_extra={"default": "4w"})
     """How far back cases count as evidence: what held long ago says little about now."""
 
 
