@@ -88,9 +88,9 @@ def decide(writer: WalWriter, ids: list[str], time_us: int, *, cough: bool = Tru
     writer.append(FrameKind.DECISION, payload, count=len(ids), contract=bytes.fromhex(HASH), time_us=time_us)
 
 
-def label(writer: WalWriter, ids: list[str], value: str) -> None:
+def label(writer: WalWriter, ids: list[str], value: str, time_us: int = NOW) -> None:
     rows = [Feedback(id, "label", value) for id in ids]
-    writer.append(FrameKind.FEEDBACK, encode_feedback(rows), count=len(ids), time_us=NOW)
+    writer.append(FrameKind.FEEDBACK, encode_feedback(rows), count=len(ids), time_us=time_us)
 
 
 def controller(workspace: Workspace, said: list[str] | None = None, **more: Any) -> Controller:
@@ -418,11 +418,11 @@ class Child:
 
 def load(workspace: Workspace, writers: dict[str, WalWriter], number: int) -> None:
     """Some of everything that a line writes."""
-    at = NOW + number * HOUR
+    at = NOW + number * DAY
     ids = [f"a{number}-{i}" for i in range(20)]
     decide(writers["w0"], ids[:10], at)
     decide(writers["w1"], ids[10:], at, status="pending", decision=None, decided_by="nobody", level="shadow")
-    label(writers["w1"], ids[:3], "positive")
+    label(writers["w1"], ids[:3], "positive", at)
     said = [Prediction(id, "v2", "negative", 0.7) for id in ids]
     writers["s0"].append(FrameKind.SHADOW, encode_predictions(said), count=20, time_us=at)
     workspace.outbox.append([Review(ids[10], "positive", "person", "ann", at)])
@@ -432,17 +432,20 @@ def test_a_controller_killed_at_random_moments_loses_and_doubles_nothing(tmp_pat
     workspace = Workspace.create(tmp_path / ".andon")
     workspace.save_contract(HASH, FIELDS, CLASSES)
     writers = {name: WalWriter(workspace.wal_dir, name) for name in ("w0", "w1", "s0")}
-    random, number = Random(11), 0
-    for kill in range(5):
-        child = Child(workspace.home, inside=kill in (1, 3))
+    random, number, kill = Random(11), 0, 0
+    while kill < 5 or (kill < 15 and not orphans(workspace)):
+        kill += 1
+        inside = kill % 2 == 0
+        child = Child(workspace.home, inside=inside)
         child.leads()
         for _ in range(6):
             load(workspace, writers, number)
             number += 1
             time.sleep(random.uniform(0, 0.06))
-        if kill in (1, 3):
+        if inside:
             child.process.wait(timeout=60)
         child.killed()
+    assert orphans(workspace), "no kill fell inside a commit"
     last = Child(workspace.home)
     last.leads()
     load(workspace, writers, number)
@@ -478,9 +481,13 @@ def check(workspace: Workspace, loads: int) -> None:
     assert [summary.n for summary in kept if isinstance(summary, Moments)] == [20] * loads
     assert sum(row.summary.n for row in workspace.windows.read("error", "")) == 3 * loads  # type: ignore[attr-defined]
     assert workspace.items.counts() == {"open": 9 * loads, "decided": loads}
-    orphans = {path.name for path in (workspace.home / "log").rglob("day=*/*.parquet")}
-    named = {Path(uri).name for name in due if (handle := workspace.log.open(name)) for uri in handle.file_uris()}
-    assert orphans - named, "no kill fell inside a commit"
+
+
+def orphans(workspace: Workspace) -> set[str]:
+    """Data files that no commit names: what a kill inside a commit leaves behind."""
+    log = workspace.log
+    named = {Path(uri).name for name in log.tables() if (handle := log.open(name)) for uri in handle.file_uris()}
+    return {path.name for path in log.root.rglob("day=*/*.parquet")} - named
 
 
 def table_name(frame: Frame) -> str:
