@@ -114,7 +114,10 @@ class Line:
         while time.monotonic() < end:
             if process.poll() is not None:
                 assert process.stderr is not None
-                raise AssertionError(f"worker {index} ended: {process.stderr.read().decode()}")
+                said = process.stderr.read().decode()
+                process.stderr.close()
+                del self.processes[index]
+                raise AssertionError(f"worker {index} ended: {said}")
             sock = self.workspace.run_dir / f"w{index}.sock"
             if sock.exists() and any(ack.pid == process.pid for ack in self.workspace.routes.acks()):
                 return

@@ -420,7 +420,7 @@ def test_a_slice_that_the_contract_cannot_answer_leaves_all_to_people(make: Make
 
 def test_feedback(make: Make) -> None:
     rig = make()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "a1", "kind": "label", "value": "positive", "time": "2020-03-11T09:00:00Z", "event": "e1"},
         {"id": "a1", "kind": "click", "value": 3, "time": 12.5},
         {"id": "a1", "kind": "own kind"},

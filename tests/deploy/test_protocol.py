@@ -21,10 +21,10 @@ class Transport:
 
     def __init__(self) -> None:
         self.data = b""
-        self.closed = False
-        self.aborted = False
-        self.ended = False
-        self.reading = True
+        self.closed: Any = False
+        self.aborted: Any = False
+        self.ended: Any = False
+        self.reading: Any = True
 
     def write(self, data: bytes) -> None:
         assert not self.closed and not self.ended, "nothing is written after the end"
@@ -43,7 +43,7 @@ class Transport:
         self.aborted = self.closed = True
 
     def is_closing(self) -> bool:
-        return self.closed
+        return bool(self.closed)
 
     def pause_reading(self) -> None:
         assert self.reading
@@ -373,7 +373,7 @@ def test_any_bytes_get_well_formed_answers_or_a_closed_connection(
     raw = b"".join(pieces)
     connection, transport, app = connect(App(later), Limits(head_bytes=300, target_bytes=80, body_bytes=50, pipeline=4))
     acts: dict[str, Callable[[], Any]] = {
-        "answer": lambda: [app.answer(at) for at in range(len(app.replies))],
+        "answer": lambda: list(map(app.answer, range(len(app.replies)))),
         "check": lambda: connection.check(time.monotonic() + 20),
         "pause": connection.pause_writing,
         "resume": connection.resume_writing,

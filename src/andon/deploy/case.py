@@ -43,90 +43,46 @@ def told(shown: Shown) -> bool:
     return shown.status == "decided"
 
 
-class Case:
+class Case(msgspec.Struct, eq=False):
     """One row: first what came, then, filled in on the way, what was decided.
 
     ``pin`` is a version that the client asked for by name (Open Inference Protocol); such a case is no part of a
     rollout's evidence. ``arrived`` and ``deadline`` are seconds of the monotonic clock. ``closed`` is set when the
-    client got its answer (or an error) and what still comes must be thrown away.
+    client got its answer (or an error) and what still comes must be thrown away. ``audit`` is the share of the audit
+    until the row is written, then the probability with which it was drawn (0: it was not).
     """
 
-    __slots__ = (
-        "arm",
-        "arrived",
-        "audit",
-        "closed",
-        "confidence",
-        "deadline",
-        "decided_by",
-        "decision",
-        "done",
-        "epoch",
-        "error",
-        "human",
-        "id",
-        "label",
-        "latency_us",
-        "level",
-        "pin",
-        "probability",
-        "scores",
-        "server_id",
-        "shown",
-        "slice",
-        "status",
-        "sticky",
-        "suggestion",
-        "tags",
-        "unit",
-        "values",
-        "version",
-        "waiters",
-        "x",
-    )
-
-    def __init__(
-        self,
-        x: Mapping[str, Any],
-        done: Done,
-        *,
-        id: str = "",
-        unit: str | None = None,
-        tags: dict[str, str] | None = None,
-        human: str | None = None,
-        pin: str | None = None,
-    ) -> None:
-        self.x = x
-        self.done = done
-        self.id = id
-        self.server_id = ""
-        self.unit = unit
-        self.tags: dict[str, str] = tags or {}
-        self.human = human
-        self.pin = pin
-        self.arrived = 0.0
-        self.deadline = 0.0
-        self.closed = False
-        self.waiters: list[Done] | None = None
-        self.values: list[Scalar] = []
-        self.version: str | None = None
-        self.arm: Literal["live", "candidate", "none"] = "none"
-        self.probability = 1.0
-        self.sticky = True
-        self.level: Level = "human"
-        self.slice = "*"
-        self.label: str | None = None
-        self.confidence: float | None = None
-        self.scores: tuple[float, ...] | None = None
-        self.error: str | None = None
-        self.status: Status = "pending"
-        self.decision: str | None = None
-        self.decided_by: DecidedBy = "nobody"
-        self.suggestion: str | None = None
-        self.shown: str | None = None
-        self.audit = 0.0
-        self.epoch = 0
-        self.latency_us = 0
+    x: Mapping[str, Any]
+    done: Done
+    id: str = ""
+    unit: str | None = None
+    tags: dict[str, str] = {}
+    human: str | None = None
+    pin: str | None = None
+    server_id: str = ""
+    arrived: float = 0.0
+    deadline: float = 0.0
+    closed: bool = False
+    waiters: list[Done] | None = None
+    values: list[Scalar] = []
+    version: str | None = None
+    arm: Literal["live", "candidate", "none"] = "none"
+    probability: float = 1.0
+    sticky: bool = True
+    level: Level = "human"
+    slice: str = "*"
+    epoch: int = 0
+    label: str | None = None
+    confidence: float | None = None
+    scores: tuple[float, ...] | None = None
+    error: str | None = None
+    status: Status = "pending"
+    decision: str | None = None
+    decided_by: DecidedBy = "nobody"
+    suggestion: str | None = None
+    shown: str | None = None
+    audit: float = 0.0
+    latency_us: int = 0
 
     def finish(self, outcome: Outcome) -> None:
         """Tell the client and everybody who sent the same id meanwhile; only the first call counts."""

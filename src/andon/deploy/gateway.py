@@ -163,7 +163,7 @@ class Gateway:
             done,
             id=given.id or "",
             unit=given.unit if given.unit is None else str(given.unit),
-            tags=given.tags,
+            tags=given.tags or {},
             human=given.human,
         )
         desk.submit(case)

@@ -113,7 +113,13 @@ class Inference:
         gathered = _Gathered(self._config.project, given, wanted, len(rows), reply)
         for at, row in enumerate(rows):
             case = Case(
-                row.x, gathered.place(at), id=row.id or "", unit=row.unit, tags=row.tags, human=row.human, pin=version
+                row.x,
+                gathered.place(at),
+                id=row.id or "",
+                unit=row.unit,
+                tags=row.tags or {},
+                human=row.human,
+                pin=version,
             )
             self._desk.submit(case)
 

@@ -107,6 +107,7 @@ class RingWriter:
 
     @recorded.setter
     def recorded(self, rows: int) -> None:
+        """Remember how many were written down."""
         self._ring.words[_RECORDED] = rows
 
     def offer(self, frame: Frame) -> None:

@@ -161,11 +161,11 @@ class Worker:
             await asyncio.sleep(0.005)
 
     async def _open(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        bound = bound_socket(host, port, shared=self._workers > 1, line=self._line)
         path = socket_path(self._workspace.run_dir, self._index)
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108 - the path may lead through an open directory
         self._listener = await loop.create_unix_server(Listener(self._desk).connection, path)
-        bound = bound_socket(host, port, shared=self._workers > 1, line=self._line)
         self._server = await loop.create_server(self._front.connection, sock=bound)
         self._ready = True
         self._loop.call_later(_TICK_SECONDS, self._tick)
