@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from andon.core.record import Field
 from andon.data.contract import Contract
 from andon.errors import Corrupt, NotFound, UserCodeError
-from andon.model.bundle import Compiled, Parts, Served, load_bundle, load_profile, seal
+from andon.model.bundle import Compiled, Parts, Served, load_bundle, load_manifest, load_profile, seal
 from andon.model.predictor import load_user_source
 from andon.model.profile import Profile
 
@@ -95,3 +97,26 @@ def test_columns_are_not_changed(tmp_path: Path) -> None:
     served.predict(ROWS)
     for name, column in ROWS.items():
         np.testing.assert_array_equal(column, before[name])
+
+
+@given(st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_damage_anywhere_is_ever_loaded(tmp_path: Path, data: st.DataObject) -> None:
+    path, digest = sealed(tmp_path)
+    victim = path / data.draw(st.sampled_from(sorted(file.name for file in path.iterdir())))
+    whole = victim.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    how = data.draw(st.sampled_from(["cut", "flip", "insert"]))
+    flipped = bytes([whole[at] ^ data.draw(st.integers(1, 255))])
+    damaged = {
+        "cut": whole[:at],
+        "flip": whole[:at] + flipped + whole[at + 1 :],
+        "insert": whole[:at] + b"\0" + whole[at:],
+    }
+    victim.write_bytes(damaged[how])
+    try:
+        with pytest.raises(Corrupt):
+            load_bundle(path, digest)
+    finally:
+        victim.write_bytes(whole)
+    assert load_manifest(path, digest).engine == "python"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from andon.data.contract import Contract
 from andon.data.dataset import add
@@ -13,6 +15,7 @@ from andon.errors import Corrupt, NotFound, UsageError, UserCodeError
 from andon.model.bundle import bundle_path
 from andon.model.run import find_run, predictions, runs, served
 from andon.model.training import STAGES, Options, train
+from andon.monitor.inputs import measured
 from andon.scope.charter import Charter, parse
 from andon.store.workspace import Workspace
 
@@ -182,3 +185,47 @@ def test_clean_runs_in_training_and_in_production(workspace: Workspace, charter:
     assert np.isnan(scores[1]).all() and not np.isnan(scores[[0, 2]]).any() and (scores[0] == scores[2]).all()
     assert model.engine == "onnx" and "gives no answer" in run.notes[0]
     assert np.isnan(model.predict({name: column[1:2] for name, column in columns.items()})).all()
+
+
+IMAGES = """
+project: parts
+inputs: {photo: image}
+target: {name: kind, classes: [dark, light]}
+safe_default: nobody
+metrics: {accuracy: {of: accuracy}, brightness: {of: "mean(brightness)", alarm: reference}}
+"""
+LOOK = """
+import io
+import numpy as np
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+def features(x: dict[str, np.ndarray]) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(io.BytesIO(b)).convert("L"), dtype=float).ravel() / 255 for b in x["photo"]])
+def train(data, params): return LogisticRegression().fit(data.features, data.y)
+"""
+
+
+def photo(shade: int) -> bytes:
+    out = BytesIO()
+    Image.new("L", (2, 2), shade).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_images_reach_features_as_bytes_and_metrics_as_numbers(tmp_path: Path) -> None:
+    charter, workspace = parse(IMAGES), Workspace.create(tmp_path / "w")
+    shades = [int(shade) for shade in np.linspace(0, 255, 100)]
+    kinds = ["light" if shade > 127 else "dark" for shade in shades]
+    frame = pl.DataFrame({"photo": [photo(shade) for shade in shades], "kind": kinds})
+    add(workspace, frame, Contract(charter.fields(), "kind", charter.target.classes), name="parts")
+    options = Options(
+        model_file(tmp_path, LOOK),
+        enrich=lambda records: measured(records, charter.fields(), frozenset({"brightness"})),
+    )
+    run = train(workspace, charter, "parts", options)
+    assert (run.engine, run.reason) == ("onnx", "") and run.metrics["accuracy"].value == 1
+    assert predictions(workspace, run).columns.count("photo") == 0
+    model = served(workspace, run)
+    assert len(model.reference.windows["brightness"]) >= 5 and model.reference.inputs == {}
+    light = model.predict({"photo": np.array([photo(250), photo(3)], dtype=object)})
+    assert light.argmax(axis=1).tolist() == [1, 0]
+    workspace.close()

@@ -25,6 +25,7 @@ target: {name: result, classes: [negative, positive]}
 safe_default: refer
 metrics: {error: {of: error_rate, goal: "<= 0.3"}, speed: {of: latency_p95_ms, goal: "<= 500"}}
 slices: {abroad: "place = 'Abroad'"}
+baselines: [{kind: quick}]
 """
 MODEL = """
 from sklearn.compose import ColumnTransformer
@@ -89,9 +90,11 @@ def test_from_training_to_a_release(project: Path) -> None:
 def test_evaluating_a_run(project: Path) -> None:
     out("train")
     found = read("evaluate")
-    assert set(found) == {"metrics", "slices", "confusion", "n"} and found["metrics"]["error"]["n"] == 80
+    assert set(found) == {"metrics", "slices", "confusion", "n", "baselines"} and found["metrics"]["error"]["n"] == 80
+    assert found["baselines"][0]["kind"] == "quick"
     assert set(found["slices"]) == {"abroad"} and found["metrics"]["speed"]["value"] is None
     shown = call("evaluate", "r1", "--by", "place")
+    assert "baseline quick (always the most common label): error 0." in shown.stdout
     assert "Here" in shown.stdout and "Only live traffic can tell: speed." in shown.stderr
     assert {row["slice"] for row in read("errors", "r1", "--by", "place")["rows"]} == {"abroad", "Abroad", "Here"}
 

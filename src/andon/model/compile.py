@@ -18,7 +18,7 @@ from andon.core.record import Field
 from andon.errors import UsageError, UserCodeError
 from andon.model.adapter import REVIEWED, Layout, ObjectScorer, OnnxScorer, Scores, load_model
 from andon.model.bundle import Compiled
-from andon.model.columns import NUMERIC, Columns
+from andon.model.columns import NUMERIC, Columns, take
 from andon.model.predictor import UserCode, user_code
 from andon.model.probe import Probe, Table, probes
 
@@ -26,6 +26,9 @@ __all__ = ["TOLERANCE", "compile_model"]
 
 #: Largest difference of a score between a compiled model and its original.
 TOLERANCE = 1e-4
+
+#: Rows that are prepared (``clean``, ``features``) to compare on; of these some hundreds are compared.
+ROWS_MAX = 2000
 
 #: What a converter raises when a model is beyond it. ONNX Runtime's own exceptions have no common ancestor but Exception.
 _CONVERTER = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
@@ -45,6 +48,7 @@ def compile_model(
     Raises ``UsageError`` when it can only be stored as a Python object and nobody trusts it (``trusted_by`` is empty),
     and ``UserCodeError`` when the model cannot answer rows of its own training data.
     """
+    columns = take(columns, slice(0, ROWS_MAX))
     original = ObjectScorer(model, classes, code.path)
     table, reason = _table(columns, fields, code)
     original.scores(table.original(_head(table)) if table else code.prepare(columns, fields)[0])

@@ -198,7 +198,8 @@ def _answered(job: _Job, served: Served, data: Mapping[str, pl.DataFrame]) -> di
 
 def record_frame(served: Served, frame: pl.DataFrame, contract: Contract, enrich: Enrich | None = None) -> pl.DataFrame:
     """Rows of a dataset as records: what they were, what is true, what the model says; images only as measured."""
-    records = frame.with_columns(label=frame[contract.target].cast(pl.String))
+    records = frame.drop("prediction", "confidence", "scores", strict=False)
+    records = records.with_columns(label=frame[contract.target].cast(pl.String))
     if contract.target != "label":
         records = records.drop(contract.target)
     records = records.hstack(predict_frame(served, frame))

@@ -14,6 +14,7 @@ from andon.errors import NotFound, UsageError
 from andon.surface.cli.model_view import (
     progress_shown,
     short,
+    show_baselines,
     show_evaluation,
     show_priorities,
     show_run,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from andon.config import Project
+    from andon.model.baseline import Baseline
     from andon.model.evaluate import Evaluation
     from andon.model.run import Run
     from andon.model.training import Enrich
@@ -143,9 +145,14 @@ def evaluate(
 
     if _is_file(subject):
         found = evaluate_frame(_table(str(subject)), label=label, prediction=prediction, by=_names(by))
+        known: list[Baseline] = []
     else:
-        found = _evaluated(_open(project), subject, _names(by))
-    emit(found.to_json()) if as_json else show_evaluation(found)
+        found, known = _evaluated(_open(project), subject, _names(by))
+    if as_json:
+        emit({**found.to_json(), "baselines": known})
+        return
+    show_evaluation(found)
+    show_baselines(known)
 
 
 def errors(
@@ -307,16 +314,19 @@ def _known_slices(slices: Mapping[str, str], frame: pl.DataFrame) -> dict[str, s
     return {name: text for name, text in slices.items() if parse_slice(text).columns <= set(frame.columns)}
 
 
-def _evaluated(opened: Project, subject: str | None, by: list[str]) -> Evaluation:
-    """The charter's metrics as they are today on what the run answered then."""
+def _evaluated(opened: Project, subject: str | None, by: list[str]) -> tuple[Evaluation, list[Baseline]]:
+    """The charter's metrics as they are today on what the run answered then, and what to compare them with."""
+    from andon.model.baseline import baselines
     from andon.model.evaluate import charter_measures, measure
     from andon.model.run import predictions
     from andon.model.table import cohorts
 
     charter = opened.charter
-    frame = predictions(opened.workspace, _run(opened, subject))
+    run = _run(opened, subject)
+    frame = predictions(opened.workspace, run)
     parts = cohorts(frame, by, _known_slices(charter.slices, frame))
-    return measure(frame, charter_measures(charter), parts, charter.target.classes)
+    found = measure(frame, charter_measures(charter), parts, charter.target.classes)
+    return found, baselines(opened.workspace, charter, run)
 
 
 def _run_json(run: Run) -> dict[str, Any]:

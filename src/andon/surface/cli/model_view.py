@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from andon.measure.estimate import Estimate
+    from andon.model.baseline import Baseline
     from andon.model.compare import Comparison
     from andon.model.evaluate import Evaluation
     from andon.model.priority import Priorities
@@ -23,6 +24,7 @@ __all__ = [
     "measurable",
     "progress_shown",
     "short",
+    "show_baselines",
     "show_evaluation",
     "show_priorities",
     "show_run",
@@ -113,6 +115,13 @@ def show_evaluation(found: Evaluation) -> None:
     show_table(matrix)
     if live:
         note(f"Only live traffic can tell: {', '.join(live)}.")
+
+
+def show_baselines(found: list[Baseline]) -> None:
+    """What the figures are compared with: the same metrics of people, a quick rule, a release before."""
+    for one in found:
+        figures = ", ".join(f"{name} {estimate}" for name, estimate in one.metrics.items() if estimate.defined)
+        console.print(f"baseline {one.kind} ({one.source}){': ' if figures else ''}{figures}", markup=False)
 
 
 def measurable(parts: Mapping[str, Mapping[str, Estimate]]) -> tuple[dict[str, dict[str, Estimate]], list[str]]:
