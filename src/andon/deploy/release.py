@@ -178,5 +178,9 @@ def find_release(workspace: Workspace, version: str) -> Release:
 def held_out(workspace: Workspace, version: str) -> pl.DataFrame:
     """What a release said of the rows it was accepted on: their inputs, ``model``, ``confidence`` and ``truth``."""
     run = find_run(workspace, find_release(workspace, version).run)
-    frame = predictions(workspace, run).rename({"prediction": "model", "label": "truth"})
+    frame = (
+        predictions(workspace, run)
+        .drop("model", "truth", strict=False)
+        .rename({"prediction": "model", "label": "truth"})
+    )
     return frame.filter(pl.col("truth").is_not_null() & pl.col("model").is_not_null())
