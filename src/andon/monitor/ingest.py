@@ -11,15 +11,17 @@ When nothing is new, a tick lists a few directories and touches neither the data
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
+import polars as pl
 
 from andon.core.clock import SECOND
 from andon.core.record import Field
 from andon.errors import Conflict, NotFound, Unavailable
+from andon.monitor.decoded import Decoded
 from andon.monitor.inputs import measured
 from andon.monitor.intake import Intake
 from andon.monitor.tap import CONSUMERS, INBOX, WINDOWS, Entry, Tap, Taps
@@ -27,6 +29,7 @@ from andon.monitor.window import Measured, WindowRow, profile
 from andon.scope.charter import Charter
 from andon.store.frame import Frame, FrameKind, Gap
 from andon.store.segment import drop_segments, segment_path, segment_starts
+from andon.store.shape import DECISIONS, readable_rows
 from andon.store.snapshot import SHIPPED
 from andon.store.view import recorded
 from andon.store.workspace import Workspace
@@ -72,6 +75,7 @@ class Ingest:
         self._workspace = workspace
         self._plan = plan or Measured.of(charter)
         self._pace = pace or Pace()
+        self._decoded = Decoded()
         self._intake = Intake(workspace, charter)
         self._keep = max(charter.gateway.idempotency_seconds, charter.review.deadline_us / SECOND)
         self._contract = lru_cache(maxsize=256)(lambda name: workspace.load_contract(name)[0])
@@ -123,8 +127,8 @@ class Ingest:
         if not entries:
             return
         try:
-            for fields, frames in self._by_contract(entries):
-                tick.items += self._intake.ask(fields, frames)
+            for fields, rows in self._recorded(entries):
+                tick.items += self._intake.ask(fields, rows)
         except NotFound as error:
             tick.faults.append(error.message)
             return
@@ -145,13 +149,16 @@ class Ingest:
             evidence = {"stream": gap.stream, "offset": gap.offset, "end": gap.end, "rows": gap.rows}
             journal.append("log.gap", subject, "controller", reason, evidence)
 
-    def _by_contract(self, entries: Iterable[Entry]) -> list[tuple[tuple[Field, ...], list[Frame]]]:
-        """Decision frames by contract; raises ``NotFound`` for a contract that nobody saved."""
+    def _recorded(self, entries: Iterable[Entry]) -> Iterator[tuple[tuple[Field, ...], pl.DataFrame]]:
+        """The decisions among entries of one stream, by contract; raises ``NotFound`` for a contract that nobody saved."""
         parts: dict[str, list[Frame]] = {}
         for entry in entries:
             if isinstance(entry, Frame) and entry.kind is FrameKind.DECISION:
                 parts.setdefault(entry.contract.hex(), []).append(entry)
-        return [(self._contract(name), frames) for name, frames in parts.items()]
+        for name, frames in parts.items():
+            fields = self._contract(name)
+            rows = readable_rows(DECISIONS + name, frames, fields, self._decoded.rows)
+            yield fields, recorded(fields, rows)
 
     # ------------------------------------------------------------------------------------------- window summaries
 
@@ -172,8 +179,8 @@ class Ingest:
 
     def _profile(self, entries: Sequence[Entry]) -> list[WindowRow]:
         plan, rows = self._plan, list[WindowRow]()
-        for fields, frames in self._by_contract(entries):
-            table = measured(recorded(fields, frames), fields, plan.columns)
+        for fields, recorded_rows in self._recorded(entries):
+            table = measured(recorded_rows, fields, plan.columns)
             rows += profile(table, plan.early, plan.slices, plan.window, plan.where)
         return rows
 
@@ -205,11 +212,12 @@ class Ingest:
             if not entries:
                 continue
             try:
-                added = self._workspace.log.ship(tap.stream, entries, self._contract)
+                added = self._workspace.log.ship(tap.stream, entries, self._contract, self._decoded.rows)
             except (NotFound, Unavailable) as error:
                 tick.faults.append(error.message)
                 continue
             tap.advance(SHIPPED, entries)
+            self._decoded.forget(tap.stream, min(tap.reached[consumer] for consumer in (INBOX, WINDOWS, SHIPPED)))
             for table, rows in added.items():
                 tick.shipped[table] = tick.shipped.get(table, 0) + rows
 

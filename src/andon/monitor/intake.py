@@ -19,7 +19,6 @@ from andon.monitor.tap import Entry
 from andon.scope.charter import Charter
 from andon.store.codec import decode_reviews
 from andon.store.frame import Frame, FrameKind
-from andon.store.view import recorded
 from andon.store.workspace import Workspace
 
 __all__ = ["AUDIT_DEADLINES", "Intake", "item_of"]
@@ -41,9 +40,8 @@ class Intake:
         self._routes: dict[int, Route | None] = {}
         self._unmatched: dict[str, Review] = {}
 
-    def ask(self, fields: Sequence[Field], frames: Sequence[Frame]) -> int:
-        """Make the items of decision frames of one contract; returns how many were new. Raises ``Unavailable``."""
-        rows = recorded(fields, frames)
+    def ask(self, fields: Sequence[Field], rows: pl.DataFrame) -> int:
+        """Make the items of recorded decisions of one contract; returns how many were new. Raises ``Unavailable``."""
         audited = (pl.col("audit") > 0) & (pl.col("decided_by") == "model")
         rows = rows.filter((pl.col("status") == "pending") | audited)
         names = [field.name for field in fields]

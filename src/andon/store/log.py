@@ -26,10 +26,13 @@ from andon.errors import Corrupt, Unavailable
 from andon.store.frame import Frame, Gap
 from andon.store.shape import DECISIONS, SCHEMAS, application, day_of, is_decisions, rows_of, table_of
 
-__all__ = ["Contracts", "DecisionLog"]
+__all__ = ["Contracts", "DecisionLog", "Decode"]
 
 Contracts = Callable[[str], Sequence[Field]]
 """From the hash of a contract, in hex, to its fields; raises ``NotFound`` when it is not known."""
+
+Decode = Callable[..., pl.DataFrame]
+"""What makes rows of frames: (table, frames, fields=..., near_us=...)."""
 
 _Build = Callable[[Sequence[Frame | Gap]], pl.DataFrame]
 _ATTEMPTS = 8
@@ -57,26 +60,31 @@ class DecisionLog:
         self.root = root
         self._handles: dict[str, DeltaTable] = {}
 
-    def ship(self, stream: str, frames: Sequence[Frame | Gap], contracts: Contracts) -> dict[str, int]:
+    def ship(
+        self, stream: str, frames: Sequence[Frame | Gap], contracts: Contracts, decode: Decode = rows_of
+    ) -> dict[str, int]:
         """Append the rows of these frames of one stream, in order; returns the rows added to each table.
 
         Frames that a table has already are dropped, so that shipping again after a kill changes nothing. A gap, and a
-        sound frame whose payload cannot be read, become a row of ``losses``. Raises ``NotFound`` for an unknown contract and ``Unavailable`` when the disk refuses; what
+        sound frame whose payload cannot be read, become a row of ``losses``. ``decode`` stands in for `andon.store.shape.rows_of`. Raises ``NotFound`` for an unknown contract and ``Unavailable`` when the disk refuses; what
         was not committed then may be shipped again.
         """
         near_us = max((frame.time_us for frame in frames if isinstance(frame, Frame)), default=0)
         parts: dict[str, list[Frame | Gap]] = {}
         for frame in frames:
             parts.setdefault(table_of(frame), []).append(frame)
-        return {table: self._ship(table, stream, part, contracts, near_us) for table, part in parts.items()}
+        added = {}
+        for table, part in parts.items():
+            fields = tuple(contracts(table.removeprefix(DECISIONS))) if is_decisions(table) else ()
+            added[table] = self._ship(table, stream, part, partial(decode, table, fields=fields, near_us=near_us))
+        return added
 
-    def _ship(self, table: str, stream: str, part: Sequence[Frame | Gap], contracts: Contracts, near_us: int) -> int:
-        fields = tuple(contracts(table.removeprefix(DECISIONS))) if is_decisions(table) else ()
-        build = partial(rows_of, table, fields=fields, near_us=near_us)
+    def _ship(self, table: str, stream: str, part: Sequence[Frame | Gap], build: _Build) -> int:
         try:
             return self._append(table, application(stream), part, build)
         except (Corrupt, pl.exceptions.PolarsError):
             sound, damaged = _sift(part, build)
+            near_us = max((frame.time_us for frame in part if isinstance(frame, Frame)), default=0)
             count = partial(rows_of, "losses", near_us=near_us)
             # First the loss, then the rest: a kill in between finds the same damage again, and counts it once.
             self._append("losses", application(stream, table), damaged, count)

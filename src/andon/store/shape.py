@@ -172,10 +172,15 @@ def rows_of(table: str, frames: Sequence[Frame | Gap], fields: Sequence[Field] =
     return pl.DataFrame(list(rows), schema=SCHEMAS[table], orient="row")
 
 
-def readable_rows(table: str, frames: Sequence[Frame | Gap], fields: Sequence[Field] = ()) -> pl.DataFrame:
+def readable_rows(
+    table: str,
+    frames: Sequence[Frame | Gap],
+    fields: Sequence[Field] = (),
+    decode: Callable[..., pl.DataFrame] = rows_of,
+) -> pl.DataFrame:
     """The same without an error: a frame whose payload cannot be read is passed over (the shipper counts it as lost)."""
     try:
-        return rows_of(table, frames, fields)
+        return decode(table, frames, fields)
     except (Corrupt, pl.exceptions.PolarsError):
         parts = (_one(table, frame, fields) for frame in frames)
         return pl.concat([rows_of(table, [], fields), *(part for part in parts if part is not None)])

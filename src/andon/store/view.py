@@ -15,8 +15,7 @@ import polars as pl
 
 from andon.core.record import Field
 from andon.errors import NotFound, Unavailable
-from andon.store.frame import Frame
-from andon.store.shape import SYSTEM, day_of, readable_rows, stored_names, table_of
+from andon.store.shape import SYSTEM, day_of, stored_names
 from andon.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -98,14 +97,8 @@ def outcomes(
     return rows.sort("time_us", "stream", "sequence").select(*_RECORD, *_MORE, *seen.inputs).collect()
 
 
-def recorded(fields: Sequence[Field], frames: Sequence[Frame]) -> pl.DataFrame:
-    """The record frame of decisions as they were written, from their frames: nothing of what happened later.
-
-    A frame that cannot be read is passed over. Frames of one contract only.
-    """
-    if not frames:
-        return pl.DataFrame()
-    rows = readable_rows(table_of(frames[0]), frames, fields)
+def recorded(fields: Sequence[Field], rows: pl.DataFrame) -> pl.DataFrame:
+    """The record frame of decisions as they were written, from rows of their table: nothing of what happened later."""
     names = {stored: _shown(name) for name, stored in stored_names(fields).items()}
     return rows.rename(names).with_columns(prediction="decision", weight=pl.lit(1.0))
 
