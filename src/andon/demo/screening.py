@@ -18,7 +18,6 @@ from andon.demo.making import Made, compare_on_test, interval, make_release
 from andon.demo.stage import Stage, percent
 from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
-from andon.deploy.learning import learn
 from andon.deploy.line import Act, Line
 from andon.deploy.paired import shadow_comparison
 from andon.measure.estimate import wilson
@@ -81,6 +80,7 @@ class Screening:
                   "No record says what clinicians would have decided, so a program answers in their place.\n"
                   "Comparing a model with it proves nothing about people.")  # fmt: skip
         self._until("2020-04-01")
+        self.traffic.settle()
         rows = self._rows("2020-03-11", "2020-04-01").filter(pl.col("decided_by") == "person")
         known = rows.filter(pl.col("label").is_not_null())
         wrong = int((known["prediction"] != known["label"]).sum())
@@ -94,7 +94,8 @@ class Screening:
         stage.chapter(2, "A model in the shadow of people")
         self.made.append(make_release(stage, since=BEGIN, name="first weeks", actor=_SCIENTIST, reason="first model"))
         self._did(self.line.shadow("v1", actor=_ENGINEER, reason="let it predict unseen and compare"))
-        self._until("2020-04-15")
+        self._until("2020-04-08")
+        self.traffic.settle()
         found = shadow_comparison(stage.project.workspace, stage.project.charter, "v1")
         stage.say("machine", found.sentence,
                   f"{found.outcomes:,} with PCR result: v1 wrong {interval(found.model_error)}, the simulated clinic {interval(found.other_error)};\n"
@@ -104,7 +105,7 @@ class Screening:
         """Confident negatives automatic, once the labels can carry the promise."""
         stage = self.stage
         stage.chapter(3, "Partial automation: confident negatives")
-        self._automate_when_ready("v1", first="2020-04-15", last="2020-06-30")
+        self._automate_when_ready("v1", first="2020-04-08", last="2020-06-30")
         self._until("2020-05-01")
         self._week("2020-04-24", "2020-05-01")
 
@@ -134,13 +135,20 @@ class Screening:
         )
         stage.console.print(compare_on_test(stage, *self.made, "error"))
         self._did(self.line.shadow("v2", actor=_ENGINEER, reason="watch it beside people first"))
-        self._automate_when_ready("v2", first="2020-10-19", last="2020-11-10", canary=True)
+        self._until("2020-11-06")
+        self.traffic.settle()
+        for against in ("people", "live"):
+            found = shadow_comparison(stage.project.workspace, stage.project.charter, "v2", against)
+            stage.say("machine", found.sentence, f"{found.outcomes:,} with PCR result: v2 wrong {interval(found.model_error)}, "
+                      f"{found.against} {interval(found.other_error)}")  # fmt: skip
 
     def rollout(self) -> None:
         """November: canary, ramp, blue/green, and the way back."""
         stage = self.stage
         stage.chapter(6, "Canary, ramp, switch, and the way back")
-        for share, days in ((0.25, 1.0), (0.5, 1.0)):
+        self._did(self.line.canary("v2", actor=_ENGINEER, reason="5 % of the cases first"))
+        self._automate_when_ready("v2", first="2020-11-08", last="2020-11-10")
+        for share, days in ((0.25, 0.8), (0.5, 0.8)):
             self._did(self.line.ramp(share, actor=_ENGINEER, reason="nothing bad seen; by hand"))
             self._until_us(stage.now + round(days * DAY))
         self._did(self.line.switch(actor=_ENGINEER, reason="blue/green: v2 live, v1 stays warm"))
@@ -175,22 +183,20 @@ class Screening:
             notes = "\n".join((f"{act.route.actor}: {act.route.reason}", *act.notes, *([more] if more else [])))
             self.stage.say(_colour(act.route), act.sentence, notes)
 
-    def _automate_when_ready(self, version: str, *, first: str, last: str, canary: bool = False) -> None:
-        """Ask every week whether the evidence carries partial automation; begin when it does."""
+    def _automate_when_ready(self, version: str, *, first: str, last: str) -> None:
+        """Ask for partial automation, and again when as many labels are there as were said to be needed.
+
+        Every look spends part of the promised confidence, so it is not asked every day.
+        """
         ask = parse_time(first)
-        while ask <= parse_time(last):
+        while True:
             self._until_us(ask)
-            project = self.stage.project
-            found = learn(project.workspace, project.charter, version)
-            if found.value is not None:
-                break
-            self.stage.say("look", "Nothing is automatic yet.", str(found))
+            self.traffic.settle()
+            act = self.line.automate("partial", actor=_OWNER, reason="confident negatives, at most 2 % of them wrong")
+            self._did(act)
+            if f"{version}/*" in act.route.thresholds or ask >= parse_time(last):
+                return
             ask += 7 * DAY
-        if canary:
-            self._did(self.line.canary(version, actor=_ENGINEER, reason="5 % of the cases first"))
-        self._did(self.line.automate("partial", actor=_OWNER, reason="confident negatives, at most 2 % of them wrong"))
-        if canary:
-            self._until_us(self.stage.now + 2 * DAY)
 
     def _week(self, since: str, until: str) -> None:
         rows = self._rows(since, until)
@@ -215,6 +221,7 @@ class Screening:
             self.stage.say("good", f"{key} acknowledged by the {_OWNER}", note)
 
     def _rows(self, since: str, until: str) -> pl.DataFrame:
+        self.traffic.settle()
         return view.outcomes(self.stage.project.workspace, parse_time(since), parse_time(until))
 
     def _until(self, date: str, **options: object) -> None:

@@ -47,7 +47,7 @@ class Watcher:
         for epoch in range(self._epoch + 1, word + 1):
             route = routes.at(epoch)
             self._stage.say("people", f"by itself: {sentence(route)}", f"{route.actor}: {route.reason}")
-            self.fallen = self.fallen or route.levels.get("*") == "human"
+            self.fallen = self.fallen or route.levels.get("*") in ("human", "shadow")
         self._epoch = word
 
 

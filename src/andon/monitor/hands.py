@@ -69,12 +69,9 @@ class Hands:
 
     def _to_people(self, alarm: Alarm) -> str:
         route = self._workspace.routes.current()
-        named = [] if route is None else [name for name, level in route.levels.items() if level != "human"]
-        if route is None or route.stopped or not named:
+        if route is None or route.stopped or not {"assist", "partial", "full"} & set(route.levels.values()):
             return "people decide everything already"
-        line = self._line()
-        for name in named:
-            line.automate("human", name, actor=ACTOR, reason=_sentence(alarm))
+        self._line().to_people(actor=ACTOR, reason=_sentence(alarm))
         return "people decide everything from now on"
 
     def _rollback(self, alarm: Alarm) -> str:
