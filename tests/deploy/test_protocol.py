@@ -343,6 +343,18 @@ def test_answers_after_the_connection_is_gone_are_thrown_away() -> None:
     assert not transport.data and not connection.front.connections
 
 
+def test_a_fault_of_our_own_is_a_500_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(App):
+        def submit(self, request: Request, reply: Reply) -> None:
+            raise ZeroDivisionError("ours")
+
+    connection, transport, _ = connect(Broken())
+    connection.data_received(GET)
+    ((status, headers, body),) = answers(transport.data)
+    assert status == 500 and b"ours" in body and headers["connection"] == "close" and transport.ended
+    assert "ZeroDivisionError" in caplog.text
+
+
 PIECES = st.sampled_from(
     [GET, GET[:9], b"POST / HTTP/1.1\r\nHost: l\r\nContent-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n"]
     + [raw for raw, _ in REFUSED.values()]

@@ -49,9 +49,9 @@ T = TypeVar("T")
 
 
 class DecisionRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of a request for a decision."""
+    """The body of a request for a decision; the values of ``x`` are single ones, whatever the contract says of them."""
 
-    x: dict[str, Any]
+    x: dict[str, bool | int | float | str | None]
     unit: str | int | None = None
     tags: dict[str, str] | None = None
     id: str | None = None
@@ -120,7 +120,10 @@ def _shape(message: str) -> ContractError:
 
 def parse_decision(body: bytes, classes: Collection[str]) -> DecisionRequest:
     """The request for a decision; raises ``UsageError`` or ``ContractError``. ``classes`` are what ``human`` may be."""
-    request = decode_json(body, _request)
+    try:
+        request = decode_json(body, _request)
+    except ContractError as error:
+        raise _nested(body) if error.field == "x[...]" else error from None
     if request.id is not None:
         check_id(request.id)
     if isinstance(request.unit, int):
@@ -135,6 +138,18 @@ def parse_decision(body: bytes, classes: Collection[str]) -> DecisionRequest:
             field="human",
         )
     return request
+
+
+def _nested(body: bytes) -> ContractError:
+    """The sentence for an input that is a list, an object or no number of ours: which one it is, where that can be said."""
+    try:
+        inputs = msgspec.json.decode(body)["x"]
+    except (msgspec.DecodeError, RecursionError):
+        inputs = {}
+    for name, value in inputs.items():
+        if isinstance(value, dict | list):
+            return ContractError(f"x.{name[:60]}: expected a single value, found {show(value)}", field=f"x.{name[:60]}")
+    return ContractError("x: expected single values: finite numbers, true, false, null or texts", field="x")
 
 
 def check_id(id: str, field: str = "id") -> None:

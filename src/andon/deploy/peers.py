@@ -43,7 +43,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     number: int
     kind: Literal["decide", "find"]
     id: str
-    x: dict[str, Any] = {}
+    x: dict[str, bool | int | float | str | None] = {}
     unit: str | None = None
     tags: dict[str, str] = {}
     human: str | None = None

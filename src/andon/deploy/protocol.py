@@ -30,7 +30,7 @@ __all__ = ["Connection", "Front"]
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CODES = {408: "timeout", 413: "too_large", 414: "too_large", 431: "too_large"}
+_CODES = {500: "error", 408: "timeout", 413: "too_large", 414: "too_large", 431: "too_large"}
 
 
 class Front:
@@ -243,8 +243,12 @@ class Connection(asyncio.Protocol):
         self._waiting_continue = False
         self.front.refused += 1
         body = msgspec.json.encode({"error": {"code": _CODES.get(status, "usage"), "message": message}})
-        slot = _Slot(self)
-        self._slots.append(slot)
+        if status == 500 and self._slots and self._slots[-1].data is None:
+            slot = self._slots[-1]  # the request that made us fail waits for its answer
+            slot.keep = False
+        else:
+            slot = _Slot(self)
+            self._slots.append(slot)
         slot(Answer(status, body, JSON))
 
     def _end(self) -> None:

@@ -15,6 +15,7 @@ faults already. What it lets through and this server does not is refused in ``_i
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,8 @@ import msgspec
 from andon.deploy.protocol_message import Request
 
 __all__ = ["Limits", "Reader"]
+
+_log = logging.getLogger(__name__)
 
 #: Methods that change the meaning of the connection; this server does not speak them.
 _REFUSED = frozenset({b"CONNECT", b"TRACE", b"PRI"})
@@ -78,6 +81,9 @@ class Reader:
                 # Asked for and not granted: the request has been given on, what follows is ordinary HTTP/1.1.
                 data = data[upgrade.args[0] :]
                 self._parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserCallbackError as error:
+                _log.error("a request made the gateway fail", exc_info=error.__context__)
+                self.fault = (500, "the gateway failed on this request; the fault is ours")
             except httptools.HttpParserError as error:
                 if not self.stopped:
                     self._refuse(400, f"the request is not well-formed HTTP/1.1: {error}")

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import gc
 import os
+import resource
 import signal
 import socket
 import time
@@ -51,6 +52,7 @@ _SWEEP_SECONDS = 1.0
 _LOAD_SECONDS = 30.0
 _LOCK_SECONDS = 6.0
 _DRAIN_LEAST_SECONDS = 0.25
+_BACKLOG = 1024
 
 
 def run_worker(
@@ -61,6 +63,9 @@ def run_worker(
     Raises ``Conflict`` when the port or this worker's log stream is taken, ``Unavailable`` when the log cannot be opened.
     No database is opened.
     """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection is a file
     workspace = Workspace.open(workspace_home)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         worker = Worker(config, workspace, index, workers)
@@ -166,7 +171,7 @@ class Worker:
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108 - the path may lead through an open directory
         self._listener = await loop.create_unix_server(Listener(self._desk).connection, path)
-        self._server = await loop.create_server(self._front.connection, sock=bound)
+        self._server = await loop.create_server(self._front.connection, sock=bound, backlog=_BACKLOG)
         self._ready = True
         self._loop.call_later(_TICK_SECONDS, self._tick)
         self._sweep()
