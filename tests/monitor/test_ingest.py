@@ -329,6 +329,18 @@ def test_a_disk_that_refuses_the_shipment_does_not_stop_the_rest(lab: Lab, monke
     assert table_rows(lab) == {"decisions": 2}
 
 
+def test_a_stream_that_was_deleted_and_begun_again_is_refused_not_skipped(lab: Lab) -> None:
+    lab.decide(20)
+    ingest(lab).finish()
+    lab.writers.pop("w0").close()
+    (lab.workspace.wal_dir / "w0").rename(lab.workspace.home / "aside")
+    lab.decide(1)
+    reader = ingest(lab)
+    tick = reader.tick()
+    assert len(tick.faults) == 1 and "the stream w0 ends at" in tick.faults[0] and reader.closed_us is None
+    assert table_rows(lab) == {"decisions": 20}
+
+
 def test_segments_go_when_all_have_had_them_and_nobody_may_ask(lab: Lab) -> None:
     writer = lab.writer("w0", segment_bytes=2000)
     for _ in range(30):

@@ -91,6 +91,7 @@ class Ingest:
         if self._is_due("discover", 1.0):
             self.taps.discover()
         tick.more = self.taps.poll()
+        tick.faults += [tap.fault for tap in self.taps if tap.fault is not None]
         for tap in self.taps:
             self._take_in(tap, tick)
         if self._is_due("window", self._pace.window):

@@ -8,11 +8,12 @@ consumer gets again what it had not stored, and must do no harm with it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from andon.store.frame import Frame, Gap
 from andon.store.outbox import PEOPLE
 from andon.store.reader import StreamReader
-from andon.store.segment import streams
+from andon.store.segment import segment_path, segment_starts, streams
 from andon.store.snapshot import SHIPPED
 from andon.store.workspace import Workspace
 
@@ -28,7 +29,10 @@ _STEP = 8 << 20
 
 
 class Tap:
-    """One stream. ``reached`` is how far each consumer is; ``stored`` is what the database knows of that."""
+    """One stream. ``reached`` is how far each consumer is; ``stored`` is what the database knows of that.
+
+    ``fault`` says why the stream cannot be read at all: it ends before a place that was read already.
+    """
 
     def __init__(self, workspace: Workspace, stream: str, stored: dict[str, int]) -> None:
         self.stream = stream
@@ -36,12 +40,13 @@ class Tap:
         self.reached = dict(self.stored)
         self.held: list[Entry] = []
         self.held_bytes = 0
+        self.fault = _rewound(workspace.wal_dir / stream, max(self.stored.values()))
         self._reader = StreamReader(workspace.wal_dir, stream, min(self.stored.values()))
 
     def poll(self, limit: int) -> bool:
         """Read on by about ``_STEP`` bytes, unless ``limit`` are held; True when there may be more."""
         read = 0
-        while read < _STEP and self.held_bytes < limit:
+        while self.fault is None and read < _STEP and self.held_bytes < limit:
             entries = self._reader.poll(_STEP)
             if not entries:
                 return False
@@ -71,6 +76,18 @@ class Tap:
     def moved(self) -> list[str]:
         """The consumers whose place the database does not know yet."""
         return [consumer for consumer in CONSUMERS if self.reached[consumer] > self.stored[consumer]]
+
+
+def _rewound(folder: Path, reached: int) -> str | None:
+    """Offsets never go back by themselves: a stream that ends before what was read is not the one that was read."""
+    start = segment_starts(folder)[-1]
+    end = start + segment_path(folder, start).stat().st_size
+    if end >= reached:
+        return None
+    return (
+        f"the stream {folder.name} ends at {end}, but {reached} was read already: was it deleted, or restored from an old"
+        f" backup? It is not read on; put the newest {folder.parent} back, or begin a new workspace"
+    )
 
 
 def _size(entry: Entry) -> int:
