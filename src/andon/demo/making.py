@@ -20,6 +20,7 @@ from andon.measure.estimate import Estimate
 from andon.model.compare import compare
 from andon.model.run import Run
 from andon.model.training import Options, train
+from andon.monitor.inputs import measured
 from andon.store import view
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def new_dataset(project: Project, data: Raw | pl.DataFrame, name: str, *, actor:
 
 def train_and_release(project: Project, dataset: Dataset, *, actor: str, reason: str) -> Made:
     """Train on a dataset, pass the charter's gates, seal and release."""
-    options = Options(project.model_file, actor=actor, reason=reason)
+    fields = project.charter.fields()
+    options = Options(project.model_file, actor=actor, reason=reason, enrich=lambda frame: measured(frame, fields))
     run = train(project.workspace, project.charter, dataset.version, options)
     made = release(project.workspace, project.charter, run.id, actor=actor, reason=reason)
     return Made(dataset, run, made)

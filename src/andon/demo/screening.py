@@ -27,8 +27,8 @@ from andon.store import view
 __all__ = ["BEGIN", "RATE", "Screening"]
 
 BEGIN = parse_time("2020-03-11")
-#: Seconds of the story in one second: three and a half days.
-RATE = 3.5 * 86400
+#: Seconds of the story in one second: four days.
+RATE = 4.0 * 86400
 #: How often the simulated clinic is wrong. An assumption, not a measurement.
 CLINIC_ERROR = 0.03
 _SCIENTIST, _ENGINEER, _OWNER = "data scientist (scripted)", "engineer (scripted)", "owner (scripted)"
@@ -105,9 +105,9 @@ class Screening:
         """Confident negatives automatic, once the labels can carry the promise."""
         stage = self.stage
         stage.chapter(3, "Partial automation: confident negatives")
-        self._automate_when_ready("v1", first="2020-04-08", last="2020-06-30")
-        self._until("2020-05-01")
-        self._week("2020-04-24", "2020-05-01")
+        self._automate_when_ready("v1", first="2020-04-08", last="2020-06-30", again_days=21)
+        self._until("2020-05-08")
+        self._week("2020-05-01", "2020-05-08")
 
     def breaks(self) -> None:
         """May and September: the data change under the model."""
@@ -133,9 +133,9 @@ class Screening:
         self.made.append(
             make_release(stage, since=since, name="recent weeks", actor=_SCIENTIST, reason="the population changed")
         )
-        stage.console.print(compare_on_test(stage, *self.made, "error"))
+        stage.console.print(compare_on_test(stage, self.made[0], self.made[1], "error"))
         self._did(self.line.shadow("v2", actor=_ENGINEER, reason="watch it beside people first"))
-        self._until("2020-11-06")
+        self._until("2020-11-05")
         self.traffic.settle()
         for against in ("people", "live"):
             found = shadow_comparison(stage.project.workspace, stage.project.charter, "v2", against)
@@ -146,8 +146,9 @@ class Screening:
         """November: canary, ramp, blue/green, and the way back."""
         stage = self.stage
         stage.chapter(6, "Canary, ramp, switch, and the way back")
+        self._automate_when_ready("v1", first="2020-11-06", last="2020-11-09", again_days=1)
         self._did(self.line.canary("v2", actor=_ENGINEER, reason="5 % of the cases first"))
-        self._automate_when_ready("v2", first="2020-11-08", last="2020-11-10")
+        self._until_us(stage.now + DAY)
         for share, days in ((0.25, 0.8), (0.5, 0.8)):
             self._did(self.line.ramp(share, actor=_ENGINEER, reason="nothing bad seen; by hand"))
             self._until_us(stage.now + round(days * DAY))
@@ -183,8 +184,8 @@ class Screening:
             notes = "\n".join((f"{act.route.actor}: {act.route.reason}", *act.notes, *([more] if more else [])))
             self.stage.say(_colour(act.route), act.sentence, notes)
 
-    def _automate_when_ready(self, version: str, *, first: str, last: str) -> None:
-        """Ask for partial automation, and again when as many labels are there as were said to be needed.
+    def _automate_when_ready(self, version: str, *, first: str, last: str, again_days: float) -> None:
+        """Ask for partial automation; where the evidence is short, ask again later.
 
         Every look spends part of the promised confidence, so it is not asked every day.
         """
@@ -196,7 +197,7 @@ class Screening:
             self._did(act)
             if f"{version}/*" in act.route.thresholds or ask >= parse_time(last):
                 return
-            ask += 7 * DAY
+            ask += round(again_days * DAY)
 
     def _week(self, since: str, until: str) -> None:
         rows = self._rows(since, until)

@@ -6,12 +6,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from andon.core.clock import SECOND
+from andon.core.clock import DAY, SECOND
 from andon.demo.cases import Case
 from andon.demo.stage import Stage
 from andon.errors import Unavailable
+from andon.store.segment import stream_end, streams
 
 __all__ = ["Traffic"]
+
+#: The story's clock waits for the controller when it has measured nothing newer than this.
+_BEHIND_US = 8 * DAY
 
 
 class Traffic:
@@ -35,6 +39,8 @@ class Traffic:
         self._delay = label_delay_us
         self._look = look
         self._looked = 0.0
+        self._marks: deque[tuple[int, dict[str, int]]] = deque()
+        self._measured_us = 0
         self._patience = patience
         project = stage.project.charter.project
         self._decide = f"/v1/projects/{project}/decisions"
@@ -56,7 +62,7 @@ class Traffic:
             if time.monotonic() - self._looked > 0.2:
                 self._looked = time.monotonic()
                 stage.tend()
-                self._let_people_work()
+                self._let_others_work()
                 self._look(now)
                 if done():
                     break
@@ -103,15 +109,27 @@ class Traffic:
                 raise Unavailable(f"the gateway answered {answer.status} to labels: {answer.body}")
             self.labels_sent += len(due)
 
-    def _let_people_work(self) -> None:
-        """Where people are programs they may fall behind the story's clock: then it stands still for a moment."""
-        items = self._stage.project.workspace.items
-
-        def waiting() -> int:
-            counts = items.counts()
-            return counts.get("open", 0) + counts.get("taken", 0)
-
-        if waiting() > self._patience:
+    def _let_others_work(self) -> None:
+        """The story's clock stands still while the simulated people or the controller are too far behind it."""
+        if self._is_behind():
             self._stage.hold()
-            self._stage.until(lambda: waiting() <= self._patience // 2, 30.0, "the reviewers did not catch up")
+            self._stage.until(lambda: not self._is_behind(), 30.0, "the reviewers or the controller did not catch up")
             self._stage.go()
+
+    def _is_behind(self) -> bool:
+        return self._waiting() > self._patience or self._unmeasured_us() > _BEHIND_US
+
+    def _waiting(self) -> int:
+        counts = self._stage.project.workspace.items.counts()
+        return counts.get("open", 0) + counts.get("taken", 0)
+
+    def _unmeasured_us(self) -> int:
+        """How much of the story has passed since the controller had last measured everything that was in the log."""
+        workspace, now = self._stage.project.workspace, self._stage.now
+        ends = {stream: stream_end(workspace.wal_dir / stream) for stream in streams(workspace.wal_dir)}
+        if now > (self._marks[-1][0] if self._marks else 0) + DAY // 2:
+            self._marks.append((now, ends))
+        reached = workspace.windows.offsets("late")
+        while self._marks and all(reached.get(stream, 0) >= end for stream, end in self._marks[0][1].items()):
+            self._measured_us = self._marks.popleft()[0]
+        return now - (self._measured_us or now)

@@ -34,6 +34,7 @@ __all__ = [
     "segment_path",
     "segment_starts",
     "sequence_at",
+    "stream_end",
     "streams",
 ]
 
@@ -90,6 +91,12 @@ def segment_starts(folder: Path) -> list[int]:
 def segment_path(folder: Path, start: int) -> Path:
     """The file of the segment that starts at a logical offset."""
     return folder / f"{start:016x}.wal"
+
+
+def stream_end(folder: Path) -> int:
+    """The logical offset at which a stream ends on disk by now; a frame that is being written may count in part."""
+    starts = segment_starts(folder)
+    return starts[-1] + segment_path(folder, starts[-1]).stat().st_size if starts else 0
 
 
 def create_segment(folder: Path, head: SegmentHead) -> Path:
