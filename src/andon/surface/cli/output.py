@@ -12,7 +12,8 @@ __all__ = ["ActorOption", "JsonFlag", "ProjectOption", "ReasonOption", "console"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine output on stdout, messages on stderr.")]
 ProjectOption = Annotated[
-    str | None, typer.Option("--project", "-C", help="The project's folder; the current one or its parents if not given.")
+    str | None,
+    typer.Option("--project", "-C", help="The project's folder; the current one or its parents if not given."),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who does this; your user name if not given.")]
