@@ -1,0 +1,172 @@
+"""Is the line running: where it listens, which workers answer, whether a controller leads, and what was lost on the way.
+
+``andon up`` leaves a note of where it listens; workers acknowledge the route they serve; the controller holds a lease.
+All of that but the lease is files, so it is known with the database gone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from andon.core.record import Route
+from andon.deploy.crew import alive
+from andon.surface.station import Known, State, count
+
+if TYPE_CHECKING:
+    from andon.config import Project
+    from andon.deploy.meter import Meter
+
+__all__ = ["Listening", "Running", "Working", "forget", "leave", "listening", "running"]
+
+_NOTE = "line.json"
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """What ``andon up`` leaves behind while it runs: its process, the address and how many workers it keeps."""
+
+    holder: str
+    host: str
+    port: int
+    workers: int
+
+    @property
+    def address(self) -> str:
+        """Where requests go.
+
+        >>> Listening("", "127.0.0.1", 8700, 2).address, Listening("", "::1", 8700, 2).address
+        ('http://127.0.0.1:8700', 'http://[::1]:8700')
+        """
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+class Working(msgspec.Struct, frozen=True):
+    """A worker that lives: the route it follows, the versions it has loaded, and what it says is wrong."""
+
+    worker: str
+    pid: int
+    epoch: int
+    loaded: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Whether the line runs. ``controller`` is "leads", "none" or "unknown" (the database is gone).
+
+    ``lost_rows`` is what damage to the log has cost, as far as it is known, in ``gaps`` places; the shadow's and the
+    log's counters are those of the workers that run now.
+    """
+
+    state: State
+    sentence: str
+    next: str
+    address: str | None = None
+    wanted: int = 0
+    workers: tuple[Working, ...] = ()
+    controller: str = "none"
+    gaps: int = 0
+    lost_rows: int = 0
+    shadow_offered: int = 0
+    shadow_dropped: int = 0
+    log_failures: int = 0
+
+
+def leave(run_dir: Path, note: Listening) -> None:
+    """Leave the note; raises ``Unavailable``."""
+    from andon.store.files import replace_file
+
+    replace_file(run_dir / _NOTE, msgspec.json.encode(note), sync=False)
+
+
+def forget(run_dir: Path) -> None:
+    """Take the note away."""
+    (run_dir / _NOTE).unlink(missing_ok=True)
+
+
+def listening(run_dir: Path) -> Listening | None:
+    """The note of an ``andon up`` that still runs (or runs on another machine), else None."""
+    from andon.monitor.holder import is_dead
+
+    try:
+        found = msgspec.json.decode((run_dir / _NOTE).read_bytes(), type=Listening)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return None if is_dead(found.holder) else found
+
+
+def running(project: Project, known: Known, route: Route | None) -> Running:
+    """Look once."""
+    workspace = project.workspace
+    note = listening(workspace.run_dir)
+    workers = tuple(
+        Working(ack.worker, ack.pid, ack.epoch, ack.loaded, tuple(dict.fromkeys(ack.faults.values())))
+        for ack in alive(workspace.routes.acks())
+    )
+    meters = [_meter(workspace.run_dir, one.worker) for one in workers]
+    counted = [meter for meter in meters if meter is not None]
+    lost = _gaps(project, known)
+    plain = Running(
+        state="idle",
+        sentence="",
+        next="",
+        address=note.address if note is not None else None,
+        wanted=note.workers if note is not None else project.charter.gateway.workers,
+        workers=workers,
+        controller=_controller(project, known),
+        gaps=len(lost),
+        lost_rows=sum(lost),
+        shadow_offered=sum(meter.shadow_offered for meter in counted),
+        shadow_dropped=sum(meter.shadow_dropped for meter in counted),
+        log_failures=sum(meter.log_failures for meter in counted),
+    )
+    state, sentence, next_ = _judge(plain, note, route, workspace.run_dir)
+    return msgspec.structs.replace(plain, state=state, sentence=sentence, next=next_)
+
+
+def _judge(found: Running, note: Listening | None, route: Route | None, logs: Path) -> tuple[State, str, str]:
+    """(state, sentence, what next), the gravest first."""
+    n, see = len(found.workers), f"see {logs.name}/*.log in the workspace"
+    if not n:
+        if note is not None:
+            return "stop", "`andon up` runs, but no worker answers", f"{see}: the worker says why"
+        return "idle", "the line is not running", "`andon up` starts it"
+    where = f" at {found.address}" if found.address else ""
+    sentence = f"{count(n, 'worker')} of {found.wanted}{where}" if n < found.wanted else f"{count(n, 'worker')}{where}"
+    if n < found.wanted:
+        return "look", f"{sentence} answer", see
+    if late := [one.worker for one in found.workers if route is not None and one.epoch < route.epoch]:
+        return "look", f"{sentence}; {', '.join(late)} not yet on route {route.epoch if route else 0}", see
+    if found.controller == "none":
+        return "look", f"{sentence}; no controller leads: answers go on, nothing is watched", see
+    if found.log_failures:
+        return "look", f"{sentence}; {count(found.log_failures, 'frame')} the log could not take", "is the disk full?"
+    led = "the controller leads" if found.controller == "leads" else "of the controller nothing is known now"
+    return "good", f"{sentence}; {led}", "`curl` it, or `andon stop` is the cord"
+
+
+def _controller(project: Project, known: Known) -> str:
+    from andon.monitor.controller import LEASE
+    from andon.monitor.holder import is_dead
+
+    def held() -> str:
+        holder = project.workspace.leases.holder(LEASE)
+        return "none" if holder is None or is_dead(holder) else "leads"
+
+    return known.ask(held) or "unknown"
+
+
+def _gaps(project: Project, known: Known) -> list[int]:
+    """The rows that each damage to the log has cost; 0 where nobody knows."""
+    events = known.ask(lambda: project.workspace.journal.read(limit=1000, action="log.gap")) or []
+    return [int(event.evidence.get("rows") or 0) for event in events]
+
+
+def _meter(run_dir: Path, worker: str) -> Meter | None:
+    from andon.deploy.meter import Meter
+
+    try:
+        return msgspec.json.decode((run_dir / f"meter-{worker}.json").read_bytes(), type=Meter)
+    except (OSError, msgspec.DecodeError):
+        return None

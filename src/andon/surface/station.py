@@ -1,0 +1,121 @@
+"""What a station of the line is, and how its figure is written for people.
+
+>>> from andon.measure.estimate import wilson
+>>> figure_text(wilson(26, 1238), "share")
+'2.1 % (1.4 to 3.1 %, n 1,238)'
+>>> bound_text(Bound.parse("<= 0.05"), "share"), bound_text(Bound.parse("<= 500"), "ms")
+('<= 5 %', '<= 500 ms')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import msgspec
+
+from andon.core.clock import iso
+from andon.errors import Corrupt, NotFound, Unavailable
+from andon.measure.estimate import Estimate
+from andon.measure.gate import Bound
+
+__all__ = ["Known", "State", "Station", "bound_text", "count", "figure_text", "minute"]
+
+State = Literal["good", "look", "stop", "idle"]
+T = TypeVar("T")
+
+_MARKS = {"share": " %", "per second": " / s", "": ""}
+
+
+class Station(msgspec.Struct, frozen=True):
+    """One station: its state, one line that says it, what is behind that, and what to do next.
+
+    ``metric`` names the ``figure``, ``unit`` is its unit and ``goal`` the bound it is held against (shares are fractions
+    of 1); ``trend`` are its last windows, oldest first.
+    """
+
+    name: str
+    state: State
+    headline: str
+    detail: str
+    next: str
+    metric: str | None = None
+    figure: Estimate | None = None
+    unit: str = ""
+    goal: str | None = None
+    trend: tuple[float | None, ...] = ()
+
+
+class Known:
+    """Reads of the database, which may be gone: then nothing more is asked of it, and ``trouble`` says why.
+
+    >>> def gone():
+    ...     raise Unavailable("the database is gone")
+    >>> known = Known()
+    >>> known.ask(lambda: 5), known.ask(gone), known.ask(lambda: 5), known.trouble
+    (5, None, None, 'the database is gone')
+    """
+
+    def __init__(self) -> None:
+        self.trouble = ""
+        self.why = ""
+
+    def ask(self, read: Callable[[], T]) -> T | None:
+        """What was read, or None, with the reason in ``why``."""
+        self.why = self.trouble
+        if self.trouble:
+            return None
+        try:
+            return read()
+        except Unavailable as error:
+            self.why = self.trouble = error.message
+        except (Corrupt, NotFound) as error:
+            self.why = error.message
+        return None
+
+
+def figure_text(estimate: Estimate, unit: str) -> str:
+    """An estimate for people, in its unit: value, interval, rows; or why there is none."""
+    if estimate.value is None:
+        return f"not known ({estimate.reason})"
+    value = _number(estimate.value, unit)
+    if estimate.low == estimate.high and estimate.low is not None:
+        return value + _mark(unit)
+    low, high = ("open" if end is None else _number(end, unit) for end in (estimate.low, estimate.high))
+    return f"{value}{_mark(unit)} ({low} to {high}{_mark(unit)}, n {estimate.n:,})"
+
+
+def bound_text(bound: Bound, unit: str) -> str:
+    """A bound in the unit in which its metric is shown."""
+    factor = 100 if unit == "share" else 1
+    low, high = (None if limit is None else float(f"{limit * factor:.4g}") for limit in (bound.low, bound.high))
+    return str(Bound(low, high, bound.strict)) + _mark(unit)
+
+
+def count(n: int, thing: str) -> str:
+    """A number of things.
+
+    >>> count(1, "case"), count(1400, "case")
+    ('1 case', '1,400 cases')
+    """
+    return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
+def minute(time_us: int) -> str:
+    """A time to the minute, UTC.
+
+    >>> minute(1_583_884_800_000_000)
+    '2020-03-11 00:00'
+    """
+    return iso(time_us)[:16].replace("T", " ")
+
+
+def _mark(unit: str) -> str:
+    return _MARKS.get(unit, f" {unit}")
+
+
+def _number(value: float, unit: str) -> str:
+    if unit != "share":
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    percent = value * 100
+    return f"{percent:.2g}" if percent < 10 else f"{percent:.3g}"
