@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -18,9 +19,9 @@ local file = io.open("%s", "r")
 local bodies = {}
 for line in file:lines() do bodies[#bodies + 1] = line end
 file:close()
-math.randomseed(%d)
 local count = 0
-local run = math.random(1, 1000000000)
+local run = "run"
+init = function(args) run = args[1] end
 request = function()
   count = count + 1
   local body = bodies[count %% #bodies + 1]
@@ -58,13 +59,14 @@ def write_script(folder: Path, path: str, *, wrapped: bool, seed: int) -> Path:
     bodies = folder / f"bodies-{seed}-{wrapped}.jsonl"
     bodies.write_text("\n".join(json.dumps({"id": "@id", "x": row} if wrapped else row) for row in rows) + "\n")
     script = folder / f"post-{seed}-{wrapped}.lua"
-    script.write_text(_LUA % (bodies, seed, "true" if wrapped else "false", path))
+    script.write_text(_LUA % (bodies, "true" if wrapped else "false", path))
     return script
 
 
 def drive(url: str, script: Path, connections: int, seconds: float) -> Load:
     """Load ``url`` over so many keep-alive connections for so long."""
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--latency", "-s", str(script), url]
+    command += ["--", secrets.token_hex(4)]  # ids of this run are new: a repeated one would be answered from the log
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
     found = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+)", output)
     if found is None:

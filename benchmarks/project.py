@@ -24,7 +24,7 @@ problem: Benchmark.
 inputs: {{{inputs}}}
 target: {{name: y, classes: [no, yes]}}
 safe_default: "no"
-metrics: {{error: {{of: error_rate}}}}
+metrics: {{error: {{of: error_rate, goal: "<= 0.5"}}}}
 automation: {{level: full, partial: {{audit_share: 0}}}}
 gateway: {{port: {port}, workers: {workers}}}
 """
@@ -81,7 +81,6 @@ def build(folder: Path, *, port: int, workers: int = 1) -> Path:
     (folder / "model.py").write_text(_MODEL)
     rows().write_parquet(folder / "rows.parquet")
     andon(folder, "data", "add", "rows.parquet")
-    andon(folder, "data", "split", "latest")
     andon(folder, "train")
     andon(folder, "release", "r1", "--reason", "benchmark")
     andon(folder, "deploy", "switch", "v1", "--reason", "benchmark")

@@ -54,16 +54,8 @@ def _peer_python(root: Path) -> Path:
     if not python.exists():
         print("setting up the peers' environment ...", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(root / "venv")], check=True)
-        install = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--require-hashes",
-            "-r",
-            str(_PEERS / "requirements.txt"),
-        ]
+        requirements = str(_PEERS / "requirements.txt")
+        install = [str(python), "-m", "pip", "install", "-qq", "--require-hashes", "-r", requirements]
         subprocess.run(install, check=True)
     return python
 
@@ -97,7 +89,7 @@ def main() -> None:
         ours = write_script(folder, "/v1/projects/bench/decisions", wrapped=True, seed=1)
         plain = write_script(folder, "/predict", wrapped=False, seed=1)
         model = _save_model(folder)
-        floor = [sys.executable, "-m", "benchmarks.constant", str(floor_port)]
+        floor = [sys.executable, "-c", f"from benchmarks.constant import serve; serve({floor_port})"]
         peer = [str(python), "-m", "uvicorn", "fastapi_app:app", "--port", str(fast_port), "--log-level", "error"]
         peer += ["--app-dir", str(_PEERS)]
         with (
