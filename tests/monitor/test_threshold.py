@@ -31,6 +31,17 @@ def test_a_small_window_needs_more_to_ring() -> None:
     assert "outside what the reference leads to expect" in large.sentence
 
 
+def test_a_window_that_broke_half_way_does_not_excuse_itself() -> None:
+    """A mean over 4 bright and 7 dark pictures has a wide interval of its own, and yet is nothing like the reference."""
+    random = np.random.default_rng(3)
+    windows = [mean_interval(45, m, 44 * 0.036**2) for m in random.normal(0.5, 0.036 / 45**0.5, 5)]
+    limits = reference(windows, alarm_alpha(1, 3600 * 10**6, 2))
+    values = np.concatenate([random.normal(0.5, 0.036, 4), random.normal(0.175, 0.013, 7)])
+    mixed = mean_interval(11, float(values.mean()), float(values.var() * 11))
+    assert judge("brightness", mixed, limits).verdict is Verdict.FAIL
+    assert judge("brightness", mean_interval(11, 0.48, 10 * 0.036**2), limits).verdict is Verdict.PASS
+
+
 def test_the_real_break_of_the_symptoms_rings() -> None:
     """Cough fell from 15 % to 2 % of the cases."""
     random = np.random.default_rng(1)
