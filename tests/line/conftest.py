@@ -17,14 +17,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def running(toy: Path, tmp_path: Path) -> Iterator[Callable[[int], Running]]:
-    """Call it with a number of workers: a line on a free port, not started yet."""
+def running(toy: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Call it with a number of workers (and settings of the gateway): a line on a free port, not started yet."""
     lines: list[Running] = []
 
-    def make(workers: int) -> Running:
+    def make(workers: int, gateway: str = "") -> Running:
         root = tmp_path / f"line-{len(lines)}"
         shutil.copytree(toy, root)
-        lines.append(Running(root, workers))
+        lines.append(Running(root, workers, gateway))
         return lines[-1]
 
     yield make

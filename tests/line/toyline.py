@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -23,6 +26,8 @@ from andon.model.training import Options, train
 from andon.surface.line import Settings, line_processes
 
 __all__ = ["DECISIONS", "Running", "free_port", "make_toy"]
+
+JSON = "application/json"
 
 DECISIONS = "/v1/projects/toy/decisions"
 
@@ -42,6 +47,7 @@ gateway: {port: 1, workers: 2}
 """
 
 MODEL = """
+import msgspec
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
@@ -88,11 +94,11 @@ def make_toy(root: Path) -> Path:
 class Running:
     """A line of real processes in a copy of the toy project."""
 
-    def __init__(self, root: Path, workers: int) -> None:
+    def __init__(self, root: Path, workers: int, gateway: str = "") -> None:
+        """``gateway`` is further settings of the charter's section, as in ``"queue: 10"``."""
         self.port = free_port()
-        text = (
-            (root / "andon.yaml").read_text().replace("port: 1, workers: 2", f"port: {self.port}, workers: {workers}")
-        )
+        section = ", ".join(filter(None, [f"port: {self.port}", f"workers: {workers}", gateway]))
+        text = (root / "andon.yaml").read_text().replace("port: 1, workers: 2", section)
         (root / "andon.yaml").write_text(text)
         self.root = root
         self.project: Project = open_project(root)
@@ -128,6 +134,30 @@ class Running:
                 )
                 pytest.fail(f"{otherwise} after {seconds} s\n{logs}")
             time.sleep(0.02)
+
+    def restart(self) -> None:
+        """End every process in order, and start them again."""
+        self.engine.close()
+        self.start()
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request over a connection of its own, never sent twice; its status and JSON body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, None if body is None else msgspec.json.encode(body))
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, msgspec.json.decode(text) if answer.headers["content-type"] == JSON else text.decode()
+        finally:
+            connection.close()
+
+    def decide(self, a: float = 1.0, **more: Any) -> tuple[int, Any]:
+        """Ask for one decision."""
+        return self.call("POST", DECISIONS, {"x": {"a": a, "b": None, "c": "x"}, **more})
+
+    def log(self, name: str) -> str:
+        """What a process has printed."""
+        return (self.project.workspace.run_dir / f"{name}.log").read_text()
 
     def pid(self, name: str) -> int | None:
         return next((state.pid for state in self.engine.states() if state.name == name), None)
