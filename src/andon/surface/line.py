@@ -6,27 +6,43 @@ the house, because only here may a charter, a workspace and the rooms below be p
 
 from __future__ import annotations
 
+import errno
+import http.client
+import json
+import os
+import shlex
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from andon.config import Project, open_project
 from andon.engine.local import LocalEngine
 from andon.engine.port import ProcessSpec
-from andon.errors import Conflict
+from andon.errors import Conflict, UsageError
+from andon.surface.relay import Relay
+from andon.surface.running import Listening, forget, leave, listening
 
 __all__ = [
     "Settings",
+    "example_call",
     "line_processes",
+    "note",
     "port_is_free",
     "run",
     "run_controller_process",
     "run_shadow_process",
     "run_worker_process",
 ]
+
+_LOOK_SECONDS = 0.05
+_ASK_SECONDS = 0.5
+_SLOW_SECONDS = 20.0
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,40 +70,161 @@ def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, .
     )
 
 
+def note(project: Project, settings: Settings) -> Listening:
+    """What others are told of a line that this process runs."""
+    from andon.monitor.holder import holder_name
+
+    gateway = project.charter.gateway
+    return Listening(holder_name(), settings.host, settings.port or gateway.port, settings.workers or gateway.workers)
+
+
 def port_is_free(host: str, port: int) -> None:
-    """Raises ``Conflict`` when something listens there already."""
-    with socket.socket() as probe:
+    """Raises ``Conflict`` when something listens there already, ``UsageError`` when there is no such address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise UsageError(f"--host {host!r}: there is no such address ({error.strerror})") from error
+    with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind(address)
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise UsageError(f"--host {host!r} is not an address of this machine") from error
             raise Conflict(
-                f"port {port} on {host} is taken by another program ({error.strerror})",
+                f"port {port} on {host} is taken by another program ({error.strerror})"
+                if error.errno == errno.EADDRINUSE
+                else f"port {port} on {host} cannot be taken ({error.strerror})",
                 hint="end that program, or give another port with --port or `gateway: {port: ...}` in andon.yaml",
             ) from error
 
 
-def run(project: Project, settings: Settings, say: Callable[[str], None]) -> None:
-    """Run the line in the foreground until SIGINT or SIGTERM, starting again whatever ends."""
-    port = settings.port or project.charter.gateway.port
-    port_is_free(settings.host, port)
+def run(project: Project, settings: Settings, say: Say) -> None:
+    """Run the line in the foreground until SIGINT or SIGTERM, starting again whatever ends.
+
+    Raises ``Conflict`` when this line is up already or the port is taken; then nothing was started.
+    """
+    where = note(project, settings)
+    run_dir = project.workspace.run_dir
     ending: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: ending.append(received))
-    engine = LocalEngine(project.workspace.run_dir, project.clock)
+    with _alone(project):
+        port_is_free(where.host, where.port)
+        _begin(project, say)
+        engine = LocalEngine(run_dir, project.clock)
+        relay = Relay(run_dir)
+        try:
+            engine.replicas(line_processes(project, settings))
+            leave(run_dir, where)
+            say(f"{project.charter.project}: starting {where.workers} gateway workers, a controller and a shadow ...")
+            _tend(project, engine, relay, where, lambda: bool(ending), say)
+            say("Finishing what is in flight ...")
+        finally:
+            engine.close()
+            forget(run_dir)
+            project.workspace.close()
+
+
+@contextmanager
+def _alone(project: Project) -> Iterator[None]:
+    """One ``up`` for each workspace: its workers write streams that have one writer."""
+    from andon.store.files import try_lock, unavailable
+
+    path = project.workspace.run_dir / "up.lock"
     try:
-        engine.replicas(line_processes(project, settings))
-        say(
-            f"{project.charter.project}: http://{settings.host}:{port}  (Ctrl-C ends it; `andon status` shows the line)"
+        lock = try_lock(path)
+    except OSError as error:
+        raise unavailable(f"{path} could not be opened", error) from error
+    if lock is None:
+        found = listening(project.workspace.run_dir)
+        at = f" at {found.address}" if found is not None else ""
+        raise Conflict(
+            f"{project.charter.project} is up already{at}",
+            hint="`andon status` shows it; end it with Ctrl-C where it runs, then try again",
         )
-        while not ending:
-            for sentence in engine.poll():
-                say(sentence)
-            time.sleep(0.05)
-        say("Finishing what is in flight ...")
+    try:
+        yield
     finally:
-        engine.close()
-        project.workspace.close()
+        os.close(lock)
+
+
+def _begin(project: Project, say: Say) -> None:
+    """The first route, or what the charter says differently now."""
+    from andon.deploy.line import Line
+
+    act = Line(project.workspace, project.charter).begin()
+    for sentence in () if act is None else (f"{act.sentence} (route {act.epoch})", *act.notes):
+        say(sentence)
+
+
+def _tend(
+    project: Project, engine: LocalEngine, relay: Relay, where: Listening, ended: Callable[[], bool], say: Say
+) -> None:
+    """Keep everything alive, and say what happens, once."""
+    ready, begun, asked = False, time.monotonic(), 0.0
+    while not ended():
+        now = time.monotonic()
+        for sentence in (*engine.poll(), *relay.sentences(), *_faults(project)):
+            if relay.fresh(sentence, now):
+                say(sentence)
+        if not ready and now - asked > _ASK_SECONDS:
+            asked = now
+            ready = _answers(where)
+            if ready:
+                say(_welcome(project, where))
+            elif now - begun > _SLOW_SECONDS and relay.fresh("slow", now):
+                say(f"No worker answers at {where.address} yet; run/worker-0.log in the workspace may say why.")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _faults(project: Project) -> list[str]:
+    """What workers say that they cannot do under the route in force."""
+    from andon.deploy.crew import alive
+
+    acks = alive(project.workspace.routes.acks())
+    return list(dict.fromkeys(fault for ack in acks for fault in ack.faults.values()))
+
+
+def _answers(where: Listening) -> bool:
+    """Whether a worker takes requests."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(where.host, where.host)
+    connection = http.client.HTTPConnection(host, where.port, timeout=1.0)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _welcome(project: Project, where: Listening) -> str:
+    """Where it listens, who decides, and what to do next."""
+    from andon.deploy.chronicle import sentence
+
+    route = project.workspace.routes.current()
+    lines = [f"{project.charter.project} is up at {where.address}"]
+    if route is not None:
+        lines.append(f"  who decides: {sentence(route)} (route {route.epoch} by {route.actor})")
+        if not (route.live or route.candidate or route.shadows):
+            lines.append("  no model answers, every case waits for a person; `andon status` says what comes next")
+    call = example_call(project, where.address)
+    lines += [f"  try it:      {call}"] if call else []
+    return "\n".join([*lines, "  look at it:  andon status", "Ctrl-C ends it."])
+
+
+def example_call(project: Project, address: str) -> str | None:
+    """A ``curl`` with a made-up case that fits the charter; None where there is an image among the inputs."""
+    from andon.deploy.replica import probe_row
+
+    row = probe_row(project.charter.fields())
+    if row is None:
+        return None
+    x = dict(zip(project.charter.inputs, row, strict=True))
+    token = ' -H "Authorization: Bearer $TOKEN"' if project.charter.checklist.security.tokens == "required" else ""
+    body = shlex.quote(json.dumps({"x": x}, ensure_ascii=False))
+    return f"curl {address}/v1/projects/{project.charter.project}/decisions{token} -d {body}"
 
 
 def run_worker_process(root: str, *, index: int, workers: int, host: str, port: int, parent_fd: int) -> None:

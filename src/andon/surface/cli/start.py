@@ -24,9 +24,11 @@ def register(app: typer.Typer) -> None:
 def up(
     project: ProjectOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port; the charter's if not given.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Gateway processes; the charter's if not given.")] = None,
-    ship_seconds: Annotated[float, typer.Option(help="Commit the decision log every so many seconds.")] = 5.0,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; the charter's if not given.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Gateway processes; the charter's if not given.")
+    ] = None,
+    ship_seconds: Annotated[float, typer.Option(min=0.05, help="Commit the decision log every so many seconds.")] = 5.0,
 ) -> None:
     """Run the line here: gateway, controller and shadow, until Ctrl-C."""
     from andon.config import open_project
