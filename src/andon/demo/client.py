@@ -13,6 +13,9 @@ from andon.errors import Unavailable
 
 __all__ = ["Answer", "Client"]
 
+#: With the pauses between them about half a minute.
+_TRIES = 60
+
 
 class Answer(msgspec.Struct, frozen=True):
     """One HTTP answer: its status and its JSON body."""
@@ -97,7 +100,7 @@ class Client:
         return [answer for answer in answers if answer is not None]
 
     async def _retrying(self, head: bytes, body: bytes) -> Answer:
-        for attempt in range(40):
+        for attempt in range(_TRIES):
             connection = self._idle.pop()
             try:
                 if connection is None:
@@ -115,7 +118,7 @@ class Client:
                 return answer
             self.retries += 1
             await asyncio.sleep(min(0.5, 0.02 * 2**attempt))
-        raise Unavailable(f"no answer from {self._address[0]}:{self._address[1]} after 40 tries")
+        raise Unavailable(f"no answer from {self._address[0]}:{self._address[1]} after {_TRIES} tries")
 
     def _head(self, method: str, path: str) -> bytes:
         host = f"{self._address[0]}:{self._address[1]}"

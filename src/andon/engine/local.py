@@ -19,7 +19,13 @@ from andon.errors import UsageError
 
 __all__ = ["LocalEngine", "backoff"]
 
-_QUICK = 5.0  # a process that lived less long than this many seconds is taken to be failing
+# A process that ends by itself within so many seconds of its start is taken to be failing; one that was killed from
+# outside is so only if it had no time to begin.
+_QUICK = 5.0
+_QUICK_KILLED = 1.0
+# A line is several processes: each with as many threads as the machine has cores would only get in each other's way.
+# What the user has set counts.
+_ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def backoff(failures: int) -> float:
@@ -114,6 +120,7 @@ class LocalEngine:
                 stderr=output,
                 pass_fds=(reading,),
                 start_new_session=True,
+                env={**_ONE_THREAD, **os.environ},
             )
         child.started = self.clock.monotonic()
         child.starts += 1
@@ -121,7 +128,8 @@ class LocalEngine:
     def _ended(self, child: _Child, code: int, now: float) -> str:
         child.process = None
         child.last_exit = code
-        child.failures = child.failures + 1 if now - child.started < _QUICK else 0
+        quick = _QUICK_KILLED if code == -signal.SIGKILL else _QUICK
+        child.failures = child.failures + 1 if now - child.started < quick else 0
         child.not_before = now + backoff(child.failures)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return f"{child.spec.name} {how}; see {self.logs.name}/{child.spec.name}.log"
