@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["TrainingData", "Workspace", "__version__", "agreement", "errors", "evaluate", "open", "split"]
 
-#: Public name -> (module, name there). Loaded when first used, so that ``import andon`` costs next to nothing.
+#: Public name -> (module, name there; "" is the module itself). Loaded when first used, so that ``import andon`` costs next to nothing.
 _PUBLIC = {
     "TrainingData": ("andon.model.predictor", "TrainingData"),
     "Workspace": ("andon.store.workspace", "Workspace"),
     "agreement": ("andon.measure.agreement", "agreement"),
-    "errors": ("andon.model.priority", "errors"),
+    "errors": ("andon.errors", ""),  # called, it is the priority table
     "evaluate": ("andon.model.evaluate", "evaluate"),
     "open": ("andon.config", "open_workspace"),
     "split": ("andon.data.split", "split"),
@@ -43,7 +43,8 @@ _PUBLIC = {
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         module, attribute = _PUBLIC[name]
-        value = getattr(import_module(module), attribute)
+        value: Any = import_module(module)
+        value = getattr(value, attribute) if attribute else value
         globals()[name] = value
         return value
     if name.startswith("__"):

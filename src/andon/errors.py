@@ -28,7 +28,10 @@ A message is one sentence for a person: what happened, which thing, what was exp
 
 from __future__ import annotations
 
-from typing import ClassVar
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any, ClassVar
 
 __all__ = [
     "AndonError",
@@ -164,3 +167,17 @@ class NotEnoughEvidence(AndonError):
     code = "not_enough_evidence"
     exit_code = 3
     http = 409
+
+
+class _Errors(ModuleType):
+    """The module under a name that is also an analysis: called, it is ``andon.model.priority.errors``.
+
+    Python makes a submodule an attribute of its package as soon as anything imports it, so a function of the same name
+    would be there or not depending on what was imported before.
+    """
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return import_module("andon.model.priority").errors(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Errors

@@ -79,7 +79,7 @@ def _list(stations: tuple[Station, ...]) -> RenderableType:
         table.add_column(no_wrap=no_wrap)
     for station in stations:
         headline = Text(station.headline, style="bold")
-        if any(value is not None for value in station.trend):
+        if _has_trend(station):
             headline.append(f"  {spark(station.trend)}", style="dim")
         said = Group(headline, Text(station.detail, style="dim"), _arrow(station.next))
         table.add_row(_sign(station.state), Text(station.name), said)
@@ -122,9 +122,14 @@ def _card(station: Station, body: RenderableType, height: int) -> RenderableType
 
 def _head(station: Station, inner: int) -> Text:
     head = Text.assemble((station.headline, "bold"), "\n", (station.detail, "dim"))
-    if any(value is not None for value in station.trend):
+    if _has_trend(station):
         head.append(f"\n{spark(station.trend[-inner:])}", style="dim")
     return head
+
+
+def _has_trend(station: Station) -> bool:
+    """One point is no trend."""
+    return sum(value is not None for value in station.trend) > 1
 
 
 def _lines(text: Text, width: int) -> int:
