@@ -127,7 +127,7 @@ MARCH = 1_583_884_800_000_000
 
 def test_one_decision_is_one_query(run: CliRunner) -> None:
     workspace = open_workspace()
-    fields = (Field("a", "float"),)
+    fields = (Field("a", "float"), Field("photo", "image"))
     workspace.save_contract("ab" * 8, fields, ("good", "bad"))
     workspace.routes.publish(Route(1, MARCH, MARCH, "maria", "canary", "[red] looks fine", live="v1"))
     batch = DecisionBatch.empty(fields)
@@ -138,19 +138,21 @@ def test_one_decision_is_one_query(run: CliRunner) -> None:
         "version": "v1",
         "level": "full",
     }
-    batch.append_row([1.5], DecisionRow(id="first", time_us=MARCH, epoch=1, **by_model))
-    batch.append_row([2.5], DecisionRow(id="second", time_us=MARCH, epoch=1))
+    batch.append_row([1.5, "A" * 4000], DecisionRow(id="first", time_us=MARCH, epoch=1, **by_model))
+    batch.append_row([2.5, None], DecisionRow(id="second", time_us=MARCH, epoch=1))
     writer = WalWriter(workspace.wal_dir, "w0")
     payload = encode_decisions(fields, batch)
     writer.append(FrameKind.DECISION, payload, count=2, contract=bytes.fromhex("ab" * 8), time_us=MARCH)
     told = out(run, "journal", "--decision", "first")
     assert "first: good, decided by v1, asked at 2020-03-11T00:00:00Z" in told
     assert "route 1 (canary) was in force, put there by maria at 2020-03-11T00:00:00Z: [red] looks fine" in told
+    assert "(4,000 characters)" in told and "A" * 100 not in told.replace("\n", "")
+    assert json.loads(out(run, "journal", "--decision", "first", "--json"))["decision"]["x"]["photo"] == "A" * 4000
     assert "second: pending: a person decides" in out(run, "journal", "--decision", "second")
     workspace.outbox.append([Review("second", "bad", "person", "ann", MARCH + 1)])
     assert "second: bad, decided by person" in out(run, "journal", "--decision", "second")
     life = json.loads(out(run, "journal", "--decision", "second", "--json"))
-    assert (life["decision"]["x"], life["reviews"][0]["reviewer"]) == ({"a": 2.5}, "ann")
+    assert (life["decision"]["x"], life["reviews"][0]["reviewer"]) == ({"a": 2.5, "photo": None}, "ann")
     with pytest.raises(NotFound, match="no decision has the id 'third'"):
         out(run, "journal", "--decision", "third")
     writer.close()

@@ -131,6 +131,7 @@ def test_a_bare_file_needs_no_project(folder: Path) -> None:
     assert (
         evaluated["confusion"]["matrix"] == [[2, 0], [1, 1]] and evaluated["slices"]["car"]["recall[1]"]["value"] == 0.5
     )
+    assert "recall[1]" in out("evaluate", *words), "brackets in names are not the terminal's markup"
     assert "car" in out("errors", *words) and "true \\ answered" in out("evaluate", *words)
 
 

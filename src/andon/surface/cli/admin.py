@@ -22,6 +22,7 @@ __all__ = ["register"]
 
 _ROLE = Annotated[str, typer.Option("--role", help="client, viewer, labeler, reviewer, operator or owner.")]
 _DAYS = Annotated[float | None, typer.Option("--days", help="Days until it expires; never if not given.")]
+_LONG = 500
 _ALL = Annotated[bool, typer.Option("--all", help="Also those that have expired or were revoked.")]
 
 
@@ -211,7 +212,16 @@ def _indented(row: Any) -> str:
     if not isinstance(plain, dict):
         return f"  {plain}"
     shown = {key: iso(value) if key.endswith("_us") and _is_date(value) else value for key, value in plain.items()}
-    return "\n".join(f"  {key:<14} {value}" for key, value in shown.items() if value not in (None, "", {}, []))
+    return "\n".join(f"  {key:<14} {_short(value)}" for key, value in shown.items() if value not in (None, "", {}, []))
+
+
+def _short(value: Any) -> Any:
+    """For the eye: a text as long as an image's is cut; ``--json`` has it whole."""
+    if isinstance(value, dict):
+        return {key: _short(one) for key, one in value.items()}
+    if isinstance(value, str) and len(value) > _LONG:
+        return f"{value[:40]}... ({len(value):,} characters)"
+    return value
 
 
 def _is_date(value: Any) -> bool:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from andon.surface.cli.output import console, note
@@ -107,11 +108,11 @@ def show_evaluation(found: Evaluation) -> None:
     for part, metrics in shown.items():
         for name, one in metrics.items():
             interval = f"{_end(one.low)} to {_end(one.high)}" if one.defined else str(one.reason)
-            table.add_row(part, name, short(one), interval, f"{one.n:,}")
+            table.add_row(escape(part), escape(name), short(one), escape(interval), f"{one.n:,}")
     show_table(table)
-    matrix = Table("true \\ answered", *found.confusion["classes"], "other", box=None)
+    matrix = Table("true \\ answered", *map(escape, found.confusion["classes"]), "other", box=None)
     for name, row, other in zip(*(found.confusion[key] for key in ("classes", "matrix", "other")), strict=True):
-        matrix.add_row(name, *map(str, row), str(other))
+        matrix.add_row(escape(name), *map(str, row), str(other))
     show_table(matrix)
     if live:
         note(f"Only live traffic can tell: {', '.join(live)}.")
@@ -140,7 +141,7 @@ def show_sides(found: Comparison) -> None:
     table = Table("slice", "metric", found.first, found.second, box=None)
     for part, metrics in shown[0].items():
         for name, one in metrics.items():
-            table.add_row(part, name, str(one), str(sides[1][part][name]))
+            table.add_row(escape(part), escape(name), escape(str(one)), escape(str(sides[1][part][name])))
     show_table(table)
 
 
@@ -160,7 +161,7 @@ def show_priorities(found: Priorities) -> None:
         place = "-" if row.rank is None else str(row.rank)
         interval = f"{_end(row.accuracy.low)} to {_end(row.accuracy.high)}" if row.accuracy.defined else "-"
         shares = [_percent(row.share), _percent(row.error_share)]
-        table.add_row(place, row.slice, f"{row.n:,}", *shares, short(row.accuracy), interval, *figures)
+        table.add_row(place, escape(row.slice), f"{row.n:,}", *shares, short(row.accuracy), interval, *figures)
     show_table(table)
     total = found.total
     summary = f"{total.n:,} rows with a label, {total.errors:,} errors, accuracy {total.accuracy}"
