@@ -21,14 +21,17 @@ from andon.demo.stage import Stage
 from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
 from andon.deploy.line import Act, Line
-from andon.deploy.release import release
-from andon.measure.estimate import wilson
+from andon.deploy.release import find_release, release
+from andon.measure.estimate import Estimate, wilson
+from andon.measure.gate import Bound
 from andon.measure.metric import parse_metric
+from andon.model.bundle import bundle_path, load_profile
 from andon.model.evaluate import Evaluation, evaluate
 from andon.model.priority import errors
 from andon.model.run import Run, predictions
 from andon.model.training import Options, train
 from andon.monitor.inputs import measured
+from andon.monitor.threshold import Reference, alarm_alpha, judge, reference
 from andon.monitor.watch import acknowledge_alarm, alarms
 from andon.monitor.window import series
 from andon.store import view
@@ -45,6 +48,8 @@ _FAILS, _REPAIRED = parse_time("2026-03-02T11:00"), parse_time("2026-03-02T15:00
 _PARTS = {"train": 0.5, "test": 0.2, "line": 0.3}
 #: How often the simulated operator is wrong. An assumption, not a measurement.
 OPERATOR_ERROR = 0.05
+#: What is measured of every picture, whatever the model says.
+_PICTURE = ("brightness", "contrast")
 _SCIENTIST, _HEAD = "data scientist (scripted)", "head of quality (scripted)"
 
 
@@ -116,6 +121,7 @@ class Inspection:
         stage, project = self.stage, self.project
         stage.chapter(3, "Live")
         made = release(project.workspace, project.charter, run.id, actor=_SCIENTIST, reason="first model")
+        self.live_version = made.version
         stage.say(
             "machine", f"{made.version} is released.", "\n".join(f"gate: {one['sentence']}" for one in made.gates)
         )
@@ -123,8 +129,9 @@ class Inspection:
         self._did(self.line.begin(actor=_HEAD, reason="the charter: people until a release is live"))
         self._did(self.line.switch(made.version, actor=_HEAD, reason="it met its goals"))
         self._did(self.line.automate("full", actor=_HEAD, reason="the line sorts by the model from now on"))
+        self._expected("brightness")
         self._until(_FAILS)
-        self._hours()
+        self._hours(_OPEN)
 
     def lamp(self) -> None:
         """The lamp fails; the line notices and asks people."""
@@ -142,7 +149,7 @@ class Inspection:
             stage.say("look", "The line has not noticed.")
         self._acknowledge("brightness", "the lamp over the strip is dead; a new one is on its way")
         self._until(_REPAIRED)
-        self._hours()
+        self._hours(_FAILS)
 
     def light(self) -> None:
         """A new lamp: the alarm resolves by itself, a person gives the line back to the model."""
@@ -153,13 +160,13 @@ class Inspection:
         if not self._firing("brightness"):
             self._did(self.line.automate("full", actor=_HEAD, reason="the lamp is new and brightness is as it was"))
         self._until(_CLOSE)
-        self._hours()
+        self._hours(_REPAIRED)
 
     def labels(self) -> None:
         """The quality office has looked: what the day was worth, type by type."""
         stage = self.stage
         stage.chapter(6, f"The types are known, {self.target.delay_us // HOUR} hours later")
-        self._until(_CLOSE + self.target.delay_us + 2 * HOUR)
+        self._until(_CLOSE + self.target.delay_us + HOUR // 2)
         rows = view.outcomes(self.project.workspace, truth=self.target.truth).filter(pl.col("label").is_not_null())
         dark = (pl.col("time_us") >= _FAILS) & (pl.col("time_us") < _REPAIRED)
         auto = pl.col("decided_by") == "model"
@@ -167,8 +174,9 @@ class Inspection:
         stage.say(
             "look", f"In the dark, before people took over, the model was right in {_right(rows.filter(auto & dark))}."
         )
-        stage.say("people", f"In the dark the {OPERATOR} was right in {_right(rows.filter(~auto & dark))}.",
-                  "Every other photograph: " + _right(rows.filter(~dark)))  # fmt: skip
+        by_eye = rows.filter(~auto & dark)
+        stage.say("people", f"In the dark the {OPERATOR} was right in {_right(by_eye)}.",
+                  f"{self.live_version}, asked unseen meanwhile, would have been in {_right(by_eye.with_columns(prediction='suggestion'))}")  # fmt: skip
         self._when()
 
     def accounts(self) -> None:
@@ -192,12 +200,13 @@ class Inspection:
         rows = rows.sample(fraction=1.0, shuffle=True, seed=self.seed)
         dark = range(_FAILS, _REPAIRED)
         cases = arrivals(rows, self.target.name, since=_OPEN, until=_CLOSE, dark=dark)
+        self.hourly = len(cases) * HOUR // (_CLOSE - _OPEN)
         truths = {case.id: case.result for case in cases}
         self.desk = OperatorDesk(self.project, truths, error=OPERATOR_ERROR, seed=self.seed)
         self.traffic = Traffic(
             self.stage, cases, label_delay_us=self.target.delay_us, patience=len(cases), look=self._look
         )
-        self.stage.say("people", f"{len(cases)} photographs that were kept apart will arrive, one every {(_CLOSE - _OPEN) // len(cases) // 60_000_000} minutes.")  # fmt: skip
+        self.stage.say("people", f"{len(cases)} photographs that were kept apart will arrive, {self.hourly} an hour.")  # fmt: skip
 
     def _look(self, now: int) -> None:
         self.desk.work()
@@ -237,12 +246,29 @@ class Inspection:
         self.stage.say("machine", f"All {rows.height} together: accuracy {accuracy}, macro F1 {macro}.")
         return found
 
-    def _hours(self) -> None:
+    def _hours(self, since: int) -> None:
         """Brightness and contrast by hour, as the line has measured them."""
-        workspace = self.project.workspace
-        names = ("brightness", "contrast")
-        found = {name: series(workspace, name, parse_metric(f"mean({name})"), since_us=_OPEN) for name in names}
-        self.stage.table(hours(found))
+        self.stage.table(hours({name: self._series(name, since) for name in _PICTURE}))
+
+    def _series(self, name: str, since: int) -> list[tuple[int, Estimate]]:
+        return series(self.project.workspace, name, parse_metric(f"mean({name})"), since_us=since)
+
+    def _limits(self, metric: str) -> Reference:
+        """What the live release's reference expects of a metric, as the controller reads it."""
+        workspace, charter = self.project.workspace, self.project.charter
+        bundle = find_release(workspace, self.live_version).bundle
+        alpha = alarm_alpha(charter.alarms.false_per_month, charter.monitor.window_us, len(_PICTURE))
+        return reference(load_profile(bundle_path(workspace.home, bundle), bundle).windows.get(metric, ()), alpha)
+
+    def _expected(self, metric: str) -> None:
+        """Where a bound that nobody wrote down comes from."""
+        limits = self._limits(metric)
+        self.stage.say(
+            "look",
+            f"An hour with {self.hourly} photographs is expected to have a {metric} of {_span(limits.bound(self.hourly))}.",
+            f"learnt from the training photographs in {limits.windows} windows; so wide that it may ring for nothing "
+            f"{self.project.charter.alarms.false_per_month:g} time a month",
+        )
 
     def _when(self) -> None:
         """When each alarm rang for the first time: what pictures tell at once, labels tell hours later."""
@@ -252,6 +278,17 @@ class Inspection:
         for key, time_us in rang.items():
             late = (time_us - _FAILS) / HOUR
             self.stage.say("look", f"{key} rang at {iso(time_us)[11:16]}, {late:.1f} hours after the lamp failed.")
+        for name in (name for name in _PICTURE if name not in rang):
+            least = min((found for start, found in self._series(name, _FAILS) if start < _REPAIRED), key=_value)
+            self.stage.say("look", f"{name} never rang.", judge(name, least, self._limits(name)).sentence)
+
+
+def _span(bound: Bound) -> str:
+    return f"{bound.low:.3f} to {bound.high:.3f}"
+
+
+def _value(estimate: Estimate) -> float:
+    return estimate.value or 0.0
 
 
 def _right(rows: pl.DataFrame) -> str:

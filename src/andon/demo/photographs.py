@@ -32,10 +32,9 @@ def darkened(image: bytes, factor: float = DIMMED) -> bytes:
 
 def arrivals(rows: pl.DataFrame, target: str, *, since: int, until: int, dark: range) -> list[Case]:
     """The rows (``image``, the target) spread evenly over a time; those that come within ``dark`` are darkened."""
-    step = (until - since) // max(1, rows.height)
     cases = []
     for number, row in enumerate(rows.iter_rows(named=True)):
-        time_us = since + number * step
+        time_us = since + number * (until - since) // rows.height
         image = darkened(row["image"]) if time_us in dark else row["image"]
         x = {"image": b64encode(image).decode()}
         cases.append(Case(f"photo-{number:04d}", time_us, x, row[target]))

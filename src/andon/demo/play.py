@@ -51,7 +51,7 @@ def _linger(stage: Stage, address: str, folder: Path) -> None:
         return
     stage.console.print(
         f"The line runs on at {address}. In another terminal:\n"
-        f"  andon -C {folder} status\n  andon -C {folder} deploy history\n  curl {address}/metrics\nCtrl-C ends it."
+        f"  andon status -C {folder}\n  andon deploy history -C {folder}\n  curl {address}/metrics\nCtrl-C ends it."
     )
     ending = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
