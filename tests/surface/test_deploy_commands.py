@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from andon.config import open_workspace
 from andon.core.record import Item
 from andon.errors import Conflict, NotFound, UsageError
-from andon.surface.cli import deploy, review
+from andon.surface.cli import deploy, review, start
 
 CHARTER = """
 project: line
@@ -42,6 +42,7 @@ def call(run: CliRunner, *words: str) -> Any:
     app = typer.Typer()
     deploy.register(app)
     review.register(app)
+    start.register(app)
     result = run.invoke(app, list(words), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result
@@ -151,3 +152,15 @@ def test_the_commands_import_no_heavy_library() -> None:
 
     code = "import andon.surface.cli.deploy, andon.surface.cli.review, sys; sys.exit('polars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_stop_and_start_say_the_same_as_every_action_with_the_database_gone_too(run: CliRunner) -> None:
+    assert "(route 2)" in out(run, "stop", "--reason", "smoke on camera 2")
+    assert told(run, "start")["route"]["epoch"] == 3
+    database = Path(".andon/andon.db")
+    for path in database.parent.glob("andon.db*"):
+        path.rename(path.with_name("away-" + path.name))
+    stopped = call(run, "stop", "--safe-default")
+    assert "(route 4)" in stopped.stdout and "the journal follows" in stopped.stderr
+    body = told(run, "start")
+    assert body["route"]["epoch"] == 5 and body["journalled"] is False

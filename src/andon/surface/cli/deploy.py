@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from andon.deploy.line import Act, Line
     from andon.deploy.paired import Comparison
 
-__all__ = ["register"]
+__all__ = ["register", "report"]
 
 _VERSION = Annotated[str, typer.Argument(help="A release, such as v2.")]
 _SHARE = Annotated[float | None, typer.Argument(help="Share of the units, above 0 and at most 1.")]
@@ -52,7 +52,7 @@ def shadow(
 ) -> None:
     """Let a release predict beside whoever answers, unseen."""
     line = _line(project)
-    _report((line.unshadow if remove else line.shadow)(version, actor=actor, reason=reason), as_json)
+    report((line.unshadow if remove else line.shadow)(version, actor=actor, reason=reason), as_json)
 
 
 def canary(
@@ -66,7 +66,7 @@ def canary(
 ) -> None:
     """Send a small share of the units (the charter's start_share if not given) to a release; the rest stay."""
     part = share if share_named is None else share_named
-    _report(_line(project).canary(version, part, actor=actor, reason=reason), as_json)
+    report(_line(project).canary(version, part, actor=actor, reason=reason), as_json)
 
 
 def ramp(
@@ -81,7 +81,7 @@ def ramp(
     part = share if share_named is None else share_named
     if part is None:
         raise UsageError("ramp to which share of the units? For example: andon deploy ramp 0.2")
-    _report(_line(project).ramp(part, actor=actor, reason=reason), as_json)
+    report(_line(project).ramp(part, actor=actor, reason=reason), as_json)
 
 
 def blue_green(
@@ -92,7 +92,7 @@ def blue_green(
     as_json: JsonFlag = False,
 ) -> None:
     """Load a release beside the live one, without traffic; then `deploy switch` at once, or `deploy ramp` gradually."""
-    _report(_line(project).blue_green(version, actor=actor, reason=reason), as_json)
+    report(_line(project).blue_green(version, actor=actor, reason=reason), as_json)
 
 
 def switch(
@@ -103,14 +103,14 @@ def switch(
     as_json: JsonFlag = False,
 ) -> None:
     """Make the candidate (or the release named) live at once; the old one stays warm."""
-    _report(_line(project).switch(version, actor=actor, reason=reason), as_json)
+    report(_line(project).switch(version, actor=actor, reason=reason), as_json)
 
 
 def rollback(
     project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
 ) -> None:
     """Go back to what answered before, at once; once more goes back further."""
-    _report(_line(project).rollback(actor=actor, reason=reason), as_json)
+    report(_line(project).rollback(actor=actor, reason=reason), as_json)
 
 
 def automate(
@@ -124,7 +124,7 @@ def automate(
     as_json: JsonFlag = False,
 ) -> None:
     """Set how much the model decides by itself."""
-    _report(_line(project).automate(level, slice, actor=actor, reason=reason), as_json)
+    report(_line(project).automate(level, slice, actor=actor, reason=reason), as_json)
 
 
 def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
@@ -186,7 +186,7 @@ def _line(project: str | None) -> Line:
     return Line(opened.workspace, opened.charter)
 
 
-def _report(act: Act, as_json: bool) -> None:
+def report(act: Act, as_json: bool) -> None:
     """What an action did: the sentence, then what the person should know."""
     from andon.deploy.chronicle import route_view
 

@@ -62,14 +62,13 @@ def stop(
     """Stop the line: from now on every decision goes to people, or is the safe default."""
     from andon.config import open_project
     from andon.deploy.line import Line
+    from andon.surface.cli.deploy import report
 
     opened = open_project(project)
     line = Line(opened.workspace, opened.charter)
-    route = line.stop(mode="safe_default" if answer else "people", actor=actor, reason=reason)
-    if as_json:
-        emit(route)
-    else:
-        note(f"The line is stopped (route {route.epoch}). Start it again with `andon start`.")
+    report(line.stop(mode="safe_default" if answer else "people", actor=actor, reason=reason), as_json)
+    if not as_json:
+        note("Start it again with `andon start`.")
 
 
 def start(
@@ -78,13 +77,10 @@ def start(
     """Start the line again as it was before it was stopped."""
     from andon.config import open_project
     from andon.deploy.line import Line
+    from andon.surface.cli.deploy import report
 
     opened = open_project(project)
-    route = Line(opened.workspace, opened.charter).start(actor=actor, reason=reason)
-    if as_json:
-        emit(route)
-    else:
-        note(f"The line runs again (route {route.epoch}).")
+    report(Line(opened.workspace, opened.charter).start(actor=actor, reason=reason), as_json)
 
 
 def demo(
