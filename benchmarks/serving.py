@@ -125,14 +125,14 @@ def _print(connections: int, results: dict[str, list[float]], loads: dict[str, l
     print(
         f"\n{connections} connection{'s' if connections > 1 else ''}  (median [95 % interval] over {len(results['andon'])} rounds)"
     )
-    print(f"{'':<40}{'requests/s':>28}{'p50 ms':>20}{'p99 ms':>22}  failed")
+    print(f"{'':<38}{'requests/s':>25}{'p50 ms':>22}{'p99 ms':>26}{'failed':>8}")
     for name, title in titles.items():
         p50 = median([load.p50_ms for load in loads[name]]).text(2)
         p99 = median([load.p99_ms for load in loads[name]]).text(2)
         failed = sum(load.failed for load in loads[name])
-        print(f"{title:<40}{median(results[name]).text():>28}{p50:>20}{p99:>22}  {failed}")
-    print(f"{'gateway / FastAPI':<40}{ratio(results['andon'], results['fastapi']).text(1):>28}")
-    print(f"{'gateway / constant':<40}{ratio(results['andon'], results['floor']).text(2):>28}")
+        print(f"{title:<38}{median(results[name]).text():>25}{p50:>22}{p99:>26}{failed:>8}")
+    print(f"{'gateway / FastAPI':<38}{ratio(results['andon'], results['fastapi']).text(1):>25}")
+    print(f"{'gateway / constant':<38}{ratio(results['andon'], results['floor']).text(2):>25}")
 
 
 if __name__ == "__main__":
