@@ -6,6 +6,9 @@ them, and the operator is simulated: both say so. Every figure is asked of the l
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 import polars as pl
 
 from andon.core.clock import HOUR, iso, parse_time
@@ -22,6 +25,7 @@ from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
 from andon.deploy.line import Act, Line
 from andon.deploy.release import find_release, release
+from andon.errors import Unavailable
 from andon.measure.estimate import Estimate, wilson
 from andon.measure.gate import Bound
 from andon.measure.metric import parse_metric
@@ -141,7 +145,7 @@ class Inspection:
             "look",
             f"{iso(_FAILS)[11:16]}: the lamp fails. MADE: from here on real photographs are darkened to {DIMMED:.0%}.",
         )
-        self._until(_REPAIRED, done=lambda: self.watcher.fallen)
+        self._until_seen(_REPAIRED, lambda: self.watcher.fallen)
         if self.watcher.fallen:
             stage.say("people", f"{iso(stage.now)[11:16]}: photographs are sorted by eye again. The operator is SIMULATED and {OPERATOR_ERROR:.0%} wrong.",
                       "Nobody was asked: `then: people` in the charter. No label has come yet; only the pictures tell.")  # fmt: skip
@@ -156,7 +160,7 @@ class Inspection:
         stage = self.stage
         stage.chapter(5, "Light again")
         stage.say("good", f"{iso(_REPAIRED)[11:16]}: a new lamp; the photographs are as they were taken.")
-        self._until(_CLOSE, done=lambda: not self._firing("brightness"))
+        self._until_seen(_CLOSE, lambda: not self._firing("brightness"))
         if not self._firing("brightness"):
             self._did(self.line.automate("full", actor=_HEAD, reason="the lamp is new and brightness is as it was"))
         self._until(_CLOSE)
@@ -214,6 +218,17 @@ class Inspection:
 
     def _until(self, time_us: int, **options: object) -> None:
         self.traffic.run_until(time_us, **options)  # type: ignore[arg-type]
+
+    def _until_seen(self, time_us: int, done: Callable[[], bool]) -> None:
+        """Up to a time, or until the line has seen something; if it is late (a busy machine) the clock waits for it."""
+
+        def looked() -> bool:
+            self._look(self.stage.now)
+            return done()
+
+        self._until(time_us, done=done)
+        with suppress(Unavailable):
+            self.stage.until(looked, 20.0, "the controller did not see it")
 
     def _measured(self, frame: pl.DataFrame) -> pl.DataFrame:
         return measured(frame, self.project.charter.fields())
@@ -275,9 +290,12 @@ class Inspection:
         rang: dict[str, int] = {}
         for event in self.project.workspace.journal.read(limit=10_000, action="alarm.fired"):
             rang.setdefault(event.subject, event.time_us)
-        for key, time_us in rang.items():
-            late = (time_us - _FAILS) / HOUR
-            self.stage.say("look", f"{key} rang at {iso(time_us)[11:16]}, {late:.1f} hours after the lamp failed.")
+        times = ((key, iso(time_us)[11:16], (time_us - _FAILS) / HOUR) for key, time_us in rang.items())
+        lines = [f"{key} rang at {when}, {late:.1f} hours after the lamp failed." for key, when, late in times]
+        lines.append(
+            f"An hour is judged when it is over; the controller looks once a second, here {RATE / 60:.0f} minutes."
+        )
+        self.stage.say("look", lines[0], "\n".join(lines[1:]))
         for name in (name for name in _PICTURE if name not in rang):
             least = min((found for start, found in self._series(name, _FAILS) if start < _REPAIRED), key=_value)
             self.stage.say("look", f"{name} never rang.", judge(name, least, self._limits(name)).sentence)
