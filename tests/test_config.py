@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from andon.config import Place, find_root, place
+from andon.config import Place, find_root, open_workspace, place
 from andon.errors import NotFound, UsageError
 
 
@@ -42,3 +42,14 @@ def test_state_lives_beside_the_charter_or_where_the_environment_says(tmp_path: 
 def test_half_an_address_is_refused(environ: dict[str, str], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=sentence):
         place(tmp_path, environ)
+
+
+def test_a_workspace_whose_making_was_interrupted_is_made_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "andon.yaml").write_text("project: x\n")
+    first = open_workspace(tmp_path)
+    key = first.key
+    first.close()
+    (tmp_path / ".andon" / "workspace.json").unlink()  # as if it had been killed just before the last step
+    again = open_workspace(tmp_path)
+    assert again.key == key
+    again.close()

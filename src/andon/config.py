@@ -102,9 +102,9 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
     from andon.store.workspace import Workspace
 
     where = place(find_root(path))
-    if (where.home / "key").exists():
-        return Workspace.open(where.home, database_url=where.database_url)
-    return Workspace.create(where.home, database_url=where.database_url)
+    # The marker is written last: a workspace whose making was interrupted is made to its end.
+    make = Workspace.open if (where.home / "workspace.json").exists() else Workspace.create
+    return make(where.home, database_url=where.database_url)
 
 
 def open_project(path: str | Path | None = None) -> Project:

@@ -308,3 +308,11 @@ def test_any_text_gives_a_charter_or_faults(text: str) -> None:
     with pytest.raises(CharterError) as caught:
         parse(text)
     assert caught.value.faults
+
+
+def test_a_metric_of_what_happens_later_needs_no_input() -> None:
+    charter = parse(
+        "project: p\ninputs: {n: int}\ntarget: {name: y, classes: [a, b]}\nsafe_default: a\n"
+        'metrics: {redo: {of: "feedback(redo)"}}\n'
+    )
+    assert charter.metrics["redo"].of == "feedback(redo)"

@@ -31,11 +31,13 @@ def db(tmp_path: Path) -> Iterator[Database]:
 
 
 def _server_programs() -> Path | None:
-    """Where PostgreSQL's server programs are: on the path, or where Debian puts them."""
+    """Where PostgreSQL's server programs are, all of them: where Debian puts them, or on the path."""
     found = shutil.which("initdb")
-    if found is not None:
-        return Path(found).parent
-    return next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+    folders = [
+        *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True),
+        *([Path(found).parent] if found else []),
+    ]
+    return next((folder for folder in folders if (folder / "postgres").exists() and (folder / "initdb").exists()), None)
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,7 @@ RESERVED = frozenset(
         "status",
         "epoch",
         "weight",
+        "feedback",
         "wall_us",
         "tags",
         "sticky",
