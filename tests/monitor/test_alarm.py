@@ -145,3 +145,16 @@ def test_a_step_changes_neither_its_input_nor_its_mind() -> None:
     first = step(state, [Seen(result("P"), 10)], 20)
     assert state == before and step(state, [Seen(result("P"), 10)], 20) == first
     assert isinstance(first[1][0], AlarmAction)
+
+
+def test_what_is_done_tells_of_the_window_that_rang_not_of_the_last_one_looked_at() -> None:
+    """A controller that comes late judges several windows at once."""
+    seen = [Seen(result(sign), window, Rule(then="people")) for window, sign in enumerate("FU")]
+    _, actions = step({}, seen, 5)
+    assert [action.what for action in actions] == ["fired", "people"]
+    assert {action.sentence for action in actions} == {result("F").sentence}
+    _, actions = step({}, [*seen, Seen(result("P"), 2, Rule())], 5)
+    assert [(action.what, action.result) for action in actions][::2] == [
+        ("fired", result("F")),
+        ("resolved", result("P")),
+    ]

@@ -56,7 +56,7 @@ class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one alarm. ``fails`` and ``passes`` count windows in a row; ``episode`` counts firings so far.
 
     ``since_us`` is when the phase began, ``fired_us`` when it last fired; ``result`` is the last verdict with its
-    evidence. ``owed`` are the actions decided and not yet settled.
+    evidence, ``cause`` the one that it last fired for. ``owed`` are the actions decided and not yet settled.
     """
 
     key: str
@@ -74,6 +74,7 @@ class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
     acknowledged_us: int = 0
     note: str = ""
     owed: tuple[What, ...] = ()
+    cause: GateResult | None = None
 
     @property
     def active(self) -> bool:
@@ -86,6 +87,16 @@ class AlarmAction(msgspec.Struct, frozen=True):
 
     what: What
     alarm: Alarm
+
+    @property
+    def result(self) -> GateResult | None:
+        """The verdict that this is done for: windows judged since then may have said something else."""
+        return self.alarm.result if self.what == "resolved" else self.alarm.cause or self.alarm.result
+
+    @property
+    def sentence(self) -> str:
+        """That verdict in words."""
+        return self.result.sentence if self.result is not None else f"{self.alarm.key} is {self.alarm.phase}"
 
 
 def alarm_key(metric: str, cohort: str = "") -> str:
@@ -149,9 +160,9 @@ def _failed(alarm: Alarm, rule: Rule, now: int) -> Alarm:
     if alarm.fails < rule.for_windows:
         return _enter(alarm, "pending", now)
     owed: tuple[What, ...] = ("fired",) if rule.then == "notify" else ("fired", rule.then)
-    fired = _enter(alarm, "firing", now)
+    fired = msgspec.structs.replace(_enter(alarm, "firing", now), fired_us=now, cause=alarm.result)
     return msgspec.structs.replace(
-        fired, fired_us=now, episode=alarm.episode + 1, owed=_also(alarm.owed, owed), acknowledged_by="", note=""
+        fired, episode=alarm.episode + 1, owed=_also(alarm.owed, owed), acknowledged_by="", note=""
     )
 
 

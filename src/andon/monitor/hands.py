@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from andon.deploy.line import Line
 from andon.errors import AndonError, Unavailable
-from andon.monitor.alarm import Alarm, AlarmAction
+from andon.monitor.alarm import AlarmAction
 from andon.monitor.notify import Notifier, notice_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Hands:
         for action in actions:
             detail = self._do(action)
             settle(action, detail)
-            said.append(f"alarm {action.alarm.key} {action.what}: {detail or _sentence(action.alarm)}")
+            said.append(f"alarm {action.alarm.key} {action.what}: {detail or action.sentence}")
         return said
 
     def tell(self) -> None:
@@ -61,22 +61,18 @@ class Hands:
             self._notifier.add(notice_of(action, self._project, self._workspace.clock.now()))
             return ""
         try:
-            return self._to_people(action.alarm) if action.what == "people" else self._rollback(action.alarm)
+            return self._to_people(action) if action.what == "people" else self._rollback(action)
         except Unavailable:
             raise
         except AndonError as error:
             return f"nothing was changed: {error.message}"
 
-    def _to_people(self, alarm: Alarm) -> str:
+    def _to_people(self, action: AlarmAction) -> str:
         route = self._workspace.routes.current()
         if route is None or route.stopped or not {"assist", "partial", "full"} & set(route.levels.values()):
             return "people decide everything already"
-        self._line().to_people(actor=ACTOR, reason=_sentence(alarm))
+        self._line().to_people(actor=ACTOR, reason=action.sentence)
         return "people decide everything from now on"
 
-    def _rollback(self, alarm: Alarm) -> str:
-        return self._line().rollback(actor=ACTOR, reason=_sentence(alarm)).sentence
-
-
-def _sentence(alarm: Alarm) -> str:
-    return alarm.result.sentence if alarm.result is not None else f"{alarm.key} is {alarm.phase}"
+    def _rollback(self, action: AlarmAction) -> str:
+        return self._line().rollback(actor=ACTOR, reason=action.sentence).sentence

@@ -66,10 +66,9 @@ def notice_of(action: AlarmAction, project: str, now: int) -> Notice:
     'screening: alarm error fired'
     """
     alarm = action.alarm
-    sentence = alarm.result.sentence if alarm.result is not None else f"{alarm.key} is {alarm.phase}"
     does = {"people": "; every decision now goes to people", "rollback": "; the line goes back to the release before"}
     title = f"{project}: alarm {alarm.key} {action.what if action.what in ('fired', 'resolved') else 'acted'}"
-    return Notice(title, sentence + does.get(action.what, ""), alarm.key, now, alarm.phase, project)
+    return Notice(title, action.sentence + does.get(action.what, ""), alarm.key, now, alarm.phase, project)
 
 
 def shown_target(target: str) -> str:

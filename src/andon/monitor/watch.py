@@ -101,8 +101,8 @@ class AlarmWatch:
     def settle(self, action: AlarmAction, detail: str = "") -> None:
         """It has been done (``detail``: how): write it into the journal and owe it no longer."""
         alarm = action.alarm
-        evidence = {} if alarm.result is None else alarm.result.to_dict()
-        told = alarm.result.sentence if alarm.result is not None else ""
+        evidence = {} if action.result is None else action.result.to_dict()
+        told = action.result.sentence if action.result is not None else ""
         self._workspace.journal.append(
             f"alarm.{action.what}", alarm.key, "controller", f"{told}; {detail}" if detail else told, evidence
         )
