@@ -32,7 +32,7 @@ def play(story: str, folder: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     stage = Stage(story, folder, console, begin_us=begin, rate=rate)
     try:
-        address = stage.start(ship_seconds=0.7)
+        address = stage.start(ship_seconds=0.5)
         console.print(
             f"[bold]{story}[/]  one day passes in {86400 / rate:.2f} s; line at {address}, project in {folder}"
         )

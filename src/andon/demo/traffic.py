@@ -15,7 +15,7 @@ from andon.store.segment import stream_end, streams
 __all__ = ["Traffic"]
 
 #: The story's clock waits for the controller when it has measured nothing newer than this.
-_BEHIND_US = 8 * DAY
+_BEHIND_US = 6 * DAY
 
 
 class Traffic:

@@ -40,7 +40,7 @@ class Duties:
         self._retain_us = charter.checklist.logging.retain_days * DAY
         self._inbox = open_inbox(workspace, charter)
         self.ingest = Ingest(workspace, charter, plan=plan, pace=pace)
-        self._remeasure = Remeasure(workspace, plan, self.ingest.taps)
+        self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
         self._labelled_us: int | None = None

@@ -41,12 +41,16 @@ _SETTLE = 0.5
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How often, in seconds of wall time: merge windows, commit to Delta (or at ``ship_bytes``), tidy the streams."""
+    """How often, in seconds of wall time: merge windows, commit to Delta (or at ``ship_bytes``), tidy the streams.
+
+    ``measure`` is the least time between two rounds of measuring again what labels arrived for.
+    """
 
     window: float = 1.0
     ship: float = 5.0
     ship_bytes: int = 64 << 20
     tidy: float = 30.0
+    measure: float = 2.0
 
 
 class Tick(msgspec.Struct):
