@@ -63,9 +63,9 @@ def write_script(folder: Path, path: str, *, wrapped: bool, seed: int) -> Path:
     return script
 
 
-def drive(url: str, script: Path, connections: int, seconds: float) -> Load:
+def drive(url: str, script: Path, connections: int, seconds: int) -> Load:
     """Load ``url`` over so many keep-alive connections for so long."""
-    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--latency", "-s", str(script), url]
+    command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", "-s", str(script), url]
     command += ["--", secrets.token_hex(4)]  # ids of this run are new: a repeated one would be answered from the log
     output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
     found = re.search(r"RESULT (\d+) (\d+) (\d+) ([\d.]+) ([\d.]+)", output)

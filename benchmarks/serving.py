@@ -76,7 +76,7 @@ def main() -> None:
     """Print a table for every number of connections."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", default="1,16,64")
     parser.add_argument("--peers", type=Path, default=Path(__file__).parent / "out" / "peers")
     options = parser.parse_args()
@@ -110,7 +110,7 @@ def main() -> None:
                 _print(connections, results, loads)
 
 
-def _turn(loads: dict[str, list[Load]], connections: int, seconds: float, name: str, url: str, script: Path) -> float:
+def _turn(loads: dict[str, list[Load]], connections: int, seconds: int, name: str, url: str, script: Path) -> float:
     found = drive(url, script, connections, seconds)
     loads[name].append(found)
     return found.rps
