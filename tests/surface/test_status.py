@@ -26,7 +26,7 @@ from andon.deploy.line import Line
 from andon.deploy.meter import Meter
 from andon.measure.estimate import Estimate, wilson
 from andon.measure.gate import Bound
-from andon.measure.summary import Count
+from andon.measure.summary import Count, Moments
 from andon.monitor.holder import holder_name
 from andon.monitor.watch import AlarmWatch, acknowledge_alarm
 from andon.store.routes import Ack
@@ -168,6 +168,21 @@ def test_a_quiet_watch_is_good_and_shows_its_trend(project: Project) -> None:
     ring(project, bad=1)
     watch = line_status(project).stations[4]
     assert watch.state == "good" and watch.detail == "1 alarm, none rings" and watch.trend == (0.01,)
+
+
+def test_the_mean_of_a_yes_or_no_input_is_shown_as_a_share(project: Project) -> None:
+    workspace = project.workspace
+    workspace.clock.set(time_us=10 * HOUR, rate=0.0)
+    (project.root / "andon.yaml").write_text(
+        CHARTER.replace("width: float", "worn: bool").replace("of: null_outputs", 'of: "mean(worn)"')
+    )
+    worn = Moments.of(pl.Series([True] * 20 + [False] * 80))
+    workspace.windows.replace([WindowRow("nulls", "", 8 * HOUR, HOUR, worn)])
+    again = open_project(project.root)
+    AlarmWatch(workspace, again.charter).look()
+    watch = line_status(again).stations[4]
+    assert watch.headline.startswith("nulls 20 % (13.3 to 28.9 %") and "bound <= 10 %" in watch.detail
+    again.workspace.close()
 
 
 def test_waiting_cases_say_how_old_and_when_due(project: Project) -> None:

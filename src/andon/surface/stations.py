@@ -148,7 +148,7 @@ def model_station(project: Project, known: Known, route: Route | None) -> Statio
 
 def _judged(project: Project, name: str, results: Sequence[GateResult], next_: str) -> Station:
     worst = _worst(project, results)
-    unit = _unit(project, worst.metric)
+    unit = _unit(project, worst)
     met = sum(one.verdict is Verdict.PASS for one in results)
     rest = f"; {met} of {len(results)} goals met" if len(results) > 1 else ""
     return Station(
@@ -316,7 +316,7 @@ def _watching(project: Project, known: Known, found: list[Alarm], asked: int) ->
     worst = min(found, key=lambda one: (not rings(one), _PHASES.index(one.phase) if one.phase in _PHASES else 9))
     result = worst.result
     assert result is not None
-    unit = _unit(project, worst.metric)
+    unit = _unit(project, result)
     quiet = worst.phase not in _PHASES
     _, trend = _live(project, known, worst.metric, worst.cohort)
     return Station(
@@ -379,8 +379,10 @@ def _named(result: GateResult) -> str:
     return f"{result.metric} on {result.cohort}" if result.cohort else result.metric
 
 
-def _unit(project: Project, name: str) -> str:
+def _unit(project: Project, result: GateResult) -> str:
+    """The metric's unit; the mean of a yes-or-no input has none of its own and is a share."""
     from andon.measure.metric import parse_metric
 
-    spec = project.charter.metrics.get(name)
-    return parse_metric(spec.of, project.charter.target.classes).unit if spec is not None else ""
+    spec = project.charter.metrics.get(result.metric)
+    unit = parse_metric(spec.of, project.charter.target.classes).unit if spec is not None else ""
+    return "share" if not unit and result.estimate.method == "wilson" else unit
