@@ -15,7 +15,7 @@ from PIL import Image
 
 from andon.core.record import Field
 from andon.data.contract import Contract, infer
-from andon.data.validator import CATEGORY_MAX, FAULTS_MAX, INT_MAX, TEXT_MAX, fault
+from andon.data.validator import CATEGORY_MAX, FAULTS_MAX, FLOAT_MAX, INT_MAX, TEXT_MAX, fault
 from andon.errors import ContractError
 
 
@@ -142,6 +142,20 @@ def test_limits_hold_at_their_edges() -> None:
     for beyond in (INT_MAX + 1, -INT_MAX - 1, 1e300):
         with pytest.raises(ContractError, match="expected a whole number"):
             exact({"n": beyond})
+
+
+def test_a_number_that_a_model_would_take_for_infinite_is_refused_in_rows_and_in_frames() -> None:
+    wide = Contract((Field("w", "float"),), "y", ("a",))
+    huge = math.nextafter(FLOAT_MAX, math.inf)
+    assert wide.validator()({"w": FLOAT_MAX}) == [FLOAT_MAX]
+    for beyond in (huge, -huge, 1e308, 10**300):
+        with pytest.raises(ContractError, match=r"^w: expected a number within ±3.4e38, as 32-bit models hold, found "):
+            wide.validator()({"w": beyond})
+    checked = wide.check_frame(pl.DataFrame({"w": [FLOAT_MAX, huge, -1e308], "y": ["a"] * 3}))
+    assert checked.frame["w"].to_list() == [FLOAT_MAX]
+    assert checked.rejects["reason"][1] == "w: expected a number within ±3.4e38, as 32-bit models hold, found -1e+308"
+    with pytest.raises(ContractError, match="expected a finite number of at least 0, found -1"):
+        Contract((Field("w", "float", low=0.0),), "y", ("a",)).validator()({"w": -1})
 
 
 def test_a_number_too_long_to_print_is_still_a_sentence() -> None:

@@ -21,7 +21,7 @@ from andon.core.record import Field
 from andon.core.registry import did_you_mean
 from andon.data.contract import CheckedFrame, Contract
 from andon.data.image import decode_base64, image_fault
-from andon.data.validator import CATEGORY_MAX, INT_MAX, TEXT_MAX, fault, show
+from andon.data.validator import CATEGORY_MAX, FLOAT_MAX, INT_MAX, TEXT_MAX, fault, show
 from andon.errors import ContractError
 
 __all__ = ["REJECTS_SCHEMA", "check_frame", "typed"]
@@ -148,7 +148,7 @@ def _cast_float(field: Field, column: pl.Series) -> pl.Series:
         number = column.cast(pl.Float64)
     else:
         return _nothing(column, pl.Float64())
-    low, high = _bounds(field, float("-inf"), float("inf"))
+    low, high = _bounds(field, -FLOAT_MAX, FLOAT_MAX)
     return _keep(number, number.is_finite() & (number >= low) & (number <= high))
 
 

@@ -16,7 +16,6 @@ andon.errors.ContractError: temp: expected a finite number, found NaN
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -26,17 +25,19 @@ from andon.core.record import Field, Scalar
 from andon.core.registry import did_you_mean
 from andon.errors import ContractError
 
-__all__ = ["CATEGORY_MAX", "FAULTS_MAX", "INT_MAX", "TEXT_MAX", "compile_validator", "fault", "show"]
+__all__ = ["CATEGORY_MAX", "FAULTS_MAX", "FLOAT_MAX", "INT_MAX", "TEXT_MAX", "compile_validator", "fault", "show"]
 
 #: Longest category and longest text, in characters.
 CATEGORY_MAX = 1_000
 TEXT_MAX = 10_000
 #: Whole numbers beyond this are not exact in JSON's (and JavaScript's) floating point.
 INT_MAX = 2**53
+#: The largest 32-bit number: beyond it, what models compute with is infinite, and so are sums of squares.
+FLOAT_MAX = 3.4028234663852886e38
 #: How many faults one message spells out.
 FAULTS_MAX = 20
 
-_FLOAT = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+_FLOAT = Annotated[float, msgspec.Meta(ge=-FLOAT_MAX, le=FLOAT_MAX)]
 _ABSENT = object()
 
 
@@ -78,6 +79,8 @@ def fault(field: Field, value: Any) -> str | None:
         return image_fault(value)
     if _FITS[field.kind](field, value):
         return None
+    if field.kind == "float" and _is_number(value) and FLOAT_MAX < abs(value) < math.inf:
+        return f"expected a number within ±3.4e38, as 32-bit models hold, found {show(value)}"
     return f"expected {_expected(field)}, found {show(value)}"
 
 
@@ -165,7 +168,7 @@ def _fits_float(field: Field, value: Any) -> bool:
         number = float(value)
     except OverflowError:
         return False
-    return math.isfinite(number) and _within(field, number)
+    return -FLOAT_MAX <= number <= FLOAT_MAX and _within(field, number)
 
 
 def _fits_text(field: Field, value: Any) -> bool:
@@ -245,8 +248,8 @@ def _field_type(field: Field) -> Any:
     if field.kind == "float":
         if field.low is None and field.high is None:
             return _FLOAT
-        low = -sys.float_info.max if field.low is None else field.low
-        high = sys.float_info.max if field.high is None else field.high
+        low = -FLOAT_MAX if field.low is None else max(field.low, -FLOAT_MAX)
+        high = FLOAT_MAX if field.high is None else min(field.high, FLOAT_MAX)
         return Annotated[float, msgspec.Meta(ge=low, le=high)]
     if field.kind in ("category", "text") and field.categories:
         return Literal[field.categories]

@@ -13,6 +13,8 @@ andon.errors.ContractError: x: expected an object, found a list
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Collection
 from typing import Any, TypeVar
@@ -99,7 +101,7 @@ def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except msgspec.ValidationError as error:
         raise _shape(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the body is not JSON: {error}", hint="send UTF-8 JSON") from None
+        raise UsageError(f"the body is not JSON: {error}", hint="send UTF-8 JSON; NaN and Infinity are none") from None
     except RecursionError:
         raise UsageError("the body is nested too deeply to be read") from None
 
@@ -143,12 +145,14 @@ def parse_decision(body: bytes, classes: Collection[str]) -> DecisionRequest:
 def _nested(body: bytes) -> ContractError:
     """The sentence for an input that is a list, an object or no number of ours: which one it is, where that can be said."""
     try:
-        inputs = msgspec.json.decode(body)["x"]
-    except (msgspec.DecodeError, RecursionError):
+        inputs = json.loads(body)["x"]  # unlike msgspec's, it reads a number out of range: as infinity
+    except (ValueError, RecursionError):
         inputs = {}
     for name, value in inputs.items():
         if isinstance(value, dict | list):
             return ContractError(f"x.{name[:60]}: expected a single value, found {show(value)}", field=f"x.{name[:60]}")
+        if isinstance(value, float) and math.isinf(value):
+            return ContractError(f"x.{name[:60]}: expected a finite number, found a larger one", field=f"x.{name[:60]}")
     return ContractError("x: expected single values: finite numbers, true, false, null or texts", field="x")
 
 

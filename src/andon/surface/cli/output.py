@@ -23,8 +23,8 @@ _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def emit(value: Any) -> None:
-    """Print a result as one JSON document on stdout."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """Print a result as one JSON document on stdout: in UTF-8, whatever the terminal speaks, as JSON is."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
 def note(message: str) -> None:
