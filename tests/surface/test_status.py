@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from andon.config import Project, open_project
 from andon.core.clock import HOUR, MINUTE
 from andon.core.record import Item
+from andon.deploy.crew import process_began
 from andon.deploy.line import Line
 from andon.deploy.meter import Meter
 from andon.measure.estimate import Estimate, wilson
@@ -218,7 +219,7 @@ def test_running_is_judged_by_the_gravest_thing(project: Project) -> None:
     assert listening(run_dir) == note
     assert line_status(project).running.state == "stop"  # up, but nobody answers
     worker(project, 1)
-    assert line_status(project).running.sentence == "1 worker of 2 at http://127.0.0.1:8765 answer"
+    assert line_status(project).running.sentence == "only 1 of 2 workers at http://127.0.0.1:8765"
     worker(project, 1, "w1")
     assert "no controller leads" in line_status(project).running.sentence
     project.workspace.leases.acquire("controller", holder_name(), 60)
@@ -234,6 +235,16 @@ def test_running_is_judged_by_the_gravest_thing(project: Project) -> None:
     assert listening(run_dir) is None
     leave(run_dir, Listening(holder_name().replace(f"-{os.getpid()}-", "-1-"), "127.0.0.1", 8765, 2))
     assert listening(run_dir) is None  # left behind by a process that is gone
+
+
+def test_a_worker_that_hangs_or_whose_process_id_is_another_program_now(project: Project) -> None:
+    wall = project.clock.wall()
+    worker(project, 1, wall_us=wall - 30_000_000)
+    assert "w0 gave no sign of life for 10 s" in line_status(project).running.sentence
+    worker(project, 1, wall_us=wall, began=process_began(os.getpid()))
+    assert "no sign of life" not in line_status(project).running.sentence
+    worker(project, 1, wall_us=wall, began=process_began(os.getpid()) + 1)
+    assert line_status(project).running.workers == ()
 
 
 def test_what_workers_cannot_load_and_damage_to_the_log_are_said(project: Project) -> None:

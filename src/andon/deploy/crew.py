@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from andon.errors import Unavailable
 
-__all__ = ["Acknowledged", "Following", "alive", "wait_followed", "wait_loaded"]
+__all__ = ["Acknowledged", "Following", "alive", "process_began", "wait_followed", "wait_loaded"]
 
 #: Seconds between two looks.
 STEP = 0.005
@@ -31,6 +32,8 @@ class Acknowledged(Protocol):
     def loaded(self) -> tuple[str, ...]: ...
     @property
     def faults(self) -> dict[str, str]: ...
+    @property
+    def began(self) -> int: ...
 
 
 Look = Callable[[], Sequence[Acknowledged]]
@@ -39,8 +42,8 @@ Following = tuple[int, int]
 
 
 def alive(acks: Sequence[Acknowledged]) -> list[Acknowledged]:
-    """Those whose process exists."""
-    return [ack for ack in acks if _exists(ack.pid)]
+    """Those whose process exists, and is not another one that got its id since."""
+    return [ack for ack in acks if _exists(ack.pid) and ack.began in (0, process_began(ack.pid))]
 
 
 def wait_loaded(look: Look, version: str, epoch: int, patience: float, sleep: Callable[[float], None]) -> int:
@@ -70,6 +73,19 @@ def wait_followed(look: Look, epoch: int, patience: float, sleep: Callable[[floa
             break
         sleep(STEP)
     return following, workers
+
+
+def process_began(pid: int) -> int:
+    """When a process began, in ticks since the boot; 0 when there is none, or where the system does not tell.
+
+    >>> process_began(os.getpid()) == process_began(os.getpid()), process_began(-1)
+    (True, 0)
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in ("Z", "X") else int(fields[19])
 
 
 def _looks(patience: float) -> int:

@@ -14,6 +14,7 @@ from functools import partial
 
 from andon.core.record import Decision, Feedback
 from andon.deploy.case import Case, Done, Outcome, shown_decision
+from andon.deploy.crew import process_began
 from andon.deploy.idempotency import same_x
 from andon.deploy.meter import Meter
 from andon.deploy.parts import Parts
@@ -137,7 +138,8 @@ class Desk:
         parts = self._parts
         faults = {**parts.replicas.faults, **self.placer.faults}
         wall = parts.clock.wall()
-        ack = Ack(self._name, os.getpid(), self.placer.epoch, parts.replicas.loaded, wall, faults)
+        pid, epoch = os.getpid(), self.placer.epoch
+        ack = Ack(self._name, pid, epoch, parts.replicas.loaded, wall, faults, process_began(pid))
         self.meter.loaded = ack.loaded
         self._next_ack = parts.clock.monotonic() + _ACK_SECONDS
         with suppress(AndonError):

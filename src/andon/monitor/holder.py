@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from andon.deploy.crew import process_began
 from andon.store.segment import boot_tag
 
 __all__ = ["holder_name", "is_dead"]
@@ -20,7 +21,7 @@ def holder_name() -> str:
     False
     """
     pid = os.getpid()
-    return f"{_machine()}-{pid}-{_began(pid) or 0}"
+    return f"{_machine()}-{pid}-{process_began(pid)}"
 
 
 def is_dead(holder: str) -> bool:
@@ -29,7 +30,7 @@ def is_dead(holder: str) -> bool:
     pid, _, began = rest.partition("-")
     if machine != _machine() or not pid.isdigit() or not began.isdigit() or began == "0":
         return False
-    return str(_began(int(pid))) != began
+    return str(process_began(int(pid))) != began
 
 
 def _machine() -> str:
@@ -39,12 +40,3 @@ def _machine() -> str:
     except OSError:
         namespace = 0
     return f"{boot_tag():016x}.{namespace:x}"
-
-
-def _began(pid: int) -> int | None:
-    """When a process began, in ticks since the boot; None when there is none (or the system does not tell)."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else int(fields[19])

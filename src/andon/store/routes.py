@@ -35,7 +35,10 @@ _WORD = Struct("<Q")
 
 
 class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a worker says about itself: the epoch it serves, the versions it has loaded, and what would not load."""
+    """What a worker says about itself: the epoch it serves, the versions it has loaded, and what would not load.
+
+    ``began`` is when its process began, in ticks since the boot (0: not told), since process ids are used again.
+    """
 
     worker: str
     pid: int
@@ -43,6 +46,7 @@ class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
     loaded: tuple[str, ...] = ()
     wall_us: int = 0
     faults: dict[str, str] = {}
+    began: int = 0
 
 
 class _Sealed(msgspec.Struct):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Listening", "Running", "Working", "forget", "leave", "listening", "running"]
 
 _NOTE = "line.json"
+_SILENT_SECONDS = 10.0
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -43,13 +44,17 @@ class Listening(msgspec.Struct, frozen=True):
 
 
 class Working(msgspec.Struct, frozen=True):
-    """A worker that lives: the route it follows, the versions it has loaded, and what it says is wrong."""
+    """A worker that lives: the route it follows, the versions it has loaded, and what it says is wrong.
+
+    ``silent`` is how many seconds ago it gave a sign of life; it gives one every second.
+    """
 
     worker: str
     pid: int
     epoch: int
     loaded: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
+    silent: float = 0.0
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -100,10 +105,7 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
     """Look once."""
     workspace = project.workspace
     note = listening(workspace.run_dir)
-    workers = tuple(
-        Working(ack.worker, ack.pid, ack.epoch, ack.loaded, tuple(dict.fromkeys(ack.faults.values())))
-        for ack in alive(workspace.routes.acks())
-    )
+    workers = _workers(project)
     meters = [_meter(workspace.run_dir, one.worker) for one in workers]
     counted = [meter for meter in meters if meter is not None]
     lost = _gaps(project, known)
@@ -125,6 +127,23 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
     return msgspec.structs.replace(plain, state=state, sentence=sentence, next=next_)
 
 
+def _workers(project: Project) -> tuple[Working, ...]:
+    routes, now = project.workspace.routes, project.clock.wall()
+    living = {ack.worker for ack in alive(routes.acks())}
+    return tuple(
+        Working(
+            ack.worker,
+            ack.pid,
+            ack.epoch,
+            ack.loaded,
+            tuple(dict.fromkeys(ack.faults.values())),
+            max(0.0, (now - ack.wall_us) / 1e6) if ack.wall_us else 0.0,
+        )
+        for ack in routes.acks()
+        if ack.worker in living
+    )
+
+
 def _judge(found: Running, note: Listening | None, route: Route | None, logs: Path) -> tuple[State, str, str]:
     """(state, sentence, what next), the gravest first."""
     n, see = len(found.workers), f"see {logs.name}/*.log in the workspace"
@@ -133,9 +152,11 @@ def _judge(found: Running, note: Listening | None, route: Route | None, logs: Pa
             return "stop", "`andon up` runs, but no worker answers", f"{see}: the worker says why"
         return "idle", "the line is not running", "`andon up` starts it"
     where = f" at {found.address}" if found.address else ""
-    sentence = f"{count(n, 'worker')} of {found.wanted}{where}" if n < found.wanted else f"{count(n, 'worker')}{where}"
+    sentence = f"only {n} of {found.wanted} workers{where}" if n < found.wanted else f"{count(n, 'worker')}{where}"
+    if hung := [one.worker for one in found.workers if one.silent > _SILENT_SECONDS]:
+        return "look", f"{sentence}; {', '.join(hung)} gave no sign of life for {_SILENT_SECONDS:g} s", see
     if n < found.wanted:
-        return "look", f"{sentence} answer", see
+        return "look", sentence, see
     if late := [one.worker for one in found.workers if route is not None and one.epoch < route.epoch]:
         return "look", f"{sentence}; {', '.join(late)} not yet on route {route.epoch if route else 0}", see
     if found.controller == "none":
