@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
+from rich.segment import Segment
 
-__all__ = ["ActorOption", "JsonFlag", "ProjectOption", "ReasonOption", "console", "emit", "note"]
+from andon.errors import UsageError
+
+__all__ = ["ActorOption", "JsonFlag", "ProjectOption", "ReasonOption", "console", "emit", "note", "person"]
+
+NAME_MAX = 200
+REASON_MAX = 2_000
+
+
+def person(name: str | None) -> str | None:
+    """A person's name as it may stand in the journal; raises ``UsageError`` for what is none.
+
+    >>> person("Ana")
+    'Ana'
+    """
+    if name is not None and not (0 < len(name) <= NAME_MAX and name.isprintable() and name.strip()):
+        raise UsageError(f"a person's name: expected 1 to {NAME_MAX} printable characters, found {_brief(name)}")
+    return name
+
+
+def _reason(text: str) -> str:
+    if len(text) > REASON_MAX:
+        raise UsageError(f"a reason: expected at most {REASON_MAX} characters, found {len(text)}")
+    return text
+
+
+def _brief(text: str) -> str:
+    return f"{text[:40]!r}... ({len(text)} characters)" if len(text) > 40 else f"{text!r}"
+
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Machine output on stdout, messages on stderr.")]
 ProjectOption = Annotated[
     str | None,
     typer.Option("--project", "-C", help="The project's folder; the current one or its parents if not given."),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.")]
-ActorOption = Annotated[str | None, typer.Option("--actor", help="Who does this; your user name if not given.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept in the journal.", callback=_reason)]
+ActorOption = Annotated[
+    str | None, typer.Option("--actor", help="Who does this; your user name if not given.", callback=person)
+]
+
+#: What would move the cursor, colour the screen or turn the reading direction around: nobody's data may do that.
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+class _Harmless(RenderHook):
+    """Shows data of others as text and nothing else: what steers a terminal becomes a �; ``--json`` has it as it is."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Wrap what is printed."""
+        return [_Shown(renderable) for renderable in renderables]
+
+
+class _Shown:
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self._segments(console, options)
+
+    def _segments(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.inner, options):
+            if segment.control or not _UNSEEN.search(segment.text):
+                yield segment
+            else:
+                yield Segment(_UNSEEN.sub("\ufffd", segment.text), segment.style)
+
 
 console = Console(highlight=False, soft_wrap=True)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
+for _one in (console, _messages):
+    _one.push_render_hook(_Harmless())
 
 
 def emit(value: Any) -> None:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from andon.core.clock import MINUTE, SECOND, iso
-from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit, note
+from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit, note, person
 
 if TYPE_CHECKING:
     from andon.core.record import Item
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_REVIEWER = Annotated[str | None, typer.Option("--reviewer", help="Who reviews; your user name if not given.")]
+_REVIEWER = Annotated[
+    str | None, typer.Option("--reviewer", help="Who reviews; your user name if not given.", callback=person)
+]
 _ID = Annotated[str, typer.Argument(help="The item's id, as `review list` shows it.")]
 
 
