@@ -113,12 +113,12 @@ class Screening:
         """May and September: the data change under the model."""
         stage = self.stage
         stage.chapter(4, "The data break, twice")
-        self._until("2020-06-15", done=lambda: "cough" in self.watcher.fired)
+        self._until("2020-06-15", done=lambda: self.watcher.is_firing("cough"))
         self._symptoms()
         self._acknowledge("cough", "symptoms are recorded differently since May; the model keeps its promise so far")
         self._until("2020-07-01")
         self._week("2020-06-24", "2020-07-01")
-        self._until("2020-10-04", done=lambda: "promise" in self.watcher.fired and not self.watcher.fallen)
+        self._until("2020-10-04", done=lambda: self.watcher.is_firing("promise") or self.watcher.fallen)
         if not self.watcher.fallen:
             self._acknowledge("promise", "above what was promised; watched daily, people take over at 5 %")
         self._until("2020-10-04", done=lambda: self.watcher.fallen)
@@ -146,9 +146,15 @@ class Screening:
         """November: canary, ramp, blue/green, and the way back."""
         stage = self.stage
         stage.chapter(6, "Canary, ramp, switch, and the way back")
-        self._automate_when_ready("v1", first="2020-11-06", last="2020-11-09", again_days=1)
-        self._did(self.line.canary("v2", actor=_ENGINEER, reason="5 % of the cases first"))
+        self._until("2020-11-08")
+        self.traffic.settle()
+        partial = "confident negatives, at most 2 % of them wrong"
+        self._did(self.line.automate("partial", actor=_OWNER, reason=partial))
+        canary = self.line.canary("v2", actor=_ENGINEER, reason="5 % of the cases first")
+        self._did(canary)
         self._until_us(stage.now + DAY)
+        if "v2/*" not in canary.route.thresholds:
+            self._did(self.line.automate("partial", actor=_OWNER, reason=partial))
         for share, days in ((0.25, 0.8), (0.5, 0.8)):
             self._did(self.line.ramp(share, actor=_ENGINEER, reason="nothing bad seen; by hand"))
             self._until_us(stage.now + round(days * DAY))
@@ -162,7 +168,7 @@ class Screening:
         )
         self._until_us(stage.now + DAY // 4)
         self._did(self.line.switch("v2", actor=_OWNER, reason="the rollback is undone"))
-        self._until("2020-11-14")
+        self._until("2020-11-13")
 
     def accounts(self) -> None:
         """The end: everything that was answered is in the log, once."""
@@ -217,7 +223,7 @@ class Screening:
         self.stage.say("look", "Accuracy looks better because fewer people are ill, not because the model is better.")
 
     def _acknowledge(self, key: str, note: str) -> None:
-        if key in self.watcher.fired:
+        if self.watcher.is_firing(key):
             acknowledge_alarm(self.stage.project.workspace, key, _OWNER, note)
             self.stage.say("good", f"{key} acknowledged by the {_OWNER}", note)
 

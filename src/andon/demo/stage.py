@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from andon.config import Project, open_project
-from andon.core.clock import DAY, iso
+from andon.core.clock import DAY, HOUR, SECOND, iso
 from andon.demo.client import Client
 from andon.engine.local import LocalEngine
 from andon.errors import NotFound, Unavailable, UsageError
@@ -53,7 +53,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 class Stage:
-    """One story's project, line and voice. ``rate`` is how many seconds of the story pass in one second."""
+    """One story's project, line and voice. ``rate`` is how many seconds of the story pass in one second at most."""
 
     def __init__(self, story: str, folder: Path, console: Console, *, begin_us: int, rate: float) -> None:
         self.console = console
@@ -84,13 +84,9 @@ class Stage:
         assert isinstance(clock, WorkspaceClock)
         return clock
 
-    def hold(self) -> None:
-        """The story's clock stands still (training, say, takes no days of the story)."""
-        self.clock_of(self.project).set(rate=0.0)
-
-    def go(self) -> None:
-        """The story's clock runs."""
-        self.clock_of(self.project).set(rate=self.rate)
+    def move(self, time_us: int) -> None:
+        """Move the story's clock, which otherwise stands still: in all processes of the line alike."""
+        self.clock_of(self.project).set(time_us=time_us, rate=0.0)
 
     def live(self) -> None:
         """The story is over: the clock runs as any clock does."""
@@ -146,10 +142,14 @@ class Stage:
     def say(self, kind: str, what: str, why: str = "") -> None:
         """One thing that happened: when (the story's date), what and, below it, why."""
         style = _STYLE[kind]
-        self.console.print(f"[dim]{iso(self.now)[:10]}[/]  [{style}]{_SHAPE[kind]}[/] ", end="")
+        self.console.print(f"[dim]{self.when(self.now)}[/]  [{style}]{_SHAPE[kind]}[/] ", end="")
         self.console.print(what, style="bold" if kind == "stop" else None, markup=False)
         for line in why.splitlines():
-            self.console.print(f"              {line}", style="dim", markup=False)
+            self.console.print(f"{' ' * (len(self.when(self.now)) + 4)}{line}", style="dim", markup=False)
+
+    def when(self, time_us: int) -> str:
+        """A time of the story: the day, and where days pass slowly the minute too."""
+        return iso(time_us)[:10] if self.rate > HOUR * 6 / SECOND else iso(time_us)[:16].replace("T", " ")
 
     def chapter(self, number: int, title: str) -> None:
         """A chapter's heading."""

@@ -1,4 +1,8 @@
-"""Sends the story's cases when their time comes, and their labels when those do; keeps the clock from running away."""
+"""Sends the story's cases when their time comes, and their labels when those do, and moves the story's clock.
+
+The clock is the workspace's, so that all processes live in the same hour; it moves in steps, each only when everything
+of the step before has been answered. So on a slow machine the story takes longer, and what happens in it stays the same.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from andon.core.clock import DAY, SECOND
+from andon.core.clock import DAY, HOUR, SECOND
 from andon.demo.cases import Case
 from andon.demo.stage import Stage
 from andon.errors import Unavailable
@@ -14,6 +18,8 @@ from andon.store.segment import stream_end, streams
 
 __all__ = ["Traffic"]
 
+#: How far the story's clock moves at once.
+_STEP_US = 2 * HOUR
 #: The story's clock waits for the controller when it has measured nothing newer than this.
 _BEHIND_US = 6 * DAY
 
@@ -53,21 +59,20 @@ class Traffic:
     def run_until(self, time_us: int, *, done: Callable[[], bool] = lambda: False) -> None:
         """Let the story run up to ``time_us``, or until ``done`` says so at a look."""
         stage = self._stage
-        stage.go()
         while (now := stage.now) < time_us:
-            due = self._due(now)
-            if due:
-                self._send(due)
+            begun = time.monotonic()
+            now = min(now + _STEP_US, time_us)
+            stage.move(now)
+            self._send(self._due(now))
             self._send_labels(now)
-            if time.monotonic() - self._looked > 0.2:
-                self._looked = time.monotonic()
+            if begun - self._looked > 0.2:
+                self._looked = begun
                 stage.tend()
                 self._let_others_work()
                 self._look(now)
                 if done():
                     break
-            time.sleep(0.01)
-        stage.hold()
+            time.sleep(max(0.0, _STEP_US / SECOND / stage.rate - (time.monotonic() - begun)))
 
     def settle(self, seconds: float = 20.0) -> None:
         """Wait, with the clock held, until the controller has taken in everything that was sent."""
@@ -86,6 +91,8 @@ class Traffic:
         return due
 
     def _send(self, due: list[Case]) -> None:
+        if not due:
+            return
         answers = self._stage.client.post(self._decide, [{"id": case.id, "x": case.x} for case in due])
         for answer in answers:
             self.statuses[answer.status] += 1
@@ -112,9 +119,7 @@ class Traffic:
     def _let_others_work(self) -> None:
         """The story's clock stands still while the simulated people or the controller are too far behind it."""
         if self._is_behind():
-            self._stage.hold()
-            self._stage.until(lambda: not self._is_behind(), 30.0, "the reviewers or the controller did not catch up")
-            self._stage.go()
+            self._stage.until(lambda: not self._is_behind(), 60.0, "the reviewers or the controller did not catch up")
 
     def _is_behind(self) -> bool:
         return self._waiting() > self._patience or self._unmeasured_us() > _BEHIND_US

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from andon.core.clock import iso
 from andon.demo.stage import Stage
 from andon.deploy.chronicle import sentence
 from andon.monitor.alarm import Alarm
@@ -20,12 +19,15 @@ class Watcher:
         self._phases: dict[str, tuple[str, int]] = {}
         self._epoch = stage.project.workspace.routes.word()
         self.fallen = False
-        self.fired: dict[str, Alarm] = {}
 
     def look(self, now: int) -> None:
         """Say what has changed since the last look."""
         self._alarms()
         self._routes()
+
+    def is_firing(self, key: str) -> bool:
+        """Whether an alarm has been said to fire, and not to be resolved since."""
+        return self._phases.get(key, ("", 0))[0] == "firing"
 
     def forget_routes(self) -> None:
         """The story itself has just changed the route, and has said so."""
@@ -37,9 +39,10 @@ class Watcher:
             if before == (alarm.phase, alarm.episode) or alarm.phase not in ("firing", "resolved"):
                 continue
             what = "ALARM" if alarm.phase == "firing" else "resolved:"
-            self._stage.say(_KINDS[alarm.phase], f"{what} {_of(alarm)}", _why(alarm))
-            if alarm.phase == "firing":
-                self.fired[key] = alarm
+            self._stage.say(_KINDS[alarm.phase], f"{what} {_of(alarm)}", self._why(alarm))
+
+    def _why(self, alarm: Alarm) -> str:
+        return "" if alarm.window_us is None else f"window from {self._stage.when(alarm.window_us)}"
 
     def _routes(self) -> None:
         routes = self._stage.project.workspace.routes
@@ -52,10 +55,6 @@ class Watcher:
 
 
 def _of(alarm: Alarm) -> str:
-    if alarm.result is None:
-        return alarm.key
-    return f"{alarm.key}: {alarm.result.sentence}"
-
-
-def _why(alarm: Alarm) -> str:
-    return "" if alarm.window_us is None else f"window from {iso(alarm.window_us)[:10]}"
+    """What rang, or what the last window shows."""
+    found = (alarm.cause or alarm.result) if alarm.active else alarm.result
+    return alarm.key if found is None else f"{alarm.key}: {found.sentence}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, CursorResult, Select, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.core.record import Item, ItemState
@@ -55,13 +55,12 @@ class ItemTable:
         if not items_:
             return 0
         insert = sqlite.insert if self._db.sqlite else postgresql.insert
-        added = 0
         with self._db.write() as connection:
-            for item in items_:
-                statement = insert(items).values(_columns(item)).on_conflict_do_nothing(index_elements=["id"])
-                inserted = connection.execute(statement, execution_options={"preserve_rowcount": True})
-                added += cast("CursorResult[Any]", inserted).rowcount
-        return added
+            known = self._revisions(connection, [item.id for item in items_])
+            new = {item.id: _columns(item) for item in items_ if item.id not in known}
+            if new:
+                connection.execute(insert(items).on_conflict_do_nothing(index_elements=["id"]), list(new.values()))
+        return len(new)
 
     def get(self, id: str) -> Item | None:
         """The item, or None."""
@@ -94,14 +93,27 @@ class ItemTable:
         """As ``swap``, for many in one transaction: those that were replaced, in order."""
         if not items_:
             return []
+        won: list[Item] = []
         with self._db.write() as connection:
-            return [item for item in items_ if self._swap(connection, item)]
+            now = self._revisions(connection, [item.id for item in items_])
+            for item in items_:
+                if now.get(item.id) == item.revision - 1:
+                    now[item.id] = item.revision
+                    won.append(item)
+            if won:
+                change = update(items).where(items.c.id == bindparam("this_id"))
+                connection.execute(change, [{**_columns(item), "this_id": item.id} for item in won])
+        return won
 
     @staticmethod
-    def _swap(connection: Connection, item: Item) -> bool:
-        before = (items.c.id == item.id) & (items.c.revision == item.revision - 1)
-        changed = connection.execute(update(items).where(before).values(_columns(item)))
-        return cast("CursorResult[Any]", changed).rowcount == 1
+    def _revisions(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+        """The revisions of these items, held until the transaction ends."""
+        found: dict[str, int] = {}
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            query = select(items.c.id, items.c.revision).where(items.c.id.in_(chunk)).with_for_update()
+            found.update((id, revision) for id, revision in connection.execute(query))
+        return found
 
     def pending_outbox(self, limit: int) -> list[Item]:
         """Decided items not yet written to the people stream, in the order they were decided."""
