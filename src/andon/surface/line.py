@@ -38,7 +38,7 @@ __all__ = [
     "run_worker_process",
 ]
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _ASK_SECONDS = 0.5
 _SLOW_SECONDS = 20.0
 
@@ -164,18 +164,21 @@ def _tend(
     """Keep everything alive, and say what happens, once."""
     ready, begun, asked = False, time.monotonic(), 0.0
     while not ended():
-        now = time.monotonic()
-        for sentence in (*engine.poll(), *relay.sentences(), *_faults(project)):
+        now, said = time.monotonic(), engine.poll()
+        look = now - asked > _ASK_SECONDS
+        if look:
+            asked = now
+            said += [*relay.sentences(), *_faults(project)]
+        for sentence in said:
             if relay.fresh(sentence, now):
                 say(sentence)
-        if not ready and now - asked > _ASK_SECONDS:
-            asked = now
+        if look and not ready:
             ready = _answers(where)
             if ready:
                 say(_welcome(project, where))
             elif now - begun > _SLOW_SECONDS and relay.fresh("slow", now):
                 say(f"No worker answers at {where.address} yet; run/worker-0.log in the workspace may say why.")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _faults(project: Project) -> list[str]:
