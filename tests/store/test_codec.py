@@ -31,7 +31,7 @@ from andon.store.codec import (
     encode_reviews,
     row_of,
 )
-from andon.store.codecframe import decision_schema
+from andon.store.codecframe import _scores, decision_schema
 from andon.store.wal import Frame, FrameKind, WalWriter, fetch, read_stream, server_id
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -333,3 +333,23 @@ if __name__ == "__main__":  # writes the sample of a new release: python tests/s
     target = GOLDEN / sys.argv[1]
     write_samples(target)
     (target / "w0" / "lock").unlink()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [],
+        [None, None],
+        [[0.1, 0.9], None, [0.3, 0.7]],
+        [[0.1, 0.9]],
+        [[0.1], [0.2, 0.8]],
+        [[], [0.1]],
+        [(0.1, 0.2, 0.7)],
+    ],
+)
+def test_a_column_of_scores_is_the_same_whatever_their_widths(cells: list[list[float] | None]) -> None:
+    found = _scores(cells)
+    plain = pl.Series("scores", cells, dtype=pl.List(pl.Float64()))
+    assert found.name == "scores"
+    assert found.dtype == plain.dtype
+    assert found.equals(plain, null_equal=True)

@@ -73,8 +73,25 @@ def decisions_frame(fields: Sequence[Field], frames: Sequence[Frame], prefix: st
     columns["tags"] = [_json(tags) for tags in columns["tags"]]
     columns["stream"] = [frame.stream for frame in frames for _ in range(frame.count)]
     columns["sequence"] = [frame.first + i for frame in frames for i in range(frame.count)]
-    series = [pl.Series(name, columns[name], dtype=dtype, strict=False) for name, dtype in _TYPES.items()]
+    scores = _scores(columns["scores"])
+    series = [
+        scores if name == "scores" else pl.Series(name, columns[name], dtype=dtype, strict=False)
+        for name, dtype in _TYPES.items()
+    ]
     return pl.DataFrame([*series, *_inputs(fields, wires, prefix, schema)])
+
+
+def _scores(cells: Sequence[Sequence[float] | None]) -> pl.Series:
+    """The column of scores. Nearly always all have one width: then one block is made, not a series for every row."""
+    widths = {len(cell) for cell in cells if cell is not None}
+    if len(widths) != 1 or 0 in widths:
+        return pl.Series("scores", cells, dtype=_TYPES["scores"])
+    width = widths.pop()
+    nothing = [0.0] * width
+    flat = [score for cell in cells for score in (nothing if cell is None else cell)]
+    block = pl.Series("scores", flat, dtype=pl.Float64).reshape((len(cells), width)).cast(_TYPES["scores"])
+    known = pl.Series([cell is not None for cell in cells])
+    return block if known.all() else pl.select(pl.when(known).then(block)).to_series().alias("scores")
 
 
 def _column(name: str, wires: Sequence[Wire]) -> list[Any]:
