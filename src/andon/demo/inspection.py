@@ -25,7 +25,7 @@ from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
 from andon.deploy.line import Act, Line
 from andon.deploy.release import find_release, release
-from andon.errors import Unavailable
+from andon.errors import Conflict, NotFound, Unavailable
 from andon.measure.estimate import Estimate, wilson
 from andon.measure.gate import Bound
 from andon.measure.metric import parse_metric
@@ -249,7 +249,7 @@ class Inspection:
             self.stage.say(kind, act.sentence, "\n".join((f"{act.route.actor}: {act.route.reason}", *act.notes)))
 
     def _acknowledge(self, key: str, note: str) -> None:
-        if self._firing(key):
+        with suppress(Conflict, NotFound):  # it never rang, or was resolved since we looked
             acknowledge_alarm(self.project.workspace, key, _HEAD, note)
             self.stage.say("good", f"{key} acknowledged by the {_HEAD}", note)
 

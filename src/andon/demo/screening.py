@@ -7,6 +7,7 @@ is asked of the line, the way a user would ask.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
 from andon.deploy.line import Act, Line
 from andon.deploy.paired import shadow_comparison
+from andon.errors import Conflict
 from andon.measure.estimate import wilson
 from andon.monitor.watch import acknowledge_alarm
 from andon.store import view
@@ -223,7 +225,7 @@ class Screening:
         self.stage.say("look", "Accuracy looks better because fewer people are ill, not because the model is better.")
 
     def _acknowledge(self, key: str, note: str) -> None:
-        if self.watcher.is_firing(key):
+        with suppress(Conflict):  # it may have been resolved since we looked
             acknowledge_alarm(self.stage.project.workspace, key, _OWNER, note)
             self.stage.say("good", f"{key} acknowledged by the {_OWNER}", note)
 

@@ -16,7 +16,8 @@ from andon.demo.client import Client
 from andon.engine.local import LocalEngine
 from andon.errors import NotFound, Unavailable, UsageError
 from andon.store.clockfile import WorkspaceClock
-from andon.surface.line import Settings, line_processes
+from andon.surface.line import Settings, line_processes, note, port_is_free
+from andon.surface.running import forget, leave
 
 __all__ = ["Stage", "examples", "percent"]
 
@@ -103,7 +104,9 @@ class Stage:
         """Start the line's processes and wait until the gateway answers; returns its address."""
         settings = Settings(ship_seconds=ship_seconds)
         self._engine = LocalEngine(self.project.workspace.run_dir, self.project.clock)
+        port_is_free(settings.host, self.project.charter.gateway.port)
         self._engine.replicas(line_processes(self.project, settings))
+        leave(self.project.workspace.run_dir, note(self.project, settings))
         port = self.project.charter.gateway.port
         self.until(self._ready, 60.0, "the gateway did not become ready")
         return f"http://127.0.0.1:{port}"
@@ -135,6 +138,7 @@ class Stage:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+            forget(self.project.workspace.run_dir)
         self.project.workspace.close()
 
     # -- the voice ---------------------------------------------------------------------------------------------------
