@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +55,15 @@ def test_a_workspace_whose_making_was_interrupted_is_made_to_its_end(tmp_path: P
     again = open_workspace(tmp_path)
     assert again.key == key
     again.close()
+
+
+OPEN = "from andon.config import open_workspace; w = open_workspace(); print(w.key.hex()); w.close()"
+
+
+def test_two_first_commands_at_once_share_one_workspace(tmp_path: Path) -> None:
+    (tmp_path / "andon.yaml").write_text("project: x\n")
+    words = (sys.executable, "-c", OPEN)
+    racers = [subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    keys = {racer.communicate(timeout=60)[0] for racer in racers}
+    assert [racer.returncode for racer in racers] == [0] * 4
+    assert len(keys) == 1

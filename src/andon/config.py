@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from andon.errors import NotFound, UsageError
+from andon.errors import Conflict, NotFound, UsageError
 
 if TYPE_CHECKING:
     from andon.core.clock import Clock
@@ -103,8 +104,10 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
 
     where = place(find_root(path))
     # The marker is written last: a workspace whose making was interrupted is made to its end.
-    make = Workspace.open if (where.home / "workspace.json").exists() else Workspace.create
-    return make(where.home, database_url=where.database_url)
+    if not (where.home / "workspace.json").exists():
+        with suppress(Conflict):  # another command made it in this very moment
+            return Workspace.create(where.home, database_url=where.database_url)
+    return Workspace.open(where.home, database_url=where.database_url)
 
 
 def open_project(path: str | Path | None = None) -> Project:

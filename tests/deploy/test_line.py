@@ -269,6 +269,18 @@ def test_with_the_database_gone_the_line_still_acts_and_the_journal_follows(
     assert reconcile(workspace) == 0 and workspace.journal.verify() == (True, None)
 
 
+def test_with_a_database_that_is_garbage_the_line_still_acts_and_says_so(line: Line, workspace: Workspace) -> None:
+    line.switch("v1", **WHO)
+    workspace.db.close()
+    for path in workspace.home.glob("andon.db*"):
+        path.unlink()
+    (workspace.home / "andon.db").write_bytes(b"\x9b" * 20_000)
+    for act in (line.stop(**WHO), line.start(**WHO), line.automate("human", **WHO), line.rollback(**WHO)):
+        assert not act.journalled and "the journal follows" in act.notes[0] and "restore it" in act.notes[0]
+    current = workspace.routes.current()
+    assert current is not None and current.epoch == act.route.epoch
+
+
 def test_a_crash_between_event_and_state_writes_nothing_twice(line: Line, workspace: Workspace) -> None:
     line.switch("v1", **WHO)
     workspace.states.put("routes", "journalled", {"epoch": 0})

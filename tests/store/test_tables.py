@@ -107,6 +107,15 @@ def test_a_damaged_database_is_corrupt(tmp_path: Path) -> None:
     db.close()
 
 
+def test_an_emptied_database_is_not_begun_anew(tmp_path: Path, db: Database) -> None:
+    """Else a journal would be gone and nobody would know."""
+    db.close()
+    file_of(db).write_bytes(b"")
+    with pytest.raises(Corrupt, match="is empty, but was in use before; restore it from a backup"), db.read():
+        pass
+    db.close()
+
+
 def test_a_full_disk_is_unavailable(db: Database) -> None:
     with db.read() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
@@ -186,10 +195,8 @@ def test_a_migration_that_fails_half_way_leaves_nothing(tmp_path: Path, monkeypa
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE windows (x)")
     connection.close()
-    db = Database(f"sqlite:///{path}")
-    with pytest.raises(Unavailable, match="already exists"), db.read():
-        pass
-    db.close()
+    with pytest.raises(Unavailable, match="already exists"):
+        Database.create(f"sqlite:///{path}")
     connection = sqlite3.connect(path)
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     connection.close()
@@ -229,7 +236,7 @@ def test_a_missing_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.line
 def test_a_value_that_does_not_fit_is_told(postgres: str) -> None:
-    db = Database(postgres.format("postgres"))
+    db = Database.create(postgres.format("postgres"))
     with pytest.raises(UsageError, match="cannot hold a value"), db.write() as connection:
         connection.execute(insert(states), {**ROW, "key": "x" * 300})
     db.close()

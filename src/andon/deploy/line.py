@@ -23,7 +23,7 @@ from andon.deploy.chronicle import reconcile, route_view, sentence
 from andon.deploy.crew import Following, alive, wait_followed, wait_loaded
 from andon.deploy.learning import Learnt, learn
 from andon.deploy.transition import Stamp
-from andon.errors import Conflict, NotFound, Unavailable, UsageError
+from andon.errors import Conflict, Corrupt, NotFound, Unavailable, UsageError
 from andon.people.inbox import Inbox, ReviewPolicy
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Line:
         journalled = True
         try:
             reconcile(self._workspace)
-        except Unavailable as error:
+        except (Unavailable, Corrupt) as error:
             journalled = False
             notes = (*notes, f"the route is in force, the journal follows: {error.message}")
         notes = (*notes, *self._faults(route))
@@ -305,7 +305,7 @@ class Line:
         """The bundle of a release; with the database gone, as far as the route plane knows it."""
         try:
             return {version: self._workspace.records.get("release", version, _Release).bundle}
-        except Unavailable as error:
+        except (Unavailable, Corrupt) as error:
             for route in self._workspace.routes.history():
                 if version in route.bundles:
                     return {version: route.bundles[version]}
@@ -339,7 +339,7 @@ class Line:
                 continue
             try:
                 learnt = self._learn(version, slice, current.slices, actor)
-            except Unavailable as error:
+            except (Unavailable, Corrupt) as error:
                 notes.append(f"{version} decides nothing by itself yet, people do: {error.message}")
                 continue
             notes.append(str(learnt))

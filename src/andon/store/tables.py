@@ -161,6 +161,7 @@ class Database:
         if self.sqlite and not self.url.database:
             raise UsageError("a database URL: expected the path of a file, as in sqlite:////var/lib/andon/andon.db")
         self.busy_seconds = busy_seconds
+        self._may_begin = False
         self._opening = threading.Lock()
         self._engine: Engine | None = None
         self._inode = (-1, -1)
@@ -169,6 +170,7 @@ class Database:
     def create(cls, url: str, *, busy_seconds: float = 5.0) -> Database:
         """Create the database where there is none, with its tables. Raises ``Unavailable``."""
         db = cls(url, busy_seconds=busy_seconds)
+        db._may_begin = True
         if db.sqlite:
             try:
                 db._path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +178,8 @@ class Database:
             except OSError as error:
                 raise db._unavailable(error.strerror or str(error)) from error
         with db.read():
-            return db
+            db._may_begin = False  # from now on it has something to lose
+        return db
 
     @property
     def name(self) -> str:
@@ -280,8 +283,11 @@ class Database:
 
     def _migrate(self, engine: Engine) -> None:
         """Bring the tables to this release, once, whoever comes first."""
-        if _revision(engine) == HEAD_REVISION:
+        found = _revision(engine)
+        if found == HEAD_REVISION:
             return
+        if found is None and not self._may_begin:
+            raise Corrupt(f"the database {self.name} is empty, but was in use before; restore it from a backup")
         from andon.store.migrations.apply import upgrade
 
         with engine.execution_options(andon_begin="IMMEDIATE").begin() as connection:
