@@ -51,7 +51,12 @@ _CHARTER = "tests/scope/test_charter.py::"
 QUESTIONS: tuple[Question, ...] = (
     Question("problem", "What is decided, and for whom?", _SHOWN),
     Question("owner", "Who answers for it?", _SHOWN),
-    Question("phase", "Proof of concept or production?", _SHOWN, "", lambda phase: phase == "production"),
+    Question(
+        "phase",
+        "Proof of concept or production?",
+        "production: `data add` takes no rows that were changed by hand",
+        "tests/surface/test_data_commands.py::test_wrong_use_is_a_sentence",
+    ),
     Question(
         "case",
         "A new ability, an automated task, or a replaced system?",
@@ -165,7 +170,12 @@ QUESTIONS: tuple[Question, ...] = (
     Question("rollout.alpha", "How often may harmless be called harmful?", _SHOWN, "", _ALWAYS),
     Question("rollout.beta", "How often may harm be missed?", _SHOWN, "", _ALWAYS),
     Question("rollout.on_harm", "What does harm do?", _SHOWN, "", _ALWAYS),
-    Question("alarms.false_per_month", "How many false alarms are tolerable?", _SHOWN, "", _ALWAYS),
+    Question(
+        "alarms.false_per_month",
+        "How many false alarms are tolerable?",
+        "how wide the bounds of alarms on the reference are",
+        "tests/monitor/test_threshold.py::test_the_budget_of_false_alarms_is_shared",
+    ),
     Question(
         "alarms.notify",
         "Who is told?",
