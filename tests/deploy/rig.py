@@ -48,6 +48,7 @@ class FakeServed:
         self.contract = Contract(fields, "result", CLASSES)
         self.classes = CLASSES
         self.path = Path("model")
+        self.engine = "onnx"
         self.predict = predict
 
 

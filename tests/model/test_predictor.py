@@ -127,9 +127,16 @@ class Says:
         (Says([0.1, 0.9]), r"expected shape \(rows, 2\), found \(2,\)"),
         (Says([[0.1, 0.2, 0.7]]), r"expected shape \(rows, 2\), found \(1, 3\)"),
         (Says([[0.1, 0.9]], classes_=["no", "perhaps"]), "class 'perhaps', which the charter does not have"),
+        (Says([[0.5, 0.5], [9.0, -8.0]]), "expected probabilities from 0 to 1, found 9"),
+        (Says([[float("inf"), 0.0]]), "expected probabilities from 0 to 1, found inf"),
         (object(), "train returned object: expected something with predict_proba or predict"),
     ],
 )
 def test_answers_that_do_not_fit(model: Any, said: str) -> None:
     with pytest.raises(UserCodeError, match=said):
         probabilities(model, [0], ("no", "yes"))
+
+
+def test_a_probability_may_be_off_by_rounding_and_a_row_may_be_silent() -> None:
+    scores = probabilities(Says([[1 + 1e-9, -1e-9], [float("nan")] * 2]), [0, 0], ("no", "yes"))
+    assert scores[0, 0] > 1 and np.isnan(scores[1]).all()

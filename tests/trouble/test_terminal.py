@@ -19,7 +19,7 @@ def shown(value: str, monkeypatch: pytest.MonkeyPatch) -> str:
     table = Table("case", box=None)
     table.add_row(Text(value))
     target = io.StringIO()
-    monkeypatch.setattr(output.console, "file", target)
+    monkeypatch.setattr(output.console, "_file", target)  # not `file`: reading that fixes today's stdout
     output.console.print(table)
     return target.getvalue()
 

@@ -14,6 +14,8 @@ import pytest
 import andon.surface.cli as cli
 from andon.errors import Unavailable
 
+CHARTER = "{project: x, inputs: {a: float}, target: {name: y, classes: [good, bad]}, safe_default: refer}"
+
 
 def andon(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["andon", *words])
@@ -76,6 +78,20 @@ def test_what_the_machine_refuses_is_one_sentence(
     assert code == Unavailable.exit_code == 4
     assert json.loads(out)["error"]["message"] == "/data/log/part-1: No space left on device"
     assert err.startswith("andon: /data/log/part-1: No space left on device\n") and "Traceback" not in err
+
+
+def test_with_json_stdout_has_the_document_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chatty(*_: Any, **__: Any) -> Path:
+        print("a library says hello")
+        return tmp_path
+
+    (tmp_path / "andon.yaml").write_text(CHARTER)
+    monkeypatch.setattr("andon.config.find_root", chatty)
+    code, out, err = andon(monkeypatch, capsys, "data", "list", "--json")
+    assert (code, json.loads(out)) == (0, []) and "a library says hello" in err
+    assert "a library says hello" in andon(monkeypatch, capsys, "data", "list")[1]
 
 
 BROKEN = """

@@ -57,6 +57,7 @@ class Replica:
         self._walls: deque[float] = deque(maxlen=8)
         self._served = served
         self._where = served.path / "model.py"
+        self._foreign = served.engine == "python"  # anybody's code: it may take its time, or never come back
         self._thread: ThreadPoolExecutor | None = None
 
     def call(self, columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -77,9 +78,9 @@ class Replica:
         """Whether a call keeps the serving thread for longer than ``limit`` seconds.
 
         Processor time counts, since a busy machine makes no model slow; a model that waits for something shows in the
-        quickest of its last calls.
+        quickest of its last calls. A model that is kept as a Python object is always taken for slow.
         """
-        return self.seconds > limit or min(self._walls, default=0.0) > 4 * limit
+        return self._foreign or self.seconds > limit or min(self._walls, default=0.0) > 4 * limit
 
     def submit(self, rows: Sequence[Sequence[Scalar]], done: Done, post: Post) -> None:
         """Score in this version's own thread; ``done`` is called through ``post``. One batch at a time."""
@@ -172,6 +173,10 @@ class Replicas:
         if version in self._loading:
             return f"{version} is being loaded"
         return self.faults.get(version) or f"{version} is not loaded"
+
+    def hangs(self, now: float, seconds: float) -> bool:
+        """Whether a call has been going on in a thread for longer than ``seconds``; nothing can end it but its process."""
+        return any(replica.busy_since and now - replica.busy_since > seconds for replica in self._have.values())
 
     def follow(self, route: Route) -> None:
         """Load what the route needs, keep a few that it no longer does, let the others go."""

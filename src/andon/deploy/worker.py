@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import faulthandler
 import gc
 import os
 import resource
@@ -52,6 +53,7 @@ _SWEEP_SECONDS = 1.0
 _LOAD_SECONDS = 30.0
 _LOCK_SECONDS = 6.0
 _DRAIN_LEAST_SECONDS = 0.25
+_STUCK_LEAST_SECONDS = 10.0
 _BACKLOG = 1024
 
 
@@ -182,11 +184,22 @@ class Worker:
         self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _sweep(self) -> None:
+        self._guard()
         self._front.sweep(time.monotonic())
         self._desk.meter.connections = len(self._front.connections)
         with suppress(AndonError):
             self._scraper.publish()
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _guard(self) -> None:
+        """End this process, where it stands, if its loop or a model in a thread does not come back.
+
+        A model may hang, even without ever letting Python run; then only a new process helps. What was answered is
+        written down, and the log says in which line it hung.
+        """
+        stuck = max(_STUCK_LEAST_SECONDS, self._config.deadline_seconds)
+        if not self._replicas.hangs(time.monotonic(), stuck):
+            faulthandler.dump_traceback_later(stuck, exit=True)
 
     async def _drain(self) -> None:
         """Take nothing new, finish what was begun, for at most ``drain_seconds``; other workers are still answered."""
@@ -202,6 +215,7 @@ class Worker:
             await asyncio.sleep(0.01)
 
     def _close(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
         for part in ("_listener", "_links", "_replicas"):
             if hasattr(self, part):
                 getattr(self, part).close()

@@ -48,6 +48,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 #: The column by which ``clean`` knows a row.
 ROW = "_row"
+_ROUNDING = 1e-6
 
 
 @runtime_checkable
@@ -240,7 +241,8 @@ def probabilities(model: Any, x: Any, classes: Sequence[str]) -> np.ndarray[Any,
     """What a predictor says about ``x``: float64, shape (rows, classes), columns in the order of ``classes``.
 
     A class that the model never saw gets probability 0. A model with only ``predict`` gives 1 to what it says; a row
-    where it says None is all NaN: no answer. Raises ``UserCodeError`` when the shape or the classes do not fit.
+    where it says None is all NaN: no answer. Raises ``UserCodeError`` when the shape or the classes do not fit, or a
+    probability is none.
 
     >>> class Constant:
     ...     classes_ = ["yes", "no"]
@@ -264,6 +266,11 @@ def _ordered(
     if scores.ndim != 2 or scores.shape[1] != len(own):
         raise UserCodeError(
             f"predict_proba of {type(model).__name__}: expected shape (rows, {len(own)}), found {scores.shape}"
+        )
+    beyond = scores[(scores < -_ROUNDING) | (scores > 1 + _ROUNDING)]
+    if beyond.size:
+        raise UserCodeError(
+            f"predict_proba of {type(model).__name__}: expected probabilities from 0 to 1, found {beyond[0]:g}"
         )
     if own == list(classes):
         return scores

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from io import TextIOWrapper
 from types import TracebackType
@@ -19,7 +20,7 @@ import typer
 import typer.main
 
 from andon.errors import AndonError, CharterError, Unavailable, UsageError
-from andon.surface.cli.output import emit
+from andon.surface.cli.output import emit, one_line, results_only
 
 __all__ = ["build", "main"]
 
@@ -51,7 +52,8 @@ def main() -> None:
     try:
         _readable(sys.argv[1:])
         command = typer.main.get_command(build(("process", "scope") if process else GROUPS))
-        code = command.main(standalone_mode=False)
+        with results_only() if "--json" in sys.argv else nullcontext():
+            code = command.main(standalone_mode=False)
     except AndonError as error:
         _end(error)
     except typer.TyperException as error:
@@ -119,8 +121,8 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
 def _report(error: AndonError) -> None:
     if "--json" in sys.argv:
         emit({"error": error.to_dict()})
-    sys.stderr.write(f"andon: {error.message}\n")
+    sys.stderr.write(f"andon: {one_line(error.message)}\n")
     if isinstance(error, CharterError):
-        sys.stderr.writelines(f"  {fault}\n" for fault in error.faults)
+        sys.stderr.writelines(f"  {one_line(fault)}\n" for fault in error.faults)
     if error.hint:
-        sys.stderr.write(f"  → {error.hint}\n")
+        sys.stderr.write(f"  → {one_line(error.hint)}\n")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
-from typing import Annotated, Any
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from typing import Annotated, Any, TextIO
 
 import msgspec
 import typer
@@ -13,7 +16,18 @@ from rich.segment import Segment
 
 from andon.errors import UsageError
 
-__all__ = ["ActorOption", "JsonFlag", "ProjectOption", "ReasonOption", "console", "emit", "note", "person"]
+__all__ = [
+    "ActorOption",
+    "JsonFlag",
+    "ProjectOption",
+    "ReasonOption",
+    "console",
+    "emit",
+    "note",
+    "one_line",
+    "person",
+    "results_only",
+]
 
 NAME_MAX = 200
 REASON_MAX = 2_000
@@ -77,15 +91,37 @@ class _Shown:
                 yield Segment(_UNSEEN.sub("\ufffd", segment.text), segment.style)
 
 
+_RESULTS: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
 console = Console(highlight=False, soft_wrap=True)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 for _one in (console, _messages):
     _one.push_render_hook(_Harmless())
 
 
+def one_line(text: str) -> str:
+    """A text of others as part of a sentence on one line.
+
+    >>> one_line("two\\nlines, \\x1b[31mred")
+    'two lines, �[31mred'
+    """
+    return _UNSEEN.sub("\ufffd", " ".join(text.splitlines()))
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """Within it stdout is for ``emit`` alone: what anybody else prints there, as a project's own code may, is a message."""
+    token = _RESULTS.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _RESULTS.reset(token)
+
+
 def emit(value: Any) -> None:
     """Print a result as one JSON document on stdout: in UTF-8, whatever the terminal speaks, as JSON is."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2), file=_RESULTS.get())
 
 
 def note(message: str) -> None:
