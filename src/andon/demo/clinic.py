@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from andon.config import open_project
-from andon.core.clock import Clock
 from andon.core.record import Item
+from andon.deploy.line import open_inbox
 from andon.errors import Unavailable
-from andon.people.inbox import Inbox, ReviewPolicy
 
 __all__ = ["REVIEWER", "Clinic"]
 
@@ -32,23 +31,12 @@ class Clinic:
         self._random = random.Random(seed)
         self._at_once = at_once
         charter = self._project.charter
-        policy = ReviewPolicy(
-            answers=(*charter.target.classes, charter.safe_default),
-            safe_default=charter.safe_default,
-            on_timeout=charter.review.on_timeout,
-            deadline_us=charter.review.deadline_us,
-        )
-        workspace = self._project.workspace
-        self._inbox = Inbox(workspace.items, workspace.outbox, self._clock, policy)
+        self._inbox = open_inbox(self._project.workspace, charter)
         self._classes = charter.target.classes
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="clinic", daemon=True)
         self.decided = 0
         self._thread.start()
-
-    @property
-    def _clock(self) -> Clock:
-        return self._project.workspace.clock
 
     def close(self) -> None:
         """Finish the cases in hand and go home."""

@@ -24,13 +24,13 @@ STORIES = {
 }
 
 
-def play(story: str, folder: Path) -> None:
-    """Play one story in ``folder``. Raises ``NotFound`` for an unknown one."""
+def play(story: str, folder: Path, port: int | None = None) -> None:
+    """Play one story in ``folder``; ``port`` None: the charter's. Raises ``NotFound`` for an unknown one."""
     if story not in STORIES:
         raise NotFound(f"no story is called {story!r}; {did_you_mean(story, STORIES)}")
     begin, rate, teller = STORIES[story]
     console = Console(highlight=False, soft_wrap=True)
-    stage = Stage(story, folder, console, begin_us=begin, rate=rate)
+    stage = Stage(story, folder, console, begin_us=begin, rate=rate, port=port)
     try:
         address = stage.start(ship_seconds=0.5)
         console.print(

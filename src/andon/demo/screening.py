@@ -21,16 +21,18 @@ from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
 from andon.deploy.line import Act, Line
 from andon.deploy.paired import shadow_comparison
-from andon.errors import Conflict
+from andon.errors import Conflict, NotFound
 from andon.measure.estimate import wilson
+from andon.measure.metric import parse_metric
 from andon.monitor.watch import acknowledge_alarm
+from andon.monitor.window import series
 from andon.store import view
 
 __all__ = ["BEGIN", "RATE", "Screening"]
 
 BEGIN = parse_time("2020-03-11")
-#: Seconds of the story in one second: four days.
-RATE = 4.0 * 86400
+#: Seconds of the story in one second, at most: five days.
+RATE = 5.0 * 86400
 #: How often the simulated clinic is wrong. An assumption, not a measurement.
 CLINIC_ERROR = 0.03
 _SCIENTIST, _ENGINEER, _OWNER = "data scientist (scripted)", "engineer (scripted)", "owner (scripted)"
@@ -117,14 +119,20 @@ class Screening:
         stage.chapter(4, "The data break, twice")
         self._until("2020-06-15", done=lambda: self.watcher.is_firing("cough"))
         self._symptoms()
-        self._acknowledge("cough", "symptoms are recorded differently since May; the model keeps its promise so far")
+        self._acknowledge("cough", f"symptoms are recorded differently; {self._promise_now()}")
         self._until("2020-07-01")
         self._week("2020-06-24", "2020-07-01")
         self._until("2020-10-04", done=lambda: self.watcher.is_firing("promise") or self.watcher.fallen)
         if not self.watcher.fallen:
-            self._acknowledge("promise", "above what was promised; watched daily, people take over at 5 %")
+            limit = self.stage.project.charter.metrics["harm"].alarm
+            self._acknowledge(
+                "promise", f"{self._promise_now()}; watched daily, people take over when it is not {limit}"
+            )
         self._until("2020-10-04", done=lambda: self.watcher.fallen)
-        stage.say("people", "All cases are with people again." if self.watcher.fallen else "The bound has held.")
+        if self.watcher.fallen:
+            stage.say("people", "All cases are with people again.")
+        else:
+            stage.say("look", f"The line did not fall back by itself; {self._promise_now()}.")
 
     def renewal(self) -> None:
         """October: a model trained on recent data."""
@@ -150,15 +158,22 @@ class Screening:
         stage.chapter(6, "Canary, ramp, switch, and the way back")
         self._until("2020-11-08")
         self.traffic.settle()
-        partial = "confident negatives, at most 2 % of them wrong"
-        self._did(self.line.automate("partial", actor=_OWNER, reason=partial))
-        canary = self.line.canary("v2", actor=_ENGINEER, reason="5 % of the cases first")
+        self._did(self.line.automate("partial", actor=_OWNER, reason=self._bargain()))
+        canary = self.line.canary("v2", actor=_ENGINEER, reason="a few cases first")
         self._did(canary)
         self._until_us(stage.now + DAY)
         if "v2/*" not in canary.route.thresholds:
-            self._did(self.line.automate("partial", actor=_OWNER, reason=partial))
+            self._did(self.line.automate("partial", actor=_OWNER, reason=self._bargain()))
         for share, days in ((0.25, 0.8), (0.5, 0.8)):
-            self._did(self.line.ramp(share, actor=_ENGINEER, reason="nothing bad seen; by hand"))
+            self._did(
+                self.line.ramp(
+                    share,
+                    actor=_ENGINEER,
+                    reason="by hand: no alarm rang for it"
+                    if not self.watcher.firing()
+                    else "by hand, although an alarm rings",
+                )
+            )
             self._until_us(stage.now + round(days * DAY))
         self._did(self.line.switch(actor=_ENGINEER, reason="blue/green: v2 live, v1 stays warm"))
         self._until_us(stage.now + DAY // 2)
@@ -201,7 +216,7 @@ class Screening:
         while True:
             self._until_us(ask)
             self.traffic.settle()
-            act = self.line.automate("partial", actor=_OWNER, reason="confident negatives, at most 2 % of them wrong")
+            act = self.line.automate("partial", actor=_OWNER, reason=self._bargain())
             self._did(act)
             if f"{version}/*" in act.route.thresholds or ask >= parse_time(last):
                 return
@@ -216,16 +231,41 @@ class Screening:
                        f"of these wrong {interval(wilson(wrong, known.height))}.")  # fmt: skip
 
     def _symptoms(self) -> None:
+        """April against May: what was recorded, how many were ill, how good the answers were."""
+        found = []
         for since, until in (("2020-04-01", "2020-05-01"), ("2020-05-01", iso(self.stage.now)[:10])):
             rows = self._rows(since, until)
             known = rows.filter(pl.col("label").is_not_null())
-            right = int((known["prediction"] == known["label"]).sum())
-            self.stage.say("look", f"{since} to {until}: cough in {percent(rows['cough'].mean())} of cases, "  # type: ignore[arg-type]
-                           f"positive {percent((known['label'] == 'positive').mean())}, accuracy {interval(wilson(right, known.height))}.")  # type: ignore[arg-type] # fmt: skip
-        self.stage.say("look", "Accuracy looks better because fewer people are ill, not because the model is better.")
+            right, ill = (
+                int((known[one] == other).sum())
+                for one, other in (("prediction", known["label"]), ("label", "positive"))
+            )
+            found.append((right / known.height, ill / known.height))
+            self.stage.say("look", f"{since} to {until}: cough in {percent(_mean(rows['cough']))} of cases, "
+                           f"positive {interval(wilson(ill, known.height))}, accuracy {interval(wilson(right, known.height))}.")  # fmt: skip
+        (before, ill_before), (after, ill_after) = found
+        if after > before and ill_after < ill_before:
+            self.stage.say("look", "Accuracy looks better; but fewer people are ill, so it is easier to be right.")
+
+    def _bargain(self) -> str:
+        partial = self.stage.project.charter.automation.partial
+        only = " and ".join(partial.only or ("any",))
+        return f"confident {only}, at most {percent(partial.max_error)} of them wrong"
+
+    def _promise_now(self) -> str:
+        """How often automatic answers were wrong in the newest week whose labels are in."""
+        project = self.stage.project
+        of = parse_metric(project.charter.metrics["promise"].of, project.charter.target.classes)
+        mature = self.stage.now - project.charter.target.delay_us - project.charter.monitor.window_us
+        weeks = series(project.workspace, "promise", of, until_us=mature)
+        if not weeks:
+            return "no automatic answer has been judged yet"
+        return (
+            f"automatic answers are wrong in {interval(weeks[-1][1])} of the cases (week from {iso(weeks[-1][0])[:10]})"
+        )
 
     def _acknowledge(self, key: str, note: str) -> None:
-        with suppress(Conflict):  # it may have been resolved since we looked
+        with suppress(Conflict, NotFound):  # it never rang, or was resolved since we looked
             acknowledge_alarm(self.stage.project.workspace, key, _OWNER, note)
             self.stage.say("good", f"{key} acknowledged by the {_OWNER}", note)
 
@@ -238,6 +278,11 @@ class Screening:
 
     def _until_us(self, time_us: int, **options: object) -> None:
         self.traffic.run_until(time_us, **options)  # type: ignore[arg-type]
+
+
+def _mean(values: pl.Series) -> float | None:
+    mean = values.mean()
+    return float(mean) if isinstance(mean, (int, float)) else None
 
 
 def _colour(route: Route) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -56,13 +57,16 @@ def percent(share: float | None, digits: int = 1) -> str:
 class Stage:
     """One story's project, line and voice. ``rate`` is how many seconds of the story pass in one second at most."""
 
-    def __init__(self, story: str, folder: Path, console: Console, *, begin_us: int, rate: float) -> None:
+    def __init__(
+        self, story: str, folder: Path, console: Console, *, begin_us: int, rate: float, port: int | None = None
+    ) -> None:
         self.console = console
         self.rate = rate
         self.begun = time.monotonic()
         self._engine: LocalEngine | None = None
         self.project = self._prepare(story, folder, begin_us)
-        self.client = Client("127.0.0.1", self.project.charter.gateway.port)
+        self._settings = Settings(port=port or self.project.charter.gateway.port)
+        self.client = Client(self._settings.host, port or self.project.charter.gateway.port)
 
     # -- the project and its clock -------------------------------------------------------------------------------
 
@@ -102,14 +106,14 @@ class Stage:
 
     def start(self, ship_seconds: float) -> str:
         """Start the line's processes and wait until the gateway answers; returns its address."""
-        settings = Settings(ship_seconds=ship_seconds)
+        settings = replace(self._settings, ship_seconds=ship_seconds)
+        where = note(self.project, settings)
+        port_is_free(where.host, where.port)
         self._engine = LocalEngine(self.project.workspace.run_dir, self.project.clock)
-        port_is_free(settings.host, self.project.charter.gateway.port)
         self._engine.replicas(line_processes(self.project, settings))
-        leave(self.project.workspace.run_dir, note(self.project, settings))
-        port = self.project.charter.gateway.port
+        leave(self.project.workspace.run_dir, where)
         self.until(self._ready, 60.0, "the gateway did not become ready")
-        return f"http://127.0.0.1:{port}"
+        return where.address
 
     def _ready(self) -> bool:
         try:

@@ -21,7 +21,7 @@ __all__ = ["Traffic"]
 #: How far the story's clock moves at once.
 _STEP_US = 2 * HOUR
 #: The story's clock waits for the controller when it has measured nothing newer than this.
-_BEHIND_US = 6 * DAY
+_BEHIND_US = 8 * DAY
 
 
 class Traffic:

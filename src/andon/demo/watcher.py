@@ -17,6 +17,7 @@ class Watcher:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._phases: dict[str, tuple[str, int]] = {}
+        self._since: set[str] = set()
         self._epoch = stage.project.workspace.routes.word()
         self.fallen = False
 
@@ -29,15 +30,21 @@ class Watcher:
         """Whether an alarm has been said to fire, and not to be resolved since."""
         return self._phases.get(key, ("", 0))[0] == "firing"
 
+    def firing(self) -> set[str]:
+        """The alarms that fired since the last route of the story's own, and fire still."""
+        return {key for key in self._since if self.is_firing(key)}
+
     def forget_routes(self) -> None:
         """The story itself has just changed the route, and has said so."""
         self._epoch = self._stage.project.workspace.routes.word()
+        self._since.clear()
 
     def _alarms(self) -> None:
         for key, alarm in self._stage.project.workspace.states.list("alarm", Alarm).items():
             before, self._phases[key] = self._phases.get(key), (alarm.phase, alarm.episode)
             if before == (alarm.phase, alarm.episode) or alarm.phase not in ("firing", "resolved"):
                 continue
+            self._since.add(key)
             what = "ALARM" if alarm.phase == "firing" else "resolved:"
             self._stage.say(_KINDS[alarm.phase], f"{what} {_of(alarm)}", self._why(alarm))
 

@@ -86,8 +86,9 @@ def start(
 def demo(
     story: Annotated[str, typer.Argument(help="screening or inspection")] = "screening",
     folder: Annotated[Path | None, typer.Option(help="Where the story's project is laid out.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; the story's own if not given.")] = None,
 ) -> None:
     """Play a story on real data on a fast clock, then leave its line running (without a terminal: end)."""
     from andon.demo.play import play
 
-    play(story, folder or Path.cwd() / "build" / "demo" / story)
+    play(story, folder or Path.cwd() / "build" / "demo" / story, port)
