@@ -16,7 +16,7 @@ from andon.core.record import Item, Route
 from andon.deploy import learning
 from andon.deploy.chronicle import reconcile, sentence, subject
 from andon.deploy.line import Line, open_inbox
-from andon.errors import Conflict, NotFound, Unavailable, UsageError
+from andon.errors import Conflict, Corrupt, NotFound, Unavailable, UsageError
 from andon.scope.charter import Charter, parse
 from andon.store.routes import Ack
 from andon.store.workspace import Workspace
@@ -241,6 +241,18 @@ def test_dead_workers_are_not_waited_for(line: Line, workspace: Workspace) -> No
     workspace.routes.acknowledge("w9", Ack("w9", 2**22 + 1, 1))
     act = line.canary("v2", **WHO)
     assert (act.workers, act.notes) == (0, ())
+
+
+def test_a_damaged_bundle_is_refused_even_while_no_worker_runs(line: Line, workspace: Workspace) -> None:
+    line.switch("v1", **WHO)
+    bundle = workspace.home / "bundles" / ("b2" * 8)
+    bundle.mkdir(parents=True)
+    (bundle / "manifest.json").write_bytes(b"{}")
+    for act in (line.switch, line.canary, line.blue_green):
+        with pytest.raises(Corrupt, match=r"manifest\.json has changed: expected hash b2b2"):
+            act("v2", **WHO)
+    current = workspace.routes.current()
+    assert current is not None and current.live == "v1" and current.candidate is None
 
 
 # --------------------------------------------------------------------------------------------- database gone, races

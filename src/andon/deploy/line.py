@@ -70,7 +70,7 @@ class Line:
 
     ``patience`` is how many seconds the workers get to load a version. Errors of all actions: ``UsageError`` when it
     makes no sense, ``NotFound`` for an unknown version, ``Conflict`` when somebody else has begun something,
-    ``Unavailable`` when a worker cannot load the version; then nothing has changed.
+    ``Unavailable`` when a worker cannot load the version, ``Corrupt`` when its bundle is damaged; then nothing has changed.
     """
 
     def __init__(
@@ -277,7 +277,10 @@ class Line:
     def _load(self, version: str, bundles: Mapping[str, str], actor: str | None, reason: str) -> None:
         """Have every live worker load a version before anything depends on it."""
         current, plane = self._current(actor), self._workspace.routes
-        if version in (current.live, current.candidate, *current.warm) or not alive(plane.acks()):
+        if version in (current.live, current.candidate, *current.warm):
+            return
+        if not alive(plane.acks()):
+            self._look_at(bundles[version])
             return
         epoch = self._publish(lambda r, s: transition.warm(r, s, version, bundles), actor, reason).epoch
         try:
@@ -285,6 +288,14 @@ class Line:
         except Unavailable:
             self._publish(lambda r, s: transition.cool(r, s, version), actor, f"{version} did not load")
             raise
+
+    def _look_at(self, bundle: str) -> None:
+        """With no worker there to load it: refuse at least a bundle that was damaged. Raises ``Corrupt``."""
+        from andon.model.bundle import bundle_path, verify_bundle
+
+        path = bundle_path(self._workspace.home, bundle)
+        if path.exists():
+            verify_bundle(path, bundle)
 
     def _followed(self, route: Route) -> Following:
         return wait_followed(self._workspace.routes.acks, route.epoch, 1.0, self._sleep)

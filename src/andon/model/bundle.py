@@ -40,6 +40,7 @@ __all__ = [
     "load_manifest",
     "load_profile",
     "seal",
+    "verify_bundle",
 ]
 
 MANIFEST = "manifest.json"
@@ -270,6 +271,13 @@ def load_manifest(path: Path, expected_hash: str) -> Manifest:
         return msgspec.json.decode(content, type=Manifest)
     except msgspec.MsgspecError as error:
         raise Corrupt(f"bundle {expected_hash[:12]}: its manifest cannot be read by this release: {error}") from error
+
+
+def verify_bundle(path: Path, expected_hash: str) -> None:
+    """Check every byte of a bundle without loading it; raises ``NotFound`` or ``Corrupt`` as ``load_bundle`` does."""
+    manifest = load_manifest(path, expected_hash)
+    for name in manifest.files:
+        _verified(path, manifest, name, expected_hash)
 
 
 def load_profile(path: Path, expected_hash: str) -> Profile:
