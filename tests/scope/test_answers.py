@@ -23,7 +23,10 @@ SMALL = "project: line\ninputs: {a: float, b: category}\ntarget: {name: y, class
         ("checklist: {privacy: {redact: [b]}}", "redact", ("b",)),
         ("gateway: {max_body_bytes: 1000}", "max_body_bytes", 1000),
         ("gateway: {queue: 7}", "queue", 7),
-        ("gateway: {idempotency_seconds: 60}", "idempotency_seconds", 60),
+        ("gateway: {idempotency_seconds: 7200}", "idempotency_seconds", 7200),
+        ("gateway: {idempotency_seconds: 60}", "idempotency_seconds", 3600),
+        ("gateway: {idempotency_seconds: 60}\nreview: {deadline: 30s}", "idempotency_seconds", 60),
+        ("review: {deadline: 3d}", "idempotency_seconds", 3 * 86_400),
         ("gateway: {idempotency_ids: 10}", "idempotency_ids", 10),
     ],
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from andon.core.clock import SECOND
 from andon.core.record import Field
 from andon.data.contract import Contract
 
@@ -27,8 +28,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     ``fields`` and ``classes`` are the charter's contract, used where no release says otherwise. ``unit_column`` is the
     input that names the unit (None: the request does). Inputs in ``redact`` are never written. ``queue`` is in rows,
     times are in seconds. An id is remembered until ``idempotency_ids`` newer ones have come or ``idempotency_seconds``
-    have gone by, whichever is first. ``slow_seconds`` is how long one call of a model may take on the serving thread;
-    longer ones get a thread of their own.
+    (from a charter: at least the deadline of reviews) have gone by, whichever is first. ``slow_seconds`` is how long one
+    call of a model may take on the serving thread; longer ones get a thread of their own.
     """
 
     project: str
@@ -67,7 +68,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
             tokens_required=checklist.security.tokens == "required",
             max_body_bytes=gateway.max_body_bytes,
             queue=gateway.queue,
-            idempotency_seconds=gateway.idempotency_seconds,
+            idempotency_seconds=max(gateway.idempotency_seconds, charter.review.deadline_us / SECOND),
             idempotency_ids=gateway.idempotency_ids,
         )
 
