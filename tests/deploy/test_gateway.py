@@ -377,6 +377,48 @@ def test_commit_with_a_disk_that_refuses_to_sync_is_503(make: Make) -> None:
 
     rig = make(replace(CONFIG, durability="commit"), sync=sync)
     assert rig.decide()[0] == 503
+    for _ in range(2):  # whoever asks again, or looks, is told nothing that a power loss could take back
+        assert rig.decide(id="a1")[0] == 503
+        assert rig.call("GET", f"{BASE}/decisions/a1")[0] == 503
+    assert rig.decide({"age": 99.0}, id="a1")[0] == 409
+    assert len(log(rig)) == 2 and rig.desk.gauge().log_failures == 2
+
+
+def test_commit_what_was_refused_stays_refused_when_the_disk_is_back(make: Make) -> None:
+    broken = [True]
+
+    def sync(fd: int) -> None:
+        if broken:
+            raise OSError(5, "Input/output error")
+        os.fdatasync(fd)
+
+    rig = make(replace(CONFIG, durability="commit"), sync=sync)
+    for n in range(2):
+        broken[:] = [True]
+        assert rig.decide(id=f"a{n}")[0] == 503
+        broken.clear()
+        assert rig.decide(id=f"b{n}")[0] == rig.decide(id=f"b{n}")[0] == 202
+    for n in range(2):
+        assert rig.decide(id=f"a{n}")[0] == rig.call("GET", f"{BASE}/decisions/a{n}")[0] == 503
+        assert rig.call("GET", f"{BASE}/decisions/b{n}")[0] == 200
+
+
+def test_commit_who_asks_again_waits_for_the_sync_until_the_deadline(make: Make) -> None:
+    import threading
+
+    may = threading.Event()
+
+    def sync(fd: int) -> None:
+        assert may.wait(5)
+        os.fdatasync(fd)
+
+    rig = make(replace(CONFIG, durability="commit", deadline_seconds=0.05), sync=sync)
+    assert rig.decide(id="a1")[0] == 504
+    assert rig.decide(id="a1")[0] == rig.call("GET", f"{BASE}/decisions/a1")[0] == 504
+    may.set()
+    rig.until(lambda: rig.wal.synced_end == rig.wal.end)
+    assert rig.decide(id="a1")[0] == 202 and rig.call("GET", f"{BASE}/decisions/a1")[0] == 200
+    assert len(log(rig)) == 1
 
 
 def test_redacted_inputs_are_used_but_never_written(make: Make) -> None:

@@ -24,7 +24,7 @@ from andon.deploy.settings import GatewayConfig
 from andon.errors import AndonError, Conflict, ContractError, NotFound, Overloaded, Unavailable
 from andon.store.codec import Loss
 from andon.store.routes import Ack
-from andon.store.wal import parse_server_id
+from andon.store.wal import Frame, parse_server_id
 
 __all__ = ["SHADOW_LOSS", "Desk"]
 
@@ -95,13 +95,13 @@ class Desk:
             _wait_for(busy, done)
             return
         try:
-            decision = parts.memory.recorded(id)
-            if decision is None:
+            found = parts.memory.recorded(id)
+            if found is None:
                 raise NotFound(
                     f"no decision has the id {id!r}, or it is older than what the gateway keeps",
                     hint="older decisions are found with `andon journal --decision ID`",
                 )
-            done(self._shown(decision))
+            self._tell(Case({}, done), *found)
         except AndonError as error:
             done(error)
 
@@ -180,15 +180,23 @@ class Desk:
                 self._expect_same(case, same_x(case.x, busy.x))
                 _wait_for(busy, case.done)
                 return True
-            decision = self._parts.memory.recorded(case.id)
-            if decision is None:
+            found = self._parts.memory.recorded(case.id)
+            if found is None:
                 return False
-            self._expect_same(case, same_x(case.x, decision.x, self._redacted))
+            self._expect_same(case, same_x(case.x, found[0].x, self._redacted))
             self.meter.repeated += 1
-            case.finish(self._shown(decision))
+            self._tell(case, *found)
         except AndonError as error:
             case.finish(error)
         return True
+
+    def _tell(self, case: Case, decision: Decision, frame: Frame) -> None:
+        """Tell what was recorded, once what was promised holds for it, as for the first who asked."""
+        case.arrived = self._parts.clock.monotonic()
+        case.deadline = case.arrived + self._config.deadline_seconds
+        self._open.add(case)
+        shown = self._shown(decision)
+        self._parts.recorder.when_kept(frame, partial(self._close, case, shown), partial(self._close, case))
 
     def _expect_same(self, case: Case, same: bool) -> None:
         if not same:

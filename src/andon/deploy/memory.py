@@ -55,8 +55,8 @@ class Memory:
             if case.id:
                 self.seen.add(case.id, Place(frame.stream, frame.offset, index), now)
 
-    def recorded(self, id: str) -> Decision | None:
-        """The decision with this id as it was written, or None. Raises ``Unavailable`` or ``Corrupt``."""
+    def recorded(self, id: str) -> tuple[Decision, Frame] | None:
+        """The decision with this id as it was written, and its frame, or None. Raises ``Unavailable`` or ``Corrupt``."""
         found = parse_server_id(id)
         try:
             if found is not None:
@@ -68,9 +68,9 @@ class Memory:
         except NotFound:
             return None  # its segment was dropped: the id is outside the window
         decision = row_of(self._fields_of(frame.contract), frame, place.index)
-        return decision if decision.id == id else None
+        return (decision, frame) if decision.id == id else None
 
-    def _by_number(self, id: str, stream: str, generation: str, sequence: int) -> Decision | None:
+    def _by_number(self, id: str, stream: str, generation: str, sequence: int) -> tuple[Decision, Frame] | None:
         start = self._frames.near(sequence) if stream == self._stream else None
         if start is None:
             frame = find_sequence(self._wal_dir, stream, sequence, generation)
@@ -79,7 +79,7 @@ class Memory:
         if frame.kind != FrameKind.DECISION:
             return None
         decision = row_of(self._fields_of(frame.contract), frame, sequence - frame.first)
-        return decision if decision.id == id else None
+        return (decision, frame) if decision.id == id else None
 
     def _from(self, start: int, sequence: int) -> Frame:
         """The frame that holds a row, read on from a frame at or before it."""

@@ -49,11 +49,13 @@ class Recorder:
         return self._append(FrameKind.LOSS, encode_losses(losses), len(losses), time_us)
 
     def when_safe(self, frame: Frame, done: Callable[[], None], failed: Callable[[AndonError], None]) -> None:
-        """Call ``done`` when what the durability promises holds for a frame: at once, or after the disk's sync."""
-        if self._commit:
-            self.wal.on_durable(
-                frame.end, lambda: self._post(done), lambda error: self._post(lambda: self._refused(failed, error))
-            )
+        """Call ``done`` when what the durability promises holds for a new frame: at once, or after the disk's sync."""
+        self.when_kept(frame, done, lambda error: self._refused(failed, error))
+
+    def when_kept(self, frame: Frame, done: Callable[[], None], failed: Callable[[AndonError], None]) -> None:
+        """As ``when_safe``, for a frame that is read again; those of other streams were kept by who wrote them."""
+        if self._commit and frame.stream == self.wal.stream:
+            self.wal.on_durable(frame.end, lambda: self._post(done), lambda error: self._post(lambda: failed(error)))
         else:
             done()
 

@@ -20,12 +20,15 @@ __all__ = ["Committer", "Done", "Failed"]
 Done = Callable[[], None]
 Failed = Callable[[Unavailable], None]
 
+#: How many stretches of frames that the disk refused to sync are remembered until the process ends.
+_REFUSALS = 1024
+
 
 class Committer:
     """Syncs the active file at most once per ``interval`` seconds (0: as soon as something was written).
 
     ``synced_end`` is the logical offset up to which frames survive a power loss. ``errors`` counts failed syncs; after
-    one, ``broken`` is set and the writer goes on in a new segment, since a file whose sync failed cannot be trusted
+    one, its frames stay refused, ``broken`` is set and the writer goes on in a new segment, since a file whose sync failed cannot be trusted
     (Rebello et al. 2020, *Can Applications Recover from fsync Failures?*).
     """
 
@@ -37,8 +40,8 @@ class Committer:
         self._interval, self._sync = interval, sync
         self._sealed: list[int] = []
         self._new_name = True
-        self._waiting: deque[tuple[int, Done, Failed | None]] = deque()
-        self._refused: tuple[int, int, Unavailable] | None = None
+        self._waiting: list[tuple[int, Done, Failed | None]] = []
+        self._refused: deque[tuple[int, int, Unavailable]] = deque(maxlen=_REFUSALS)
         self._idle = True
         self._stopping = False
         self._wake = threading.Condition()
@@ -56,9 +59,9 @@ class Committer:
     def wait(self, end: int, done: Done, failed: Failed | None) -> None:
         """Call ``done`` from the committer's thread once ``end`` is durable, or ``failed`` when it cannot be."""
         with self._wake:
-            refused = self._refused
-            if refused is not None and refused[0] < end <= refused[1]:
-                done = _refusal(failed, refused[2])
+            refused = next((error for after, until, error in self._refused if after < end <= until), None)
+            if refused is not None:
+                done = _refusal(failed, refused)
             elif self.synced_end < end:
                 self._waiting.append((end, done, failed))
                 self._idle = False
@@ -129,16 +132,19 @@ class Committer:
         with self._wake:
             self.errors += 1
             self.broken = self._new_name = True
-            self._refused = (self.synced_end, end, error)
+            if self._refused and self._refused[-1][0] == self.synced_end:
+                self._refused.pop()  # the same frames, and those that came since
+            self._refused.append((self.synced_end, end, error))
             refused = self._take(end)
         for _, _, failed in refused:
             _call(_refusal(failed, error))
 
     def _take(self, end: int) -> list[tuple[int, Done, Failed | None]]:
-        """Those who wait for an offset up to ``end``; ends grow, so they are at the front."""
+        """Those who wait for an offset up to ``end``; who asks again may wait for an older one behind a newer one."""
+        waiting, self._waiting = self._waiting, []
         taken = []
-        while self._waiting and self._waiting[0][0] <= end:
-            taken.append(self._waiting.popleft())
+        for one in waiting:
+            (taken if one[0] <= end else self._waiting).append(one)
         return taken
 
 
