@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from andon.core.clock import DAY, HOUR, SECOND
+from andon.core.clock import SECOND
 from andon.demo.cases import Case
 from andon.demo.stage import Stage
 from andon.errors import Unavailable
@@ -18,10 +18,10 @@ from andon.store.segment import stream_end, streams
 
 __all__ = ["Traffic"]
 
-#: How far the story's clock moves at once.
-_STEP_US = 2 * HOUR
-#: The story's clock waits for the controller when it has measured nothing newer than this.
-_BEHIND_US = 8 * DAY
+#: The story's clock moves by what passes in so many seconds of wall time.
+_STEP_SECONDS = 0.02
+#: The story's clock waits for the controller when it has measured nothing newer than passes in so many seconds.
+_BEHIND_SECONDS = 1.6
 
 
 class Traffic:
@@ -48,6 +48,7 @@ class Traffic:
         self._marks: deque[tuple[int, dict[str, int]]] = deque()
         self._measured_us = 0
         self._patience = patience
+        self._step_us = round(_STEP_SECONDS * stage.rate * SECOND)
         project = stage.project.charter.project
         self._decide = f"/v1/projects/{project}/decisions"
         self._feed = f"/v1/projects/{project}/feedback"
@@ -61,7 +62,7 @@ class Traffic:
         stage = self._stage
         while (now := stage.now) < time_us:
             begun = time.monotonic()
-            now = min(now + _STEP_US, time_us)
+            now = min(now + self._step_us, time_us)
             stage.move(now)
             self._send(self._due(now))
             self._send_labels(now)
@@ -72,7 +73,7 @@ class Traffic:
                 self._look(now)
                 if done():
                     break
-            time.sleep(max(0.0, _STEP_US / SECOND / stage.rate - (time.monotonic() - begun)))
+            time.sleep(max(0.0, _STEP_SECONDS - (time.monotonic() - begun)))
 
     def settle(self, seconds: float = 20.0) -> None:
         """Wait, with the clock held, until the controller has taken in everything that was sent."""
@@ -122,7 +123,7 @@ class Traffic:
             self._stage.until(lambda: not self._is_behind(), 60.0, "the reviewers or the controller did not catch up")
 
     def _is_behind(self) -> bool:
-        return self._waiting() > self._patience or self._unmeasured_us() > _BEHIND_US
+        return self._waiting() > self._patience or self._unmeasured_us() > _BEHIND_SECONDS * self._stage.rate * SECOND
 
     def _waiting(self) -> int:
         counts = self._stage.project.workspace.items.counts()
@@ -132,7 +133,7 @@ class Traffic:
         """How much of the story has passed since the controller had last measured everything that was in the log."""
         workspace, now = self._stage.project.workspace, self._stage.now
         ends = {stream: stream_end(workspace.wal_dir / stream) for stream in streams(workspace.wal_dir)}
-        if now > (self._marks[-1][0] if self._marks else 0) + DAY // 2:
+        if now > (self._marks[-1][0] if self._marks else 0) + 5 * self._step_us:
             self._marks.append((now, ends))
         reached = workspace.windows.offsets("late")
         while self._marks and all(reached.get(stream, 0) >= end for stream, end in self._marks[0][1].items()):
