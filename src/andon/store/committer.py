@@ -142,7 +142,7 @@ class Committer:
     def _take(self, end: int) -> list[tuple[int, Done, Failed | None]]:
         """Those who wait for an offset up to ``end``; who asks again may wait for an older one behind a newer one."""
         waiting, self._waiting = self._waiting, []
-        taken = []
+        taken: list[tuple[int, Done, Failed | None]] = []
         for one in waiting:
             (taken if one[0] <= end else self._waiting).append(one)
         return taken
