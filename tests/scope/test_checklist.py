@@ -51,6 +51,14 @@ def test_answers_that_ask_for_nothing_are_not(answer: str) -> None:
     assert idle(parse(SMALL + answer)) == []
 
 
+def test_a_unit_that_is_stored_in_the_clear_is_said() -> None:
+    charter = SMALL.replace("{a: float}", "{a: float, patient: category}")
+    (sentence,) = doubts(parse(charter + "unit: {from: patient}"))
+    assert "'patient' itself is stored in the clear" in sentence and "checklist.privacy.redact" in sentence
+    hidden = "unit: {from: patient}\nchecklist: {privacy: {redact: [patient]}}"
+    assert doubts(parse(charter + hidden)) == doubts(parse(charter + "unit: {from: request}")) == []
+
+
 def test_a_promised_latency_is_watched() -> None:
     promised = SMALL + "checklist: {latency_p95_ms: 500}\n"
     asks = 'add a metric {of: latency_p95_ms, alarm: "<= 500"}'

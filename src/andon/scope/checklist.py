@@ -211,7 +211,7 @@ def idle(charter: Charter) -> list[str]:
 
 def doubts(charter: Charter) -> list[str]:
     """What is allowed but probably not meant: bounds that point the wrong way, a promise that no metric watches."""
-    sentences = _unwatched_latency(charter)
+    sentences = _unwatched_latency(charter) + _open_unit(charter)
     for name, spec in charter.metrics.items():
         sentences += [f"metrics.{name}.{key}: {text}" for key, text in _wrong_way(spec, charter.target.classes)]
         if spec.critical and spec.goal is None:
@@ -244,6 +244,17 @@ def _unwatched_latency(charter: Charter) -> list[str]:
     return [
         f"checklist.latency_p95_ms: nothing rings when {promised:g} ms are not kept; "
         f'add a metric {{of: latency_p95_ms, alarm: "<= {promised:g}"}}'
+    ]
+
+
+def _open_unit(charter: Charter) -> list[str]:
+    """The unit is stored as a keyed hash; the same input in the clear beside it undoes that."""
+    unit = charter.unit.source
+    if unit == "request" or unit in charter.checklist.privacy.redact:
+        return []
+    return [
+        f"unit.from: the unit is stored as a keyed hash, but the input {unit!r} itself is stored in the clear; "
+        f"if it names a person, add it to checklist.privacy.redact"
     ]
 
 
