@@ -60,6 +60,13 @@ def test_it_meets_the_ports(workspace: Workspace) -> None:
     assert streams(workspace.wal_dir) == ["people"]
 
 
+def test_a_workspace_is_open_to_its_owner_only(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir(mode=0o755)
+    for home in (tmp_path / "new" / ".andon", tmp_path / "there"):
+        Workspace.create(home).close()
+        assert home.stat().st_mode & 0o777 == 0o700
+
+
 def test_what_is_not_a_workspace_is_told(tmp_path: Path, workspace: Workspace) -> None:
     with pytest.raises(NotFound, match="is not a workspace"):
         Workspace.open(tmp_path / "none")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Workspace"]
 
 _FORMAT = 1
+_OWN = 0o700  # what people were decided about is in it: it is open to the account that made it only
 _HASH = re.compile(r"[0-9a-f]{16,64}")
 
 
@@ -87,8 +88,10 @@ class Workspace:
         if (home / "workspace.json").exists():
             raise Conflict(f"{home} is a workspace already; open it, or choose another directory")
         try:
-            for folder in ("", "wal", "run", "blobs", "routes", "contracts", "bundles"):
-                (home / folder).mkdir(parents=True, exist_ok=True)
+            home.mkdir(parents=True, exist_ok=True, mode=_OWN)
+            home.chmod(_OWN)
+            for folder in ("wal", "run", "blobs", "routes", "contracts", "bundles"):
+                (home / folder).mkdir(exist_ok=True)
         except OSError as error:
             raise unavailable(f"the workspace {home} could not be created", error) from error
         create_file(home / "key", secrets.token_bytes(32), mode=0o600)
