@@ -46,6 +46,27 @@ def test_take_leases_in_order_of_risk_then_deadline() -> None:
     assert {item.id for item in desk.inbox.held("maria")} == {"risky", "soon"}
 
 
+def test_ended_leases_are_found_behind_many_that_run() -> None:
+    desk = Desk()
+    desk.ask("ended")
+    desk.inbox.take("maria", 1)
+    desk.clock.advance(300)
+    desk.ask(*(f"a{n}" for n in range(MAX_TAKE)), risk=1.0)
+    assert len(desk.inbox.take("ann", MAX_TAKE)) == MAX_TAKE
+    desk.clock.advance(360)
+    assert [item.id for item in desk.inbox.take("tom", 5)] == ["ended"]
+
+
+def test_all_ended_leases_are_reclaimed_at_once() -> None:
+    desk = Desk()
+    desk.ask(*(f"a{n}" for n in range(MAX_TAKE + 1)))
+    desk.inbox.take("maria", MAX_TAKE)
+    desk.inbox.take("ann", 1)
+    desk.clock.advance(660)
+    desk.inbox.take("tom", 1)
+    assert Counter(item.state for item in desk.items.queue(2 * MAX_TAKE, None)) == {"open": MAX_TAKE, "taken": 1}
+
+
 @pytest.mark.parametrize("n", [0, -1, MAX_TAKE + 1])
 def test_take_refuses_numbers_outside_its_bound(n: int) -> None:
     with pytest.raises(UsageError):

@@ -69,6 +69,15 @@ def test_deadlines_are_due_at_their_time(table: ItemTable) -> None:
     assert [i.id for i in table.due(10, 1)] == ["b"]
 
 
+def test_a_lease_has_lapsed_at_its_end(table: ItemTable) -> None:
+    late = 1 << 50  # beyond 32 bits, as microseconds are
+    taken = [item("a", state="taken", lease_until_us=late), item("b", state="taken", lease_until_us=late + 1)]
+    table.add([*taken, item("c"), item("d", state="decided", lease_until_us=1)])
+    assert table.lapsed(late - 1, 9) == []
+    assert table.lapsed(late, 9) == [taken[0]]
+    assert len(table.lapsed(late + 1, 9)) == 2 and len(table.lapsed(late + 1, 1)) == 1
+
+
 def test_the_outbox_holds_what_is_decided_and_not_yet_written(table: ItemTable) -> None:
     table.add([item("a"), item("b"), item("c")])
     second = changed(item("b"), state="decided", decided_us=2, decision="refer")

@@ -36,6 +36,10 @@ class Items(Protocol):
         """Items not yet decided whose deadline is at or before ``now_us``."""
         ...
 
+    def lapsed(self, now_us: int, limit: int) -> list[Item]:
+        """Taken items whose lease ended at or before ``now_us`` (the machine's time)."""
+        ...
+
     def swap(self, item: Item) -> bool:
         """Replace the stored item if its revision is ``item.revision - 1``; False when somebody was first."""
         ...

@@ -196,10 +196,10 @@ class Inbox:
             yield from taken
 
     def _reclaim(self) -> None:
-        """Put items whose lease has ended back into the queue."""
+        """Put all items whose lease has ended back into the queue."""
         now = self._clock.wall()
-        taken = self._items.queue(MAX_TAKE, "taken")
-        self._items.swap_many([_freed(item) for item in taken if item.lease_until_us <= now])
+        while self._items.swap_many([_freed(item) for item in self._items.lapsed(now, MAX_TAKE)]):
+            pass
 
     def _get(self, id: str) -> Item:
         item = self._items.get(id)

@@ -53,6 +53,12 @@ class MemoryItems:
             late = [item for item in self._items.values() if item.state != "decided" and item.due_us <= now_us]
         return sorted(late, key=lambda item: item.due_us)[:limit]
 
+    def lapsed(self, now_us: int, limit: int) -> list[Item]:
+        """Taken items whose lease ended at or before ``now_us``, in no order."""
+        with self._lock:
+            taken = [item for item in self._items.values() if item.state == "taken" and item.lease_until_us <= now_us]
+        return taken[:limit]
+
     def swap(self, item: Item) -> bool:
         """Replace the stored item if its revision is one less; False when somebody was first."""
         with self._lock:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, cast, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.core.record import Item, ItemState
@@ -84,6 +84,16 @@ class ItemTable:
         """Items not yet decided whose deadline is at or before ``now_us``, earliest first."""
         late = items.c.state.in_(["open", "taken"]) & (items.c.due_us <= now_us)
         return self._read(select(items.c.body).where(late).order_by(items.c.due_us, items.c.id).limit(limit))
+
+    def lapsed(self, now_us: int, limit: int) -> list[Item]:
+        """Taken items whose lease ended at or before ``now_us``, in no order; only the taken ones are looked through."""
+        until: ColumnElement[Any]
+        if self._db.sqlite:
+            until = func.json_extract(items.c.body, "$.lease_until_us")
+        else:
+            until = cast(cast(items.c.body, postgresql.JSON)["lease_until_us"].astext, BigInteger)
+        ended = (items.c.state == "taken") & (func.coalesce(until, 0) <= now_us)
+        return self._read(select(items.c.body).where(ended).limit(limit))
 
     def swap(self, item: Item) -> bool:
         """Replace the stored item if its revision is ``item.revision - 1``; False when somebody was first."""
