@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,6 +47,13 @@ def test_a_sealed_bundle_answers(tmp_path: Path) -> None:
     assert (served.engine, served.reason, served.classes) == ("python", "a test", ("no", "yes"))
     assert served.contract == CONTRACT and served.reference == load_profile(*sealed(tmp_path)) == Profile()
     assert served.predict({"a": np.zeros(0), "b": np.zeros(0)}).shape == (0, 2)
+
+
+def test_a_python_object_that_nobody_trusts_is_not_loaded(tmp_path: Path) -> None:
+    parts = pickled()
+    digest = seal(replace(parts, model=msgspec.structs.replace(parts.model, trusted_by="")), tmp_path)
+    with pytest.raises(Corrupt, match="nobody trusts"):
+        load_bundle(tmp_path / digest, digest)
 
 
 def test_sealing_twice_gives_the_same_hash_and_leaves_no_rest(tmp_path: Path) -> None:

@@ -196,6 +196,11 @@ class Served:
         self.contract = msgspec.json.decode(files["contract.json"], type=Contract)
         self.classes = manifest.classes
         self.engine: Engine = manifest.engine
+        if manifest.engine == "python" and not manifest.trusted_by:
+            raise Corrupt(
+                f"bundle {hash[:12]} holds a Python object that nobody trusts (trusted_by is empty); it is not loaded",
+                hint="loading it would run whatever is in it; train again and say that you trust it",
+            )
         self.reason = manifest.reason
         self._reference = files["reference.json"]
         self._code = _code(path, manifest, files)
