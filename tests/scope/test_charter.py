@@ -316,3 +316,30 @@ def test_a_metric_of_what_happens_later_needs_no_input() -> None:
         'metrics: {redo: {of: "feedback(redo)"}}\n'
     )
     assert charter.metrics["redo"].of == "feedback(redo)"
+
+
+MINIMAL = "{project: x, inputs: {a: float}, target: {name: y, classes: %s}, safe_default: z%s}"
+
+
+@pytest.mark.parametrize("classes", ["[1, 2]", '["", b]'])
+def test_a_list_of_faulty_entries_is_not_called_too_short_as_well(classes: str) -> None:
+    told = faults(MINIMAL % (classes, ""))
+    assert told and all("target.classes[" in fault for fault in told)
+    assert len(faults(MINIMAL % ("[1]", ""))) == 2
+    assert faults(MINIMAL % ("[a]", "")) == ["line 1, target.classes: expected at least 2 entries, found 1"]
+
+
+def test_a_name_with_a_line_break_stays_on_the_line_of_its_fault() -> None:
+    (told,) = faults('project: x\ninputs: {"a\\nb": float}\ntarget: {name: y, classes: [a, b]}\nsafe_default: z\n')
+    assert told.startswith("line 2, inputs.'a\\nb': expected a column name") and "\n" not in told
+
+
+@pytest.mark.parametrize("target", ["ops", "https://", "http:///hook", "mailto:", "//host/x", "http://[::1/x"])
+def test_an_address_that_nobody_could_reach_is_a_fault(target: str) -> None:
+    (told,) = faults(MINIMAL % ("[a, b]", f', alarms: {{notify: ["https://example.org/hook", "{target}"]}}'))
+    assert told == f"line 1, alarms.notify[1]: expected an address such as https://example.org/hook, found {target!r}"
+
+
+def test_addresses_of_any_service_are_taken() -> None:
+    given = '"https://example.org/hook", "mailto://a:b@c", "slack://t/k", "tgram://1/2"'
+    assert len(parse(MINIMAL % ("[a, b]", f", alarms: {{notify: [{given}]}}")).alarms.notify) == 4

@@ -119,7 +119,7 @@ def test_an_emptied_database_is_not_begun_anew(tmp_path: Path, db: Database) -> 
 def test_a_full_disk_is_unavailable(db: Database) -> None:
     with db.read() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
-    with pytest.raises(Unavailable, match="database or disk is full"), db.write() as connection:
+    with pytest.raises(Unavailable, match="database or disk is full; free some space"), db.write() as connection:
         connection.execute(text(f"PRAGMA max_page_count={pages}"))
         connection.execute(insert(states), {**ROW, "body": "x" * 100_000})
     db.close()

@@ -115,7 +115,10 @@ def _parquet(data: bytes, name: str) -> tuple[pl.DataFrame, pl.Series, pl.DataFr
 
 def _images(path: Path, meta: str | Path | None, column: str) -> Raw:
     if meta is None:
-        raise UsageError(f"{path.name}: images need a CSV that names them and holds their labels; give it as meta-data")
+        raise UsageError(
+            f"{path.resolve().name}: images need a CSV that names them and holds their labels",
+            hint="name it as well, as in `andon data add images labels.csv`",
+        )
     table = read(meta)
     frame, rejects, album = attach(table.frame, table.rows, path, column)
     found = frame[column].is_not_null()

@@ -6,9 +6,11 @@ is skipped; the names in a faulty part still count as known, so that one mistake
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from andon.core.registry import did_you_mean
 from andon.errors import AndonError
@@ -59,6 +61,8 @@ RESERVED = frozenset(
 )
 #: What is measured of an input of that kind (``monitor.inputs``): ``<input>_<measure>``, or the measure alone where it is the only one.
 DERIVED: dict[str, tuple[str, ...]] = {"text": ("length",), "image": ("brightness", "contrast", "width", "height")}
+
+_WEB = re.compile(r"https?:", re.IGNORECASE)
 
 Findings = Iterator[tuple[Path, str]]
 
@@ -205,6 +209,19 @@ def _baselines(draft: Draft) -> Findings:
             yield ("baselines", index), "expected a release with kind previous, and only there"
 
 
+def _notify(draft: Draft) -> Findings:
+    for index, target in enumerate(draft.charter.alarms.notify):
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            parts = urlsplit("")
+        if not parts.scheme or not (parts.netloc or parts.path.strip("/")) or (_WEB.match(target) and not parts.netloc):
+            yield (
+                ("alarms", "notify", index),
+                f"expected an address such as https://example.org/hook, found {shown(target)}",
+            )
+
+
 def _stages(draft: Draft) -> Findings:
     known: list[str] = []
     for index, stage in enumerate(draft.charter.stages):
@@ -231,5 +248,6 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], Findings]], ...] = (
     (("automation",), _automation),
     (("rollout",), _rollout),
     (("baselines",), _baselines),
+    (("alarms",), _notify),
     (("stages",), _stages),
 )

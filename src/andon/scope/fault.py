@@ -184,6 +184,7 @@ def dotted(path: Iterable[str | int]) -> str:
     """
     text = ""
     for part in path:
+        part = part if isinstance(part, int) or (part.isprintable() and len(part) <= 80) else ascii(part[:80])
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
@@ -200,6 +201,8 @@ def explain(model: type[BaseModel], errors: Iterable[ErrorDetails], lines: Lines
     """Each of pydantic's errors as a fault."""
     faults = []
     for error in errors:
+        if error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]:
+            continue  # pydantic does not count the entries that are faulty, and those are told
         path = tuple(part for part in error["loc"] if part != "[key]")
         faults.append(Fault(line_of(lines, path), dotted(path), _sentence(model, path, error)))
     return faults

@@ -234,7 +234,11 @@ class Database:
             raise Corrupt(f"the database {self.name} cannot be used: {error.orig}; restore it from a backup") from error
 
     def _unavailable(self, why: str) -> Unavailable:
-        advice = "another process holds it; try again" if "locked" in why else "bring it back; what waits then goes on"
+        advice = "bring it back; what waits then goes on"
+        if "locked" in why:
+            advice = "another process holds it; try again"
+        elif "full" in why:
+            advice = "free some space; what waits then goes on"
         return Unavailable(f"the database {self.name} is unavailable: {why}; {advice}")
 
     def _ready(self) -> Engine:
