@@ -156,3 +156,26 @@ def test_the_charter_is_shown_with_its_defaults(run: CliRunner, tmp_path: Path) 
 
 def test_the_schema_needs_no_project(run: CliRunner) -> None:
     assert json.loads(out(run, "check", "--schema"))["title"] == "Andon charter (andon.yaml)"
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('alarms: {notify: ["javascript:alert(1)"]}', "apprise does not understand the javascript:// address"),
+        (
+            'alarms: {notify: ["https://example.org/hook"]}\nchecklist: {privacy: {stays: device}}',
+            "https://example.org is not on this device, but privacy.stays is 'device'",
+        ),
+    ],
+)
+def test_an_address_that_the_controller_would_refuse_is_told_by_check(
+    run: CliRunner, tmp_path: Path, more: str, says: str
+) -> None:
+    (tmp_path / "andon.yaml").write_text(
+        "project: x\ninputs: {a: float}\ntarget: {name: y, classes: [a, b]}\nsafe_default: z\n" + more
+    )
+    with pytest.raises(CharterError) as raised:
+        out(run, "check")
+    assert says in raised.value.faults[0]
+    (fault,) = json.loads(out(run, "check", "--json", code=2))["faults"]
+    assert fault == raised.value.faults[0]

@@ -97,7 +97,6 @@ def check(
 ) -> None:
     """Check andon.yaml: every fault at once; then what is unanswered, unwatched or without effect."""
     from andon.config import CHARTER, find_root
-    from andon.scope.charter import load
     from andon.scope.charter import schema as charter_schema
 
     if schema:
@@ -105,7 +104,7 @@ def check(
         return
     root = find_root(project)
     try:
-        charter = load(root / CHARTER)
+        charter = _loaded(root / CHARTER)
     except CharterError as error:
         if not json:
             raise
@@ -117,6 +116,19 @@ def check(
         emit({"ok": True, "charter": str(root / CHARTER), "faults": [], **found})
     else:
         _tell(root / CHARTER, found)
+
+
+def _loaded(path: Path) -> Charter:
+    """The charter; whether its addresses are understood is known only to what sends to them."""
+    from andon.monitor.notify import check_targets
+    from andon.scope.charter import load
+
+    charter = load(path)
+    try:
+        check_targets(charter.alarms.notify, charter.checklist.privacy.stays)
+    except UsageError as error:
+        raise CharterError(f"{path.name} has 1 fault", (error.message,)) from None
+    return charter
 
 
 def _findings(charter: Charter, root: Path) -> dict[str, Any]:
