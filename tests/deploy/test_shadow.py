@@ -13,7 +13,7 @@ from tests.deploy.rig import FIELDS, FakeServed, Rig, by_age
 
 from andon.core.record import Field
 from andon.deploy.ring import RingReader, RingWriter
-from andon.deploy.shadow import Shadow, ring_path
+from andon.deploy.shadow import RING_LOSS, UNREAD_LOSS, Shadow, ring_path
 from andon.errors import Corrupt, Unavailable
 from andon.store.codec import decode_losses, decode_predictions
 from andon.store.wal import Frame, FrameKind, WalWriter, read_stream
@@ -36,14 +36,16 @@ def test_what_comes_out_went_in_whole_in_order_and_the_rest_is_counted(
     for n, size in enumerate(steps):
         if size is None:
             taken += reader.take(3)
+            reader.done()
         else:
             offered.append(frame(n, size, 2))
             writer.offer(offered[-1])
     while more := reader.take(3):
         taken += more
+        reader.done()
     assert [one for one in offered if one in taken] == taken
     assert writer.offered == 2 * len(offered) and writer.dropped == 2 * (len(offered) - len(taken))
-    assert reader.damaged == 0
+    assert reader.damaged == reader.lost == 0
 
 
 def test_a_ring_survives_both_sides_and_damage(tmp_path: Path) -> None:
@@ -56,15 +58,25 @@ def test_a_ring_survives_both_sides_and_damage(tmp_path: Path) -> None:
     reader = RingReader(path)
     assert reader.take(1) == [frame(1, 10)]
     reader.close()
+    reader = RingReader(path)  # the shadow was killed before it was done
+    assert reader.take(1) == [frame(1, 10)]
+    reader.done()
+    reader.close()
     reader = RingReader(path)  # the shadow was restarted
     assert reader.take(9) == [frame(2, 10)]
-    writer.offer(frame(3, 10))
+    writer.offer(frame(3, 10, 5))
+    writer.offer(frame(4, 10, 2))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         at = data.rfind(b"\x03" * 10)
         data[at] = 9
     assert reader.take(9) == [] and reader.damaged == 1
+    reader.done()
+    reader.close()
     writer.offer(frame(4, 10))
-    assert reader.take(9) == [frame(4, 10)]
+    reader = RingReader(path)
+    assert reader.take(9) == [frame(4, 10)] and reader.lost == 7
+    assert reader.take(9) == [] and reader.lost == 0
+    reader.done()
     other = RingWriter(path, 8192)  # another size: a new file, and the old one stays sound for who has it open
     other.offer(frame(5, 10))
     assert reader.take(9) == [] and RingReader(path).take(9) == [frame(5, 10)]
@@ -96,7 +108,17 @@ class Pair:
 
     def predictions(self) -> list[Any]:
         found = read_stream(self.rig.workspace.wal_dir, "s0")
-        return [row for one in found if isinstance(one, Frame) for row in decode_predictions(one)]
+        frames = [one for one in found if isinstance(one, Frame) and one.kind == FrameKind.SHADOW]
+        return [row for one in frames for row in decode_predictions(one)]
+
+    def losses(self) -> list[tuple[str, int]]:
+        found = read_stream(self.rig.workspace.wal_dir, "s0")
+        frames = [one for one in found if isinstance(one, Frame) and one.kind == FrameKind.LOSS]
+        return [(row.what, row.n) for one in frames for row in decode_losses(one)]
+
+    def restart(self) -> None:
+        """Another shadow process, after a kill."""
+        self.shadow = Shadow(self.rig.workspace, 1, self.wal, self._load, self.said.append)
 
 
 @pytest.fixture
@@ -178,6 +200,45 @@ def test_a_full_disk_of_the_shadow_keeps_what_was_taken(pairs: Callable[..., Pai
         assert pair.shadow.step() == 1 and pair.shadow.step() == 0 and not pair.predictions()
     pair.shadow.step()
     assert [row.id for row in pair.predictions()] == ["a"]
+
+
+def test_a_shadow_that_is_killed_before_it_wrote_misses_nothing(pairs: Callable[..., Pair], monkeypatch: Any) -> None:
+    pair = pairs(v2=FakeServed())
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    for n in range(3):
+        pair.rig.decide(id=f"a{n}")
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pair.wal, "append", die)
+        with pytest.raises(KeyboardInterrupt):
+            pair.shadow.step()
+    pair.restart()
+    assert pair.shadow.step() == 3 and [row.id for row in pair.predictions()] == ["a0", "a1", "a2"]
+    pair.restart()
+    assert pair.shadow.step() == 0
+
+
+def test_what_is_damaged_or_cannot_be_read_is_counted_as_lost(pairs: Callable[..., Pair], monkeypatch: Any) -> None:
+    pair = pairs(v2=FakeServed())
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    pair.rig.decide(id="damaged")
+    path = ring_path(pair.rig.workspace.run_dir, 0)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        data[data.find(b"damaged")] = 0
+    assert pair.shadow.step() == 0
+    pair.rig.decide(id="a")
+    assert pair.shadow.step() == 1 and pair.losses() == [(RING_LOSS, 1)]
+
+    def refuse(hash8: bytes) -> None:
+        raise Corrupt("the contract cannot be read")
+
+    monkeypatch.setattr(pair.shadow, "_fields_of", refuse)
+    pair.rig.decide(id="b")
+    assert pair.shadow.step() == 1 and pair.losses()[1:] == [(UNREAD_LOSS, 1)]
+    assert [row.id for row in pair.predictions()] == ["a"] and "contract cannot be read" in pair.said[0]
 
 
 def test_no_shadow_no_ring(pairs: Callable[..., Pair]) -> None:

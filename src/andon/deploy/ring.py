@@ -1,8 +1,9 @@
 """A bounded ring in a mapped file: one process puts frames in and never waits, another takes them out.
 
 When there is no room a frame is dropped and its rows are counted. Positions only grow; each side writes its own. Every
-record carries a checksum, so a reader never takes half of one for a whole. All counters live in the file, so that they
-survive both processes.
+record carries a checksum, so a reader never takes half of one for a whole, and the number of rows that were put in before
+it, so a reader knows how many it never saw. What was taken leaves the ring only when the reader says that it is done with
+it. All counters live in the file, so that they survive both processes.
 
 >>> import tempfile
 >>> from andon.store.frame import FrameKind
@@ -12,6 +13,7 @@ survive both processes.
 >>> writer.offer(frame)
 >>> reader.take(10) == [frame], reader.take(10), writer.offered, writer.dropped
 (True, [], 2, 0)
+>>> reader.done()
 """
 
 from __future__ import annotations
@@ -29,11 +31,11 @@ from andon.store.frame import Frame
 
 __all__ = ["RingReader", "RingWriter"]
 
-_MAGIC = 0x414E444F4E52494E
+_MAGIC = 0x414E444F4E524932
 _WORDS = 8
 _HEAD_BYTES = 8 * _WORDS
-_SIZE, _HEAD, _TAIL, _OFFERED, _DROPPED, _RECORDED = range(1, 7)
-_RECORD = Struct("<II")
+_SIZE, _HEAD, _TAIL, _OFFERED, _DROPPED, _RECORDED, _TAKEN = range(1, 8)
+_RECORD = Struct("<IIQ")
 _SKIP = 0xFFFFFFFF
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -86,7 +88,8 @@ class RingWriter:
         words = ring.words
         filled = words[_HEAD] - words[_TAIL]
         if words[0] != _MAGIC or words[_SIZE] != ring.size or not 0 <= filled <= ring.size:
-            words[_HEAD] = words[_TAIL] = words[_OFFERED] = words[_DROPPED] = words[_RECORDED] = 0
+            for word in (_HEAD, _TAIL, _OFFERED, _DROPPED, _RECORDED, _TAKEN):
+                words[word] = 0
             words[_SIZE] = ring.size
             words[0] = _MAGIC
 
@@ -113,11 +116,12 @@ class RingWriter:
     def offer(self, frame: Frame) -> None:
         """Put a frame in, or drop it and count its rows."""
         words = self._ring.words
+        before = words[_OFFERED] - words[_DROPPED]
         words[_OFFERED] += frame.count
-        if not self._put(_encode(frame)):
+        if not self._put(_encode(frame), before):
             words[_DROPPED] += frame.count
 
-    def _put(self, body: bytes) -> bool:
+    def _put(self, body: bytes, before: int) -> bool:
         ring = self._ring
         words, size = ring.words, ring.size
         need = _RECORD.size + (len(body) + 7 & ~7)
@@ -128,9 +132,9 @@ class RingWriter:
             return False
         if skip:
             if skip >= _RECORD.size:
-                _RECORD.pack_into(ring.data, at, _SKIP, 0)
+                _RECORD.pack_into(ring.data, at, _SKIP, 0, 0)
             head, at = head + skip, 0
-        _RECORD.pack_into(ring.data, at, len(body), crc32(body))
+        _RECORD.pack_into(ring.data, at, len(body), _checksum(body, before), before)
         ring.data[at + _RECORD.size : at + _RECORD.size + len(body)] = body
         words[_HEAD] = head + need
         return True
@@ -140,42 +144,71 @@ class RingWriter:
         self._ring.close()
 
 
+def _checksum(body: bytes, before: int) -> int:
+    return crc32(body, crc32(before.to_bytes(8, "little")))
+
+
 class RingReader:
-    """The taking side; one for each ring. Raises ``Unavailable`` when there is no ring yet."""
+    """The taking side; one for each ring. Raises ``Unavailable`` when there is no ring yet.
+
+    ``damaged`` counts records that could not be read, ``lost`` the rows that the last ``take`` found to be missing.
+    """
 
     def __init__(self, path: Path) -> None:
         self._ring = _Ring(path, None)
+        self._next, self._rows = self._ring.words[_TAIL], self._ring.words[_TAKEN]
         self.damaged = 0
+        self.lost = 0
 
     def take(self, limit: int) -> list[Frame]:
-        """At most ``limit`` frames, oldest first. A damaged ring is emptied and counted in ``damaged``."""
+        """At most ``limit`` frames, oldest first; they stay in the ring until ``done``.
+
+        At a damaged record the rest of the ring is given up; its rows are in ``lost`` when the next sound one is read.
+        """
         words = self._ring.words
         found: list[Frame] = []
+        self.lost = 0
         if self._ring.size == 0 or words[0] != _MAGIC:
             return found
-        while len(found) < limit and words[_TAIL] < words[_HEAD]:
-            frame, tail = self._one(words[_TAIL])
-            if tail < 0:
-                self.damaged += 1
-                tail = words[_HEAD]
-            words[_TAIL] = tail
+        if not words[_TAIL] <= self._next <= words[_HEAD]:  # the ring was begun anew
+            self._next, self._rows = words[_TAIL], words[_TAKEN]
+        while len(found) < limit and self._next < words[_HEAD]:
+            frame = self._one(self._next, words[_HEAD])
             if frame is not None:
                 found.append(frame)
         return found
 
-    def _one(self, tail: int) -> tuple[Frame | None, int]:
-        """The record at a position and the position behind it; -1 where there is no sound record."""
+    def done(self) -> None:
+        """Let go what was taken: the room is the writer's again, and a reader that starts now begins behind it."""
+        words = self._ring.words
+        if words[_TAIL] <= self._next <= words[_HEAD]:
+            words[_TAKEN] = self._rows
+            words[_TAIL] = self._next
+
+    def _one(self, tail: int, head: int) -> Frame | None:
+        """The record at a position, and on to the one behind it; None where there is no sound record."""
         ring = self._ring
         at = tail % ring.size
+        self._next = min(head, tail + ring.size - at)
         if ring.size - at < _RECORD.size:
-            return None, tail + ring.size - at
-        length, check = _RECORD.unpack_from(ring.data, at)
+            return None
+        length, check, before = _RECORD.unpack_from(ring.data, at)
         if length == _SKIP:
-            return None, tail + ring.size - at
+            return None
         body = bytes(ring.data[at + _RECORD.size : at + _RECORD.size + length])
-        if len(body) != length or crc32(body) != check:
-            return None, -1
-        return _decode(body), tail + _RECORD.size + (length + 7 & ~7)
+        if len(body) != length or _checksum(body, before) != check:
+            self.damaged += 1
+            self._next = head
+            return None
+        self._next = tail + _RECORD.size + (length + 7 & ~7)
+        try:
+            frame = _decode(body)
+        except msgspec.MsgspecError:  # another release wrote it
+            self.damaged += 1
+            return None
+        self.lost += max(0, before - self._rows)
+        self._rows = before + frame.count
+        return frame
 
     def close(self) -> None:
         """Release the file."""

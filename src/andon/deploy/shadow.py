@@ -2,7 +2,8 @@
 
 It takes frames from the rings of all gateway workers (the very bytes that were logged), asks every version that the
 route names as a shadow, and writes what they said to a stream of its own. When it is slow, hangs or dies, rings fill up,
-rows are dropped and counted, and answers go on as before. It runs at idle priority.
+rows are dropped and counted, and answers go on as before. It runs at idle priority. A frame leaves its ring when what was
+said about it is written, so one that is killed asks some again (a view takes one of two) and misses none.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ from andon.deploy.replica import Replica, load_served
 from andon.deploy.ring import RingReader
 from andon.errors import AndonError, Conflict, Unavailable
 from andon.model.bundle import Served, bundle_path
-from andon.store.codec import decode_decisions, encode_predictions
+from andon.store.codec import Loss, decode_decisions, encode_losses, encode_predictions
 from andon.store.routes import RoutePlane
 from andon.store.wal import Frame, FrameKind, WalWriter
 from andon.store.workspace import Workspace
 
-__all__ = ["SHADOW_STREAM", "Shadow", "predictions", "ring_path", "run_shadow"]
+__all__ = ["RING_LOSS", "SHADOW_STREAM", "UNREAD_LOSS", "Shadow", "predictions", "ring_path", "run_shadow"]
 
 SHADOW_STREAM = "s0"
+#: What the log calls rows that were put into a ring and never came out of it.
+RING_LOSS = "shadow: the ring was damaged"
+#: What the log calls rows of frames that came whole but could not be read.
+UNREAD_LOSS = "shadow: a frame could not be read"
 _IDLE_SECONDS = 0.02
 _RETRY_SECONDS = 5.0
 _FRAMES = 64
@@ -86,7 +91,7 @@ class Shadow:
         self._failed: dict[str, float] = {}
         self._rings: dict[int, tuple[int, RingReader]] = {}
         self._looked = -1.0
-        self._unwritten: list[tuple[list[Prediction], int]] = []
+        self._unwritten: list[tuple[FrameKind, bytes, int, int]] = []
         self._fields_of: FieldsOf = lru_cache(64)(lambda hash8: workspace.load_contract(hash8.hex())[0])
 
     def step(self) -> int:
@@ -95,7 +100,11 @@ class Shadow:
         self._open_rings()
         if not self._write():
             return 0
-        frames = [frame for _, ring in self._rings.values() for frame in ring.take(_FRAMES)]
+        frames: list[Frame] = []
+        for _, ring in self._rings.values():
+            frames += ring.take(_FRAMES)
+            if ring.lost:
+                self._lose(RING_LOSS, ring.lost)
         for frame in frames:
             self._predict(frame)
         self._write()
@@ -152,6 +161,7 @@ class Shadow:
             decisions = decode_decisions(fields, frame)
         except AndonError as error:
             self._say(f"a frame could not be read by the shadow: {error.message}")
+            self._lose(UNREAD_LOSS, frame.count)
             return
         for version in self._route.shadows if self._route is not None else ():
             replica = self._loaded.get(version)
@@ -160,23 +170,23 @@ class Shadow:
             else:
                 nothing = Scored(None, error=f"{version} is not loaded")
                 found = [_prediction(decision, version, nothing) for decision in decisions]
-            self._unwritten.append((found, frame.epoch))
+            self._unwritten.append((FrameKind.SHADOW, encode_predictions(found), len(found), frame.epoch))
+
+    def _lose(self, what: str, rows: int) -> None:
+        """Rows that no shadow will see, to be written down with the predictions."""
+        self._unwritten.append((FrameKind.LOSS, encode_losses([Loss(what, rows)]), 1, 0))
 
     def _write(self) -> bool:
-        """Write what was predicted; False when the log cannot take it now (the rings then fill and count)."""
+        """Write what was predicted, then let it go; False when the log cannot take it now (the rings fill and count)."""
         while self._unwritten:
-            found, epoch = self._unwritten[0]
+            kind, payload, count, epoch = self._unwritten[0]
             try:
-                self._wal.append(
-                    FrameKind.SHADOW,
-                    encode_predictions(found),
-                    count=len(found),
-                    epoch=epoch,
-                    time_us=self._clock.now(),
-                )
+                self._wal.append(kind, payload, count=count, epoch=epoch, time_us=self._clock.now())
             except Unavailable:
                 return False
             del self._unwritten[0]
+        for _, ring in self._rings.values():
+            ring.done()
         return True
 
 
