@@ -187,6 +187,8 @@ def run_controller(workspace: Workspace, charter: Charter, *, ship_seconds: floa
             ending.append(0)
 
     try:
-        Controller(workspace, charter, pace=Pace(ship=ship_seconds, measure=min(2.0, ship_seconds))).run(lambda: bool(ending), sleep)
+        Controller(workspace, charter, pace=Pace(ship=ship_seconds, measure=min(2.0, ship_seconds))).run(
+            lambda: bool(ending), sleep
+        )
     finally:
         workspace.close()
