@@ -158,3 +158,8 @@ def test_what_is_done_tells_of_the_window_that_rang_not_of_the_last_one_looked_a
         ("fired", result("F")),
         ("resolved", result("P")),
     ]
+
+
+def test_the_window_it_fired_for_is_noted_until_it_fires_again() -> None:
+    assert play("PFF", Rule())[0].cause_us == 10
+    assert play("FPF", Rule())[0].cause_us == 20

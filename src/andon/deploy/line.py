@@ -133,14 +133,17 @@ class Line:
             lambda r, s, b, t: transition.switch(r, s, version, bundles=b, thresholds=t), target, actor, reason
         )
 
-    def rollback(self, *, actor: str | None = None, reason: str = "") -> Act:
-        """The answers of the last settled route again, at once; once more goes back further."""
+    def rollback(self, *, actor: str | None = None, reason: str = "", of: Route | None = None) -> Act:
+        """The answers of the last settled route again, at once; once more goes back further.
+
+        With ``of`` only while the versions of that route are those that answer: ``Conflict`` when somebody changed them.
+        """
         current = self._current(actor)
         target = self._before(current)
         for version in (target.live, target.candidate):
             if version is not None:
                 self._load(version, {version: target.bundles[version]}, actor, reason)
-        return self._act(lambda r, s: transition.rollback(r, s, self._before(r)), actor, reason)
+        return self._act(lambda r, s: transition.rollback(r, s, self._before(r), of), actor, reason)
 
     def automate(self, level: str, slice: str = "*", *, actor: str | None = None, reason: str = "") -> Act:
         """Set the level of automation of a slice of the charter, or of everything that no slice matches."""

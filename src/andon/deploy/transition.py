@@ -179,11 +179,14 @@ def switch(
     )
 
 
-def rollback(route: Route, stamp: Stamp, target: Route) -> Route:
+def rollback(route: Route, stamp: Stamp, target: Route, of: Route | None = None) -> Route:
     """The answering part of an earlier route again, exactly; a stopped line stays stopped, and what answered stays warm.
 
     ``target`` is the route at ``route.previous``. Rolled back twice, it goes back twice: never forward again.
+    Where ``of`` is given, only the versions that it names are taken back.
     """
+    if of is not None and (route.live, route.candidate) != (of.live, of.candidate):
+        raise Conflict(f"route {route.epoch} by {route.actor} has changed who answers meanwhile")
     if target.epoch >= route.epoch or (route.previous != target.epoch and route.previous >= 0):
         raise Conflict(f"route {route.epoch} goes back to route {route.previous}, not to route {target.epoch}")
     restored = {name: getattr(target, name) for name in ANSWERING}

@@ -56,7 +56,7 @@ class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
     """The state of one alarm. ``fails`` and ``passes`` count windows in a row; ``episode`` counts firings so far.
 
     ``since_us`` is when the phase began, ``fired_us`` when it last fired; ``result`` is the last verdict with its
-    evidence, ``cause`` the one that it last fired for. ``owed`` are the actions decided and not yet settled.
+    evidence, ``cause`` the one that it last fired for and ``cause_us`` the start of its window. ``owed`` are the actions decided and not yet settled.
     """
 
     key: str
@@ -75,6 +75,7 @@ class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
     note: str = ""
     owed: tuple[What, ...] = ()
     cause: GateResult | None = None
+    cause_us: int | None = None
 
     @property
     def active(self) -> bool:
@@ -160,7 +161,9 @@ def _failed(alarm: Alarm, rule: Rule, now: int) -> Alarm:
     if alarm.fails < rule.for_windows:
         return _enter(alarm, "pending", now)
     owed: tuple[What, ...] = ("fired",) if rule.then == "notify" else ("fired", rule.then)
-    fired = msgspec.structs.replace(_enter(alarm, "firing", now), fired_us=now, cause=alarm.result)
+    fired = msgspec.structs.replace(
+        _enter(alarm, "firing", now), fired_us=now, cause=alarm.result, cause_us=alarm.window_us
+    )
     return msgspec.structs.replace(
         fired, episode=alarm.episode + 1, owed=_also(alarm.owed, owed), acknowledged_by="", note=""
     )

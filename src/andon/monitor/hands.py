@@ -1,7 +1,10 @@
 """The hands of the alarms: what an alarm owes is done here, and only then settled.
 
 Doing something twice does no harm: who hands over to people when people decide already changes nothing, and a rollback
-is tried once for each firing. What a hand cannot do is said in the journal and not tried for ever.
+takes back only what the alarm has measured. Once a rollback came after the window began that the alarm fired for, or
+other versions answer than at its end, nothing is left to take back: so alarms that fire together, one that was not
+settled, and one whose labels came late do not go back release by release. What a hand cannot do is said in the journal
+and not tried for ever.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from andon.core.record import Route
 from andon.deploy.line import Line
 from andon.errors import AndonError, Unavailable
 from andon.monitor.alarm import AlarmAction
@@ -34,6 +38,7 @@ class Hands:
     ) -> None:
         self._workspace = workspace
         self._project = charter.project
+        self._window_us = charter.monitor.window_us
         self._notifier = notifier
         self._line = line or (lambda: Line(workspace, charter, patience=2.0))
 
@@ -69,10 +74,35 @@ class Hands:
 
     def _to_people(self, action: AlarmAction) -> str:
         route = self._workspace.routes.current()
-        if route is None or route.stopped or not {"assist", "partial", "full"} & set(route.levels.values()):
+        if route is None or route.stopped or _people_decide(route):
             return "people decide everything already"
         self._line().to_people(actor=ACTOR, reason=action.sentence)
         return "people decide everything from now on"
 
     def _rollback(self, action: AlarmAction) -> str:
-        return self._line().rollback(actor=ACTOR, reason=action.sentence).sentence
+        now = self._workspace.routes.current()
+        if now is None:
+            return "nothing was changed: no route is in force"
+        spared = "people decide everything already" if _people_decide(now) else self._over(action, now)
+        if spared:
+            return f"nothing was changed: {spared}"
+        return self._line().rollback(actor=ACTOR, reason=action.sentence, of=now).sentence
+
+    def _over(self, action: AlarmAction, now: Route) -> str:
+        """Why what was measured does not answer any more; empty where it still does."""
+        began = action.alarm.fired_us - self._window_us if action.alarm.cause_us is None else action.alarm.cause_us
+        for route in self._workspace.routes.history():
+            if route.time_us > began and route.action == "rollback":
+                return f"route {route.epoch} by {route.actor} is a rollback since that window began"
+            if route.time_us < began + self._window_us:
+                same = (route.live, route.candidate) == (now.live, now.candidate)
+                return "" if same else f"{_versions(now)} answers now, measured was {_versions(route)}"
+        return "the window was over before the line began"
+
+
+def _people_decide(route: Route) -> bool:
+    return not {"assist", "partial", "full"} & set(route.levels.values())
+
+
+def _versions(route: Route) -> str:
+    return " and ".join(version for version in (route.live, route.candidate) if version) or "no model"
