@@ -511,3 +511,17 @@ def test_sigterm_ends_the_process_in_order(tmp_path: Path) -> None:
     assert workspace.leases.holder(LEASE) is None
     writer.close()
     workspace.close()
+
+
+def test_an_address_that_nobody_can_tell_loses_its_notices_and_nothing_else(
+    workspace: Workspace, w0: WalWriter
+) -> None:
+    said: list[str] = []
+    charter = parse(CHARTER_TEXT + 'alarms: {notify: ["foo://nowhere", "https://example.org/hook"]}')
+    leader = Controller(workspace, charter, pace=EVERY_TURN, say=said.append)
+    decide(w0, ["a"], NOW)
+    leader.turn()
+    leader.turn()
+    assert said[0] == "alarms.notify: apprise does not understand the foo:// address; it is told nothing"
+    assert leader.leading and said[1:] == ["this controller leads (term 1)"]
+    assert workspace.log.rows(f"decisions/{HASH}") == 1

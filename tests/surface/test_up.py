@@ -135,6 +135,15 @@ def test_what_is_in_the_way_is_one_sentence_and_nothing_is_left_behind(folder: P
     assert not list((other / ".andon" / "run").glob("*.log"))
 
 
+def test_an_address_that_nobody_can_tell_stops_it_before_anything_starts(folder: Path) -> None:
+    with (folder / "andon.yaml").open("a") as file:
+        file.write('alarms: {notify: ["foo://nowhere"]}\n')
+    told = andon(folder, "up")
+    assert told.returncode == 2
+    assert told.stderr.startswith("andon: alarms.notify: apprise does not understand the foo:// address")
+    assert not list((folder / ".andon" / "run").glob("*.log"))
+
+
 @pytest.mark.line
 def test_a_second_controller_stands_by_and_says_so(folder: Path, up: Callable[..., Up]) -> None:
     line = up(folder)

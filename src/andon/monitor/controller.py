@@ -19,7 +19,7 @@ from andon.errors import AndonError, Conflict, Corrupt, NotFound, Unavailable
 from andon.monitor.duty import Duties
 from andon.monitor.holder import holder_name, is_dead
 from andon.monitor.ingest import Pace, Tick
-from andon.monitor.notify import Notifier
+from andon.monitor.notify import Notifier, understood
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -56,14 +56,22 @@ class Controller:
         self._workspace = workspace
         self._charter = charter
         self._pace = pace or Pace()
-        self._notifier = notifier or Notifier(charter.alarms.notify, stays=charter.checklist.privacy.stays)
         self._say = say
+        self._notifier = notifier or self._notify()
         self._holder = holder or holder_name()
         self._term: int | None = None
         self._renewed = 0.0
         self._duties: Duties | None = None
         self._said: str | None = None
         self._faults: frozenset[str] = frozenset()
+
+    def _notify(self) -> Notifier:
+        """To whoever can be told: an address with a fault must not keep everything else from being done."""
+        stays = self._charter.checklist.privacy.stays
+        targets, said = understood(self._charter.alarms.notify, stays)
+        for sentence in said:
+            self._say(sentence)
+        return Notifier(targets, stays=stays)
 
     @property
     def leading(self) -> bool:

@@ -26,7 +26,7 @@ from andon.core.clock import iso
 from andon.errors import UsageError
 from andon.monitor.alarm import AlarmAction
 
-__all__ = ["Delivery", "Notice", "Notifier", "check_targets", "notice_of", "shown_target"]
+__all__ = ["Delivery", "Notice", "Notifier", "check_targets", "notice_of", "shown_target", "understood"]
 
 #: A notice is tried this often, then given up and recorded as not delivered.
 ATTEMPTS = 3
@@ -96,6 +96,22 @@ def check_targets(targets: Sequence[str], stays: str = "organisation") -> None:
             )
         if parts.scheme not in ("http", "https") and _service(target) is None:
             raise UsageError(f"alarms.notify: apprise does not understand the {parts.scheme}:// address")
+
+
+def understood(targets: Sequence[str], stays: str = "organisation") -> tuple[list[str], list[str]]:
+    """The addresses that can be told, and a sentence for each other one: it loses its notices, nothing else.
+
+    >>> understood(["https://example.org/hook", "example"])
+    (['https://example.org/hook'], ["alarms.notify: expected an address like https://host/path, found '://...'; it is told nothing"])
+    """
+    kept, said = [], []
+    for target in targets:
+        try:
+            check_targets([target], stays)
+            kept.append(target)
+        except UsageError as error:
+            said.append(f"{error.message}; it is told nothing")
+    return kept, said
 
 
 class Notifier:

@@ -102,8 +102,12 @@ def port_is_free(host: str, port: int) -> None:
 def run(project: Project, settings: Settings, say: Say) -> None:
     """Run the line in the foreground until SIGINT or SIGTERM, starting again whatever ends.
 
-    Raises ``Conflict`` when this line is up already or the port is taken; then nothing was started.
+    Raises ``Conflict`` when this line is up already or the port is taken, ``UsageError`` for an address of
+    ``alarms.notify`` that nobody can tell; then nothing was started.
     """
+    from andon.monitor.notify import check_targets
+
+    check_targets(project.charter.alarms.notify, project.charter.checklist.privacy.stays)
     where = note(project, settings)
     run_dir = project.workspace.run_dir
     ending: list[int] = []
