@@ -2,7 +2,7 @@
 
 Every goal of the charter that the held-out data can tell is a gate: the whole interval must be inside the bound. A gate
 that fails stops the release, one that is unsure stops it too (with another exit code); a person may override both, with
-a reason that is kept. A goal that only live traffic can tell (latency, say) is listed as such and guards the rollout.
+a reason that is kept. A goal that only live traffic can tell (latency, say) is listed as such; give it an alarm.
 """
 
 from __future__ import annotations

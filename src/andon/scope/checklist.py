@@ -116,8 +116,9 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "checklist.privacy.stays",
         "Where may data go?",
-        "which addresses a notice may be sent to",
+        "`device`: notices go to this machine only",
         "tests/monitor/test_notify.py::test_addresses_are_checked_before_they_are_needed",
+        lambda stays: stays == "organisation",
     ),
     Question(
         "checklist.privacy.redact",

@@ -98,7 +98,7 @@ class Privacy(Section):
     """Where data may go."""
 
     stays: Literal["device", "organisation", "anywhere"] = "organisation"
-    """The widest circle that data may reach: `device`, `organisation` or `anywhere`."""
+    """The widest circle that data may reach. Enforced is `device`, for notices: they go to this machine only."""
     redact: Many = ()
     """Inputs whose values are never stored."""
 
@@ -130,11 +130,11 @@ class MetricSpec(Section):
     of: Text
     """What is measured: `accuracy`, `error_rate`, `recall[positive]`, `mean(cough)`, `latency_p95_ms`, ..."""
     goal: BoundText | None = None
-    """A bound that a release must meet, and that guards a rollout."""
+    """A bound that a release must meet on its test data: the gate of `release`."""
     alarm: Alarm | None = None
     """A bound watched live, or `reference`: the range seen in the training data."""
     critical: bool = False
-    """A goal on this metric may not get worse on any slice."""
+    """The goal must hold on every slice too, and the alarm watches every slice: one alarm for each."""
     where: Text | None = None
     """Only records for which this condition holds, written like a slice."""
     then: Literal["notify", "people", "rollback"] = "notify"
