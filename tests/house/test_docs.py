@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import pytest
 
+from andon.monitor.alarm import What
 from andon.scope.charter import parse, schema
 from andon.scope.checklist import QUESTIONS
 
@@ -87,9 +89,23 @@ def test_every_key_of_the_charter_is_in_its_page() -> None:
     )
 
 
+def routes() -> set[str]:
+    """The actions that a transition gives its route."""
+    tree = ast.parse((ROOT / "src/andon/deploy/transition.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 2]
+    named = [call.args[2] for call in calls if ast.unparse(call.func) in ("_next", "_candidate")]
+    return {str(name.value) for name in named if isinstance(name, ast.Constant)}
+
+
+def test_every_action_of_a_route_is_found() -> None:
+    assert {"begin", "warm", "canary", "blue-green", "switch", "rollback", "automate", "stop"} <= routes()
+
+
 def test_every_action_in_the_journal_is_explained() -> None:
-    """Those written as a constant; the page is docs/journal.md."""
+    """The page is docs/journal.md. An action put together from parts is known by where its parts are listed."""
     page = (DOCS / "journal.md").read_text(encoding="utf-8")
+    made_of_parts = {"f'deploy.{route.action}'": routes(), "f'alarm.{action.what}'": set(get_args(What))}
+    found: set[str] = set()
 
     def actions() -> Iterator[tuple[str, str]]:
         for path in sorted((ROOT / "src").rglob("*.py")):
@@ -97,14 +113,22 @@ def test_every_action_in_the_journal_is_explained() -> None:
                 if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("journal.append")):
                     continue
                 first = node.args[0] if node.args else next((k.value for k in node.keywords if k.arg == "action"), None)
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
                 if isinstance(first, ast.Constant):
-                    yield f"{path.relative_to(ROOT)}:{node.lineno}", str(first.value)
+                    yield where, str(first.value)
+                    continue
+                text = ast.unparse(first) if first is not None else ""
+                found.add(text)
+                for part in made_of_parts.get(text, ()):
+                    yield where, f"{text[2:].partition('{')[0]}{part}"
 
     nobody(
         f"{where}: docs/journal.md does not explain `{action}`"
         for where, action in actions()
         if f"`{action}`" not in page
     )
+    # A bare name is a helper's argument: the helper's callers pass constants, which the page explains too.
+    assert found - {"action"} == set(made_of_parts), "tell this test of which parts the action is made"
 
 
 def test_every_key_is_read_by_something_or_said_to_be_idle() -> None:

@@ -84,3 +84,12 @@ def test_columns_measured_from_inputs_are_those_that_are_measured() -> None:
         columns = Draft(charter, {}, frozenset()).columns() - RESERVED - set(charter.inputs)
         assert columns == set(measured_names(charter.fields()))
     assert Field("a", "float") in parse(SMALL).fields()
+
+
+def test_no_input_may_be_called_what_a_view_calls_its_own() -> None:
+    """A view renames such an input, so that a metric or slice that names it would look at another column."""
+    from andon.scope.consistency import RESERVED
+    from andon.store import view
+
+    # Andon's own on both sides, but for where a decision keeps its inputs and feedback what it is.
+    assert view._TAKEN ^ RESERVED == {"x", "kind"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RESERVED", "Draft", "disagreements"]
 
-#: Columns of a record that are Andon's own; no input may have one of these names.
+#: Columns of a record, and of the views of it, that are Andon's own; no input may have one of these names.
 RESERVED = frozenset(
     [
         "id",
@@ -57,6 +57,13 @@ RESERVED = frozenset(
         "x",
         "kind",
         "day",
+        "contract",
+        "live",
+        "label_us",
+        "decided_us",
+        "seconds",
+        "saw_suggestion",
+        "simulated",
     ]
 )
 #: What is measured of an input of that kind (``monitor.inputs``): ``<input>_<measure>``, or the measure alone where it is the only one.
