@@ -92,4 +92,5 @@ def test_no_input_may_be_called_what_a_view_calls_its_own() -> None:
     from andon.store import view
 
     # Andon's own on both sides, but for where a decision keeps its inputs and feedback what it is.
-    assert view._TAKEN ^ RESERVED == {"x", "kind"}
+    apart = view._TAKEN ^ RESERVED
+    assert apart == {"x", "kind"}
