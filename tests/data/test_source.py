@@ -267,7 +267,7 @@ def test_images_need_their_meta_data(tmp_path: Path) -> None:
 def test_a_safe_name_stays_inside(name: str) -> None:
     plain = safe_name(name)
     if plain is not None:
-        assert os.path.normpath(f"/root/x/{plain}").startswith("/root/x")
+        assert os.path.normpath(f"/somewhere/x/{plain}").startswith("/somewhere/x")
 
 
 @settings(max_examples=150, deadline=None)
