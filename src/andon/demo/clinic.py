@@ -6,14 +6,12 @@ so a comparison of a model with it says how the model compares with that number,
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
 from andon.config import open_project
-from andon.core.record import Item
-from andon.deploy.line import open_inbox
+from andon.demo.operator_desk import OperatorDesk
 from andon.errors import Unavailable
 
 __all__ = ["REVIEWER", "Clinic"]
@@ -26,17 +24,16 @@ class Clinic:
 
     def __init__(self, root: str, truths: Mapping[str, str], *, error: float, seed: int, at_once: int = 200) -> None:
         self._project = open_project(root)
-        self._truths = truths
-        self._error = error
-        self._random = random.Random(seed)
+        self._desk = OperatorDesk(self._project, truths, error=error, seed=seed, name=REVIEWER)
         self._at_once = at_once
-        charter = self._project.charter
-        self._inbox = open_inbox(self._project.workspace, charter)
-        self._classes = charter.target.classes
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="clinic", daemon=True)
-        self.decided = 0
         self._thread.start()
+
+    @property
+    def decided(self) -> int:
+        """How many cases it has decided."""
+        return self._desk.decided
 
     def close(self) -> None:
         """Finish the cases in hand and go home."""
@@ -48,18 +45,6 @@ class Clinic:
         while not self._ending.is_set():
             # The database may be busy for a moment; the clinic simply looks again.
             with suppress(Unavailable):
-                if self._round():
+                if self._desk.work(self._at_once):
                     continue
             self._ending.wait(0.03)
-
-    def _round(self) -> int:
-        taken = self._inbox.take(REVIEWER, self._at_once)
-        opinions = {item.id: self._opinion(item) for item in taken}
-        self.decided += len(self._inbox.decide_many(opinions, REVIEWER, simulated=True))
-        return len(taken)
-
-    def _opinion(self, item: Item) -> str:
-        truth = self._truths.get(item.id, self._classes[0])
-        if self._random.random() >= self._error:
-            return truth
-        return self._random.choice([label for label in self._classes if label != truth])
