@@ -129,22 +129,33 @@ class Access:
         self._rows.update(end)
         return changed[0]
 
-    def check(self, secret: str, action: Action, *, now_us: int) -> Token:
+    def check(self, secret: str, action: Action | None, *, now_us: int) -> Token:
         """The token behind a secret that may do this; raises ``Denied`` with the reason otherwise.
 
-        A wrong secret and an unknown one are told apart neither by the sentence nor by the time it takes.
+        With action None it is only asked whose token it is. A wrong secret and an unknown one are told apart neither by the sentence nor by the time it takes.
         """
         id, _, rest = secret.removeprefix(_PREFIX).partition("_")
         token = self._read().get(id)
         known = hmac.compare_digest(_digest(rest), token.digest if token else _digest(""))
         if token is None or not known:
             raise Denied("this token is not known here", hint="`andon token create` makes one")
+        self.holds(id, now_us=now_us)
+        if action is not None and action not in MAY[token.role]:
+            others = " and ".join(role for role in MAY if action in MAY[role])
+            raise Denied(f"the token {token.name!r} has the role {token.role}, which may not {action}; {others} may")
+        return token
+
+    def holds(self, id: str, *, now_us: int) -> Token:
+        """The token of an id, as long as it is active: what a session that began with it asks at each of its requests.
+
+        Raises ``Denied``, also when the token was revoked since.
+        """
+        token = self._read().get(id)
+        if token is None:
+            raise Denied("this token is not known here", hint="`andon token create` makes one")
         state = token.state(now_us)
         if state != "active":
             raise Denied(f"the token {token.name!r} is {state}", hint="`andon token create` makes a new one")
-        if action not in MAY[token.role]:
-            others = " and ".join(role for role in MAY if action in MAY[role])
-            raise Denied(f"the token {token.name!r} has the role {token.role}, which may not {action}; {others} may")
         return token
 
     def _read(self) -> dict[str, Token]:

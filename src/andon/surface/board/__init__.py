@@ -1,0 +1,1 @@
+"""The board: every station of the line on a page, and the cord to stop it."""
