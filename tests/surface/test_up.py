@@ -110,6 +110,7 @@ def test_it_says_where_it_listens_what_to_do_next_and_ends_with_ctrl_c(folder: P
     status = andon(folder, "status", "--json")
     assert status.returncode == 0 and f'"address": "http://127.0.0.1:{port[1]}"' in status.stdout
     line.until("this controller leads")
+    assert (folder / ".andon" / "charter.yaml").read_text() == (folder / "andon.yaml").read_text()
     assert line.end() == 0
     assert "Finishing what is in flight" in line.said
     assert andon(folder, "status").stdout.count("the line is not running") == 2

@@ -11,11 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from andon.config import Project, open_project
+from andon.config import CHARTER, Project, open_project
 from andon.core.clock import DAY, HOUR, SECOND, iso
 from andon.demo.client import Client
 from andon.engine.local import LocalEngine
 from andon.errors import NotFound, Unavailable, UsageError
+from andon.scope.taken import keep
 from andon.store.clockfile import WorkspaceClock
 from andon.surface.line import Settings, line_processes, note, port_is_free
 from andon.surface.running import forget, leave
@@ -109,6 +110,7 @@ class Stage:
         settings = replace(self._settings, ship_seconds=ship_seconds)
         where = note(self.project, settings)
         port_is_free(where.host, where.port)
+        keep(self.project.workspace.home, self.project.root / CHARTER, self.project.charter)
         self._engine = LocalEngine(self.project.workspace.run_dir, self.project.clock)
         self._engine.replicas(line_processes(self.project, settings))
         leave(self.project.workspace.run_dir, where)

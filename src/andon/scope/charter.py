@@ -34,7 +34,7 @@ from andon.scope.consistency import RESERVED, Draft, disagreements
 from andon.scope.fault import Fault, Lines, explain, line_of, read
 from andon.scope.scalar import ColumnName, Description, Name, Text, describe_field
 
-__all__ = ["RESERVED", "Charter", "load", "parse", "schema"]
+__all__ = ["RESERVED", "Charter", "examine", "load", "parse", "schema"]
 
 #: What a case means for the keys that are left out: (automation.level, rollout.path).
 _PATHS: dict[str, tuple[str, list[str]]] = {
@@ -135,16 +135,26 @@ def load(path: Path) -> Charter:
 
 def parse(text: str, *, name: str = "the charter") -> Charter:
     """A charter from its YAML text; raises ``CharterError`` whose ``faults`` are all of them, in the order of lines."""
-    values, lines, faults = read(text)
-    if not isinstance(values, dict):
-        faults = faults or [Fault(1, "", f"expected keys such as `project: my_line`, found {_found(values)}")]
-        raise _error(name, faults)
-    charter, more = _check(values, lines)
-    faults += more
+    charter, faults = examine(text)
     if charter is None or faults:
         raise _error(name, faults)
-    charter._answered = frozenset(".".join(map(str, path)) for path in lines)
     return charter
+
+
+def examine(text: str) -> tuple[Charter | None, list[Fault]]:
+    """A charter from its YAML text and every fault in the order of lines; where there is a fault it is in no force.
+
+    >>> charter, faults = examine("project: line")
+    >>> charter is None, [(fault.line, fault.path) for fault in faults]
+    (True, [(1, 'inputs'), (1, 'safe_default'), (1, 'target')])
+    """
+    values, lines, faults = read(text)
+    if not isinstance(values, dict):
+        return None, faults or [Fault(1, "", f"expected keys such as `project: my_line`, found {_found(values)}")]
+    charter, more = _check(values, lines)
+    if charter is not None:
+        charter._answered = frozenset(".".join(map(str, path)) for path in lines)
+    return charter, sorted({*faults, *more})
 
 
 def schema() -> dict[str, Any]:

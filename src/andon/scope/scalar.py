@@ -30,6 +30,7 @@ __all__ = [
     "Text",
     "describe_field",
     "duration",
+    "duration_text",
     "shown",
 ]
 
@@ -81,6 +82,18 @@ def duration(value: object) -> int:
     if match is None:
         raise ValueError(f"expected a duration such as 30s, 5m, 1h or 2d, found {shown(value)}")
     return round(float(match[1]) * _UNITS[match[2]])
+
+
+def duration_text(us: int) -> str:
+    """A duration as a charter writes it; the reverse of ``duration``.
+
+    >>> duration_text(172_800_000_000), duration_text(90_000_000), duration_text(500_000), duration_text(0)
+    ('2d', '90s', '500ms', '0s')
+    """
+    for unit in ("d", "h", "m", "s", "ms"):
+        if us and us % _UNITS[unit] == 0:
+            return f"{us // _UNITS[unit]}{unit}"
+    return f"{us}us" if us else "0s"
 
 
 def describe_field(name: str, text: str) -> Column:

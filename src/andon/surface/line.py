@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from andon.config import Project, open_project
+from andon.config import CHARTER, Project, open_project
 from andon.engine.local import LocalEngine
 from andon.engine.port import ProcessSpec
 from andon.errors import Conflict, UsageError
@@ -102,10 +102,11 @@ def port_is_free(host: str, port: int) -> None:
 def run(project: Project, settings: Settings, say: Say) -> None:
     """Run the line in the foreground until SIGINT or SIGTERM, starting again whatever ends.
 
-    Raises ``Conflict`` when this line is up already or the port is taken, ``UsageError`` for an address of
-    ``alarms.notify`` that nobody can tell; then nothing was started.
+    A copy of the charter it takes is left in the workspace. Raises ``Conflict`` when this line is up already or the port
+    is taken, ``UsageError`` for an address of ``alarms.notify`` that nobody can tell; then nothing was started.
     """
     from andon.monitor.notify import check_targets
+    from andon.scope.taken import keep
 
     check_targets(project.charter.alarms.notify, project.charter.checklist.privacy.stays)
     where = note(project, settings)
@@ -115,6 +116,7 @@ def run(project: Project, settings: Settings, say: Say) -> None:
         signal.signal(number, lambda received, _frame: ending.append(received))
     with _alone(project):
         port_is_free(where.host, where.port)
+        keep(project.workspace.home, project.root / CHARTER, project.charter)
         _begin(project, say)
         engine = LocalEngine(run_dir, project.clock)
         relay = Relay(run_dir)

@@ -209,18 +209,13 @@ _DURATIONS = {"target.delay", "automation.partial.evidence", "review.deadline", 
 def _brief(path: str, value: Any) -> str:
     from rich.markup import escape
 
+    from andon.scope.scalar import duration_text
+
     if path in _DURATIONS:
-        return _duration(value)
+        return duration_text(value)
     if isinstance(value, list):
         return escape(", ".join(item.get("what", str(item)) if isinstance(item, dict) else str(item) for item in value))
     return escape("-" if value in (None, "", {}) else str(value))
-
-
-def _duration(value: int) -> str:
-    for unit, size in (("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)):
-        if value and value % size == 0:
-            return f"{value // size}{unit}"
-    return f"{value / 1_000_000:g}s"
 
 
 def risks(project: ProjectOption = None, json: JsonFlag = False) -> None:

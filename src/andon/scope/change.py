@@ -1,0 +1,158 @@
+"""What an edit of the charter changes, key by key, and what of it is felt when.
+
+Two valid charters are compared with all defaults filled in, so that writing a default down changes nothing.
+
+>>> from andon.scope.charter import parse
+>>> head = "project: line\\ninputs: {a: float, b: int}\\ntarget: {name: y, classes: [good, bad]}\\nsafe_default: refer\\n"
+>>> before = parse(head + "review: {deadline: 1h}")
+>>> after = parse(head + "review: {deadline: 2h}\\nrisks: [{what: fraud}]")
+>>> for change in changes(before, after): print(change.key, change.before, change.after)
+review.deadline 1h 2h
+risks[0].what None fraud
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from andon.scope.charter import Charter
+from andon.scope.scalar import duration_text
+
+__all__ = ["Change", "Effect", "changes", "effect_of", "leaves", "spelled"]
+
+#: Keys whose values are microseconds.
+_DURATIONS = frozenset(("target.delay", "automation.partial.evidence", "review.deadline", "monitor.window"))
+#: Mappings whose order means something: columns travel in it, and the first slice that matches counts.
+_ORDERED = ("inputs", "automation.slices")
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One key, as the charter writes its values; None: it is not there."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """When a change of the keys below ``key`` is felt: by the commands that read the file each time, and by the line."""
+
+    key: str
+    commands: str
+    line: str
+
+
+_UP = "from the next `andon up` on"
+_NOBODY = "nothing acts on it in this release"
+
+#: The longest key that fits counts.
+_EFFECTS: tuple[Effect, ...] = (
+    Effect("project", "new datasets are called by it", f"its address changes {_UP}"),
+    Effect(
+        "inputs",
+        "`andon data add` checks rows by it, and new models take it",
+        f"requests are checked by it {_UP}; a release keeps the inputs it was sealed with",
+    ),
+    Effect("target", "`andon data add` and `andon train` take it", f"answers and labels are checked by it {_UP}"),
+    Effect("phase", "`andon data add` takes rows changed by hand or not", ""),
+    Effect("case", "", "what it gives `automation.level` and `rollout.path` when they are left out"),
+    Effect("unit", "", f"the gateway takes it {_UP}"),
+    Effect("safe_default", "", f"a route with it is published {_UP}"),
+    Effect("checklist", "", _NOBODY),
+    Effect("checklist.compute.cores", "", f"as many workers, unless `gateway.workers` says otherwise, {_UP}"),
+    Effect("checklist.latency_p95_ms", "`andon check` asks for a metric that watches it", ""),
+    Effect("checklist.logging.durability", "", f"the gateway takes it {_UP}"),
+    Effect("checklist.logging.retain_days", "", f"the controller deletes by it {_UP}"),
+    Effect("checklist.security", "", f"the gateway asks for tokens or not {_UP}"),
+    Effect("checklist.privacy", "", f"what is stored and who is told follow it {_UP}"),
+    Effect(
+        "metrics",
+        "`andon train` measures by it and `andon release` judges by its goals",
+        f"windows and alarms follow it {_UP}; the windows of a metric that means something else begin anew",
+    ),
+    Effect(
+        "slices",
+        "`andon train`, `andon errors` and `andon automate` take it",
+        f"windows and the levels of automation by slice follow it {_UP}",
+    ),
+    Effect("risks", "`andon scope risks` and `andon check` show it", ""),
+    Effect(
+        "automation.level", "", "only a line that has no route yet begins with it; `andon automate` changes the level"
+    ),
+    Effect(
+        "automation.slices", "", "only a line that has no route yet begins with it; `andon automate` changes the level"
+    ),
+    Effect("automation.partial", "`andon automate partial` learns by it", ""),
+    Effect("automation.partial.only", "`andon automate partial` learns by it", f"a route with it is published {_UP}"),
+    Effect("automation.partial.blind", "", f"a route with it is published {_UP}"),
+    Effect("automation.partial.audit_share", "", f"a route with it is published {_UP}"),
+    Effect("review.deadline", "", f"a route with it is published {_UP}; cases that wait keep theirs"),
+    Effect("review.on_timeout", "`andon review` follows it", f"the controller answers by it {_UP}"),
+    Effect("rollout.start_share", "`andon deploy canary` begins with it", ""),
+    Effect("alarms", "", f"the controller takes it {_UP}"),
+    Effect("monitor", "", f"windows are cut by it {_UP}"),
+    Effect("gateway", "", f"the gateway takes it {_UP}"),
+    Effect("", "", _NOBODY),
+)
+
+
+def effect_of(key: str) -> Effect:
+    """What a change of this key is felt by, and when.
+
+    >>> effect_of("rollout.start_share").commands, effect_of("baselines[0].kind").line
+    ('`andon deploy canary` begins with it', 'nothing acts on it in this release')
+    """
+    key = key.partition(" ")[0]
+    fits = [one for one in _EFFECTS if not one.key or key == one.key or key.startswith((f"{one.key}.", f"{one.key}["))]
+    return max(fits, key=lambda one: len(one.key))
+
+
+def leaves(charter: Charter) -> dict[str, str]:
+    """Every value of a charter by its key, as the file would write it, defaults filled in; what is empty is left out."""
+    return dict(_leaves("", charter.to_dict()))
+
+
+def changes(before: Charter, after: Charter) -> list[Change]:
+    """Every key whose value differs, in the order of the charter; a changed order is told where it means something."""
+    old, new = leaves(before), leaves(after)
+    found = [Change(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+    for key in _ORDERED:
+        was, now = _order(before, key), _order(after, key)
+        if was != now and set(was) == set(now):
+            found.append(Change(f"{key} (order)", ", ".join(was), ", ".join(now)))
+    return found
+
+
+def spelled(key: str, value: Any) -> str:
+    """A value as the file would write it.
+
+    >>> spelled("review.deadline", 3_600_000_000), spelled("x", True), spelled("x", 0.05), spelled("x", ["a", "b"])
+    ('1h', 'true', '0.05', '[a, b]')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if key in _DURATIONS:
+        return duration_text(int(value))
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(spelled('', one) for one in value)}]"
+    return "nothing" if value is None else str(value)
+
+
+def _order(charter: Charter, key: str) -> list[str]:
+    return list(charter.inputs if key == "inputs" else charter.automation.slices)
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}" if path else key, item)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for number, item in enumerate(value):
+            yield from _leaves(f"{path}[{number}]", item)
+    elif value not in (None, []):
+        yield path, spelled(path, value)
