@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from andon.core.clock import ManualClock
 from andon.core.port import Items
-from andon.core.record import Field, Item
+from andon.core.record import Draft, Field, Item
 from andon.errors import Conflict, Corrupt, NotFound, UsageError
 from andon.measure.summary import Moments
 from andon.store.items import ItemTable
@@ -76,6 +76,31 @@ def test_a_lease_has_lapsed_at_its_end(table: ItemTable) -> None:
     assert table.lapsed(late - 1, 9) == []
     assert table.lapsed(late, 9) == [taken[0]]
     assert len(table.lapsed(late + 1, 9)) == 2 and len(table.lapsed(late + 1, 1)) == 1
+
+
+def test_a_held_answer_wakes_before_its_lease(table: ItemTable) -> None:
+    held = item("a", state="taken", holder="ann", lease_until_us=90, draft=Draft("refer", 1, until_us=50))
+    table.add([held, item("b", state="taken", holder="ann", lease_until_us=60), item("c", draft=Draft("refer", 1, 1))])
+    assert table.lapsed(49, 9) == []
+    assert table.lapsed(50, 9) == [held]
+    assert {i.id for i in table.lapsed(60, 9)} == {"a", "b"}
+
+
+def test_the_queue_goes_on_where_a_page_ended(table: ItemTable) -> None:
+    table.add([item(f"i{n}", risk=n / 10) for n in range(5)])
+    assert [i.id for i in table.queue(2, "open", 1)] == ["i3", "i2"]
+    assert table.queue(2, "open", 9) == []
+
+
+def test_what_a_person_holds_is_theirs_alone(table: ItemTable) -> None:
+    table.add([item("a", state="taken", holder="ann"), item("b", state="taken", holder="bob", risk=1.0)])
+    table.add([item("c", state="taken", holder="ann", risk=0.5), item("d", state="decided", holder="ann"), item("e")])
+    assert [i.id for i in table.taken("ann", 9)] == ["c", "a"]
+    assert [i.id for i in table.taken("ann", 1)] == ["c"]
+    assert table.taken("", 9) == []
+    long = "x" * 300
+    table.add([item("f", state="taken", holder=long)])
+    assert [i.id for i in table.taken(long, 9)] == ["f"]
 
 
 def test_the_outbox_holds_what_is_decided_and_not_yet_written(table: ItemTable) -> None:

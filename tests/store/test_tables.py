@@ -13,7 +13,7 @@ from sqlalchemy import insert, select, text
 
 from andon.errors import Conflict, Corrupt, Unavailable, UsageError
 from andon.store.migrations import apply
-from andon.store.tables import HEAD_REVISION, Database, leases, metadata, states
+from andon.store.tables import HEAD_REVISION, Database, items, leases, metadata, states
 
 ROW = {"kind": "k", "key": "a", "revision": 1, "body": "{}"}
 
@@ -180,6 +180,35 @@ def test_the_migrations_lead_to_the_tables_of_today(any_db: Database) -> None:
     assert apply.head() == HEAD_REVISION
     with any_db.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_items_of_the_first_release_get_the_columns_of_today(any_db: Database) -> None:
+    """Whatever the newest columns are, an old row has in them what a new one would have."""
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    from andon.core.record import Item
+    from andon.store.items import ItemTable
+    from andon.store.migrations.versions import m0002_whose_items
+
+    table = ItemTable(any_db)
+    kept = [
+        Item("a", "decision", 1, 9, {"name": 'ann "b" \u2028'}, state="taken", holder="ann", lease_until_us=1 << 50),
+        Item("b", "audit", 2, 9, {}, state="decided", decided_by="person", holder="ann", reviewer="bob"),
+        Item("c", "decision", 3, 9, {}, state="decided", decided_by="safe_default", holder="ann", reviewer="deadline"),
+        Item("d", "decision", 4, 9, {}),
+    ]
+    table.add(kept)
+    new = select(items.c.id, items.c.kind, items.c.created_us, items.c.person, items.c.decided_by, items.c.wake_us)
+    with any_db.read() as connection:
+        today = connection.execute(new.order_by(items.c.id)).all()
+    with any_db.write() as connection, Operations.context(MigrationContext.configure(connection)):
+        m0002_whose_items.downgrade()
+        m0002_whose_items.upgrade()
+    with any_db.read() as connection:
+        assert connection.execute(new.order_by(items.c.id)).all() == today
+    assert [row.person for row in today] == ["ann", "bob", "ann", ""]
+    assert table.queue(9, None) == sorted(kept, key=lambda item: item.id)
 
 
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path, db: Database) -> None:

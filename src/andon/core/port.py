@@ -28,8 +28,15 @@ class Items(Protocol):
         """The items of these ids that exist, by id."""
         ...
 
-    def queue(self, limit: int, state: ItemState | None = "open") -> list[Item]:
-        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None."""
+    def queue(self, limit: int, state: ItemState | None = "open", offset: int = 0) -> list[Item]:
+        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None.
+
+        The first ``offset`` of them are left out.
+        """
+        ...
+
+    def taken(self, person: str, limit: int) -> list[Item]:
+        """The taken items that a person holds, in the order to be worked on."""
         ...
 
     def due(self, now_us: int, limit: int) -> list[Item]:
@@ -37,7 +44,7 @@ class Items(Protocol):
         ...
 
     def lapsed(self, now_us: int, limit: int) -> list[Item]:
-        """Taken items whose lease ended at or before ``now_us`` (the machine's time)."""
+        """Taken items whose lease, or the time to take a held answer back, ended at or before ``now_us`` (machine time)."""
         ...
 
     def swap(self, item: Item) -> bool:

@@ -21,6 +21,7 @@ import msgspec
 __all__ = [
     "DecidedBy",
     "Decision",
+    "Draft",
     "Event",
     "Feedback",
     "Field",
@@ -139,11 +140,24 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     simulated: bool = False
 
 
+class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An answer that is made and not sent yet; until ``until_us`` (the machine's time) its reviewer may take it back.
+
+    ``time_us`` is when they gave it (event time), ``seconds`` how long they looked.
+    """
+
+    decision: str
+    time_us: int
+    until_us: int
+    seconds: float = 0.0
+
+
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """A question for a person: one case to decide. ``id`` is the decision's id; ``revision`` grows with every change.
 
     ``risk`` orders the queue (higher first), then ``due_us``. A lease is (``holder``, ``lease_until_us``). ``outboxed``
-    says that the decision has been written to the people stream.
+    says that the decision has been written to the people stream. ``draft`` is the holder's answer while it is held.
+    ``skips`` says who gave the case back unanswered, and when (the machine's time).
     """
 
     id: str
@@ -169,6 +183,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     simulated: bool = False
     outboxed: bool = False
     revision: int = 0
+    draft: Draft | None = None
+    skips: dict[str, int] = {}
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

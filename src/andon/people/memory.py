@@ -41,11 +41,17 @@ class MemoryItems:
         """The items of these ids that exist, by id."""
         return {id: self._items[id] for id in ids if id in self._items}
 
-    def queue(self, limit: int, state: ItemState | None = "open") -> list[Item]:
+    def queue(self, limit: int, state: ItemState | None = "open", offset: int = 0) -> list[Item]:
         """Highest risk first, then earliest due, then by id."""
         with self._lock:
             found = [item for item in self._items.values() if state is None or item.state == state]
-        return sorted(found, key=lambda item: (-item.risk, item.due_us, item.id))[:limit]
+        return sorted(found, key=_order)[offset : offset + limit]
+
+    def taken(self, person: str, limit: int) -> list[Item]:
+        """The taken items that a person holds, in the order of the queue."""
+        with self._lock:
+            found = [item for item in self._items.values() if item.state == "taken" and item.holder == person]
+        return sorted(found, key=_order)[:limit]
 
     def due(self, now_us: int, limit: int) -> list[Item]:
         """Undecided items whose deadline is at or before ``now_us``, earliest first."""
@@ -54,9 +60,9 @@ class MemoryItems:
         return sorted(late, key=lambda item: item.due_us)[:limit]
 
     def lapsed(self, now_us: int, limit: int) -> list[Item]:
-        """Taken items whose lease ended at or before ``now_us``, in no order."""
+        """Taken items whose lease, or the time to take a held answer back, ended at or before ``now_us``, in no order."""
         with self._lock:
-            taken = [item for item in self._items.values() if item.state == "taken" and item.lease_until_us <= now_us]
+            taken = [item for item in self._items.values() if item.state == "taken" and _wakes_us(item) <= now_us]
         return taken[:limit]
 
     def swap(self, item: Item) -> bool:
@@ -88,3 +94,11 @@ class MemoryOutbox:
     def append(self, reviews: Sequence[Review]) -> None:
         """Keep the reviews, in order."""
         self.reviews.extend(reviews)
+
+
+def _order(item: Item) -> tuple[float, int, str]:
+    return (-item.risk, item.due_us, item.id)
+
+
+def _wakes_us(item: Item) -> int:
+    return item.lease_until_us if item.draft is None else item.draft.until_us

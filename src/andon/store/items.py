@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, bindparam, cast, func, select, update
+from sqlalchemy import Connection, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.core.record import Item, ItemState
@@ -19,8 +19,17 @@ _CHUNK = 500
 _decode = msgspec.json.Decoder(Item).decode
 
 
+_NAME = 256
+_ORDER = (items.c.risk.desc(), items.c.due_us, items.c.id)
+
+
 def _columns(item: Item) -> dict[str, Any]:
-    """The row of an item: what queries need as columns, all of it as JSON."""
+    """The row of an item: what queries need as columns, all of it as JSON.
+
+    ``person`` is who decided or, where nobody did, who holds or held it. ``wake_us`` is when something is due with a
+    taken item: a held answer is sent, else its lease ends.
+    """
+    wake = item.lease_until_us if item.draft is None else item.draft.until_us
     return {
         "id": item.id,
         "state": item.state,
@@ -30,6 +39,11 @@ def _columns(item: Item) -> dict[str, Any]:
         "outboxed": item.outboxed,
         "revision": item.revision,
         "body": msgspec.json.encode(item).decode(),
+        "kind": item.kind,
+        "created_us": item.created_us,
+        "person": ((item.reviewer if item.decided_by == "person" else item.holder) or "")[:_NAME],
+        "decided_by": item.decided_by,
+        "wake_us": wake if item.state == "taken" else 0,
     }
 
 
@@ -75,10 +89,19 @@ class ItemTable:
             found.update((item.id, item) for item in self._read(select(items.c.body).where(items.c.id.in_(chunk))))
         return found
 
-    def queue(self, limit: int, state: ItemState | None = "open") -> list[Item]:
-        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None."""
-        query = select(items.c.body).order_by(items.c.risk.desc(), items.c.due_us, items.c.id).limit(limit)
-        return self._read(query if state is None else query.where(items.c.state == state))
+    def queue(self, limit: int, state: ItemState | None = "open", offset: int = 0) -> list[Item]:
+        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None.
+
+        The first ``offset`` of them are left out.
+        """
+        first = select(items.c.id).order_by(*_ORDER).limit(limit).offset(offset)
+        first = first if state is None else first.where(items.c.state == state)
+        return self._read(select(items.c.body).where(items.c.id.in_(first.scalar_subquery())).order_by(*_ORDER))
+
+    def taken(self, person: str, limit: int) -> list[Item]:
+        """The taken items that a person holds, in the order to be worked on."""
+        theirs = (items.c.person == person[:_NAME]) & (items.c.state == "taken")
+        return self._read(select(items.c.body).where(theirs).order_by(*_ORDER).limit(limit))
 
     def due(self, now_us: int, limit: int) -> list[Item]:
         """Items not yet decided whose deadline is at or before ``now_us``, earliest first."""
@@ -86,13 +109,8 @@ class ItemTable:
         return self._read(select(items.c.body).where(late).order_by(items.c.due_us, items.c.id).limit(limit))
 
     def lapsed(self, now_us: int, limit: int) -> list[Item]:
-        """Taken items whose lease ended at or before ``now_us``, in no order; only the taken ones are looked through."""
-        until: ColumnElement[Any]
-        if self._db.sqlite:
-            until = func.json_extract(items.c.body, "$.lease_until_us")
-        else:
-            until = cast(cast(items.c.body, postgresql.JSON)["lease_until_us"].astext, BigInteger)
-        ended = (items.c.state == "taken") & (func.coalesce(until, 0) <= now_us)
+        """Taken items whose lease, or the time to take a held answer back, ended at or before ``now_us``, in no order."""
+        ended = (items.c.state == "taken") & (items.c.wake_us <= now_us)
         return self._read(select(items.c.body).where(ended).limit(limit))
 
     def swap(self, item: Item) -> bool:

@@ -58,7 +58,7 @@ __all__ = [
     "windows",
 ]
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration; a database that has it is opened without importing alembic."""
 
 metadata = MetaData()
@@ -108,9 +108,17 @@ items = Table(
     Column("outboxed", Boolean, nullable=False),
     Column("revision", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
+    Column("kind", String(16), nullable=False, server_default=""),
+    Column("created_us", BigInteger, nullable=False, server_default="0"),
+    Column("person", String(256), nullable=False, server_default=""),
+    Column("decided_by", String(16), nullable=False, server_default=""),
+    Column("wake_us", BigInteger, nullable=False, server_default="0"),
     Index("items_queue", "state", "risk", "due_us"),
     Index("items_due", "state", "due_us"),
     Index("items_outbox", "state", "outboxed", "decided_us"),
+    Index("items_waiting", "state", "kind", "created_us", "due_us"),
+    Index("items_person", "person", "state", "decided_by", "decided_us"),
+    Index("items_wake", "state", "wake_us"),
 )
 
 leases = Table(
