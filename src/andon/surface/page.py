@@ -32,6 +32,7 @@ class Page:
 
     ``path`` is the page's path, with its parameters in braces; the twin is at ``/api/v1`` + path. ``params`` holds path
     and query parameters together. ``section`` is the tab it belongs to, ``live`` what it must be asked again for.
+    ``personal`` says that the view differs by who looks; others are shared for a second between all who have them open.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Page:
     template: str
     may: Action = "read"
     live: tuple[Topic, ...] = ()
+    personal: bool = False
 
     @property
     def twin(self) -> str:
