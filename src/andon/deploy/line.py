@@ -392,5 +392,6 @@ def user_name() -> str:
 def open_inbox(workspace: Workspace, charter: Charter) -> Inbox:
     """The review inbox of a workspace, with the charter's policy."""
     answers = tuple(dict.fromkeys((*charter.target.classes, charter.safe_default)))
-    policy = ReviewPolicy(answers, charter.safe_default, charter.review.on_timeout, charter.review.deadline_us)
+    review = charter.review
+    policy = ReviewPolicy(answers, charter.safe_default, review.on_timeout, review.deadline_us, undo_us=review.undo_us)
     return Inbox(workspace.items, workspace.outbox, workspace.clock, policy)

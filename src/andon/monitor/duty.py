@@ -61,6 +61,7 @@ class Duties:
         if not self._remeasure.waiting:
             self._labelled_us = self.ingest.closed_us
         if self._is_time("deadlines", _DEADLINES_EVERY):
+            self._inbox.settle()
             self._inbox.expire()
             self._inbox.flush_outbox()
         said = self._alarms()

@@ -110,6 +110,7 @@ def _closed(item: Item, review: Review) -> Item:
         seconds=review.seconds,
         simulated=review.simulated,
         outboxed=True,
+        draft=None,
         revision=item.revision + 1,
     )
 

@@ -202,6 +202,8 @@ class Review(Section):
     """How long a case may wait for a person."""
     on_timeout: Literal["safe_default", "wait", "escalate"] = "safe_default"
     """After the deadline: answer the `safe_default`, `wait` on, or `escalate`: move it to the front of the queue."""
+    undo_us: Duration = Field(10_000_000, alias="undo", json_schema_extra={"default": "10s"}, ge=0)
+    """How long an answer given on the board can be taken back before the client gets it; 0 sends it at once."""
     double_share: Share = 0
     """The share of cases that two people decide."""
 
@@ -258,6 +260,13 @@ class Monitor(Section):
 
     window_us: Duration = Field(300_000_000, alias="window", json_schema_extra={"default": "5m"}, gt=0)
     """The length of one window."""
+
+
+class Board(Section):
+    """The pages for people."""
+
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """The port. If not given, the one after the gateway's, or a free one where that is taken."""
 
 
 class Gateway(Section):
