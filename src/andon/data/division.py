@@ -18,7 +18,7 @@ from andon.data.split import DEFAULT_PARTS, Plan, Split, divide
 from andon.errors import NotFound
 from andon.store.workspace import Workspace
 
-__all__ = ["Division", "Wish", "division", "part_of", "split_dataset"]
+__all__ = ["Division", "Kept", "Wish", "division", "kept_from", "part_of", "parts_of", "split_dataset"]
 
 _PART = "\0part"
 
@@ -105,11 +105,35 @@ def part_of(workspace: Workspace, ref: str) -> pl.Series:
     found = division(workspace, ref)
     if found is None:
         raise NotFound(f"the dataset {ref} has not been split yet", hint=f"run `andon data split {ref}` first")
-    return _parts(workspace, found)
+    return parts_of(workspace, found)
 
 
-def _parts(workspace: Workspace, found: Division) -> pl.Series:
+def parts_of(workspace: Workspace, found: Division) -> pl.Series:
+    """The part of every row under a split, in the rows' order; also where a later split of the version counts now."""
     return pl.read_parquet(BytesIO(workspace.blobs.get(found.blob)))["part"].cast(pl.String)
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """That a row had its part before: in which version, and known by its ``id``, its values or its inputs alone."""
+
+    version: str
+    by: str
+
+
+def kept_from(workspace: Workspace, found: Division, row: pl.DataFrame, part: str) -> Kept | None:
+    """Whether a row (a frame of one row, images as hashes) had its part already in the split before; else None."""
+    if found.previous is None:
+        return None
+    before = workspace.records.get("split", found.previous, Division)
+    old, contract = load(workspace, before.version, images=False), find(workspace, found.version).contract
+    old = old.filter(parts_of(workspace, before) == part)
+    shared = [name for name in row.columns if name in old.columns and row.schema[name] == old.schema[name]]
+    known = ["id"] if "id" in shared else [name for name in shared if name != contract.target]
+    inputs = [name for name in contract.names if name in shared]
+    for by, keys in (("id" if "id" in shared else "values", known), ("inputs", inputs)):
+        if keys and old.join(row, on=keys, how="semi", nulls_equal=True).height:
+            return Kept(before.version, by)
+    return None
 
 
 def _ancestral(workspace: Workspace, dataset: Dataset) -> Division | None:
@@ -131,7 +155,7 @@ def _carried(workspace: Workspace, frame: pl.DataFrame, before: Division, datase
     Rows are known by their id; else by all they have but the label; and what is left over of either, by its inputs
     alone, so that new or corrected meta-data let a row's x stay where it was.
     """
-    old = load(workspace, before.version, images=False).with_columns(_parts(workspace, before).alias(_PART))
+    old = load(workspace, before.version, images=False).with_columns(parts_of(workspace, before).alias(_PART))
     shared = [name for name in frame.columns if name in old.columns and frame.schema[name] == old.schema[name]]
     ways = [["id"]] if "id" in shared else [[name for name in shared if name != dataset.contract.target]]
     ways.append([name for name in dataset.contract.names if name in shared])

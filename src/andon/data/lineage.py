@@ -16,7 +16,7 @@ from andon.data.division import division, part_of
 from andon.errors import NotFound
 from andon.store.workspace import Workspace
 
-__all__ = ["Trace", "history", "lineage", "reasons", "trace"]
+__all__ = ["Hop", "Trace", "history", "lineage", "origins", "reasons", "trace"]
 
 
 class Trace(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ def trace(workspace: Workspace, ref: str, row: int) -> Trace:
     """
     dataset = find(workspace, ref)
     out = rejects(workspace, dataset.version).drop_nulls("row")
-    total = dataset.steps[-1].rows_in if dataset.steps and dataset.steps[-1].name == "clean" else _total(dataset)
+    total = dataset.steps[-1].rows_in if _cleaned(dataset) else _total(dataset)
     if not 1 <= row <= total:
         raise NotFound(f"row {row}: the source of {dataset.name} has the rows 1 to {total}")
     if total - out["row"].n_unique() != dataset.rows:
@@ -90,3 +90,54 @@ def reasons(workspace: Workspace, dataset: Dataset, limit: int = 20) -> list[dic
     """Why rows were left out: the commonest reasons, places in the file taken out, with how many rows each has."""
     plain = rejects(workspace, dataset.version)["reason"].str.replace(r"^line \d+: ", "")
     return [{"reason": reason, "n": n} for reason, n in plain.value_counts(sort=True).head(limit).iter_rows()]
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """A row in one version and where it came from: row ``source_row`` (from 1) of ``source``.
+
+    ``parent`` is the version it came from where this one was made from another; ``why`` says why the row's number
+    there is not known.
+    """
+
+    version: str
+    row: int
+    source: str
+    source_row: int | None
+    parent: str | None = None
+    why: str = ""
+
+
+def origins(workspace: Workspace, ref: str, row: int) -> list[Hop]:
+    """Where row ``row`` (from 1) of a dataset came from, through every version it was made from, to the source.
+
+    Raises ``NotFound`` when the dataset has no such row.
+    """
+    dataset = find(workspace, ref)
+    if not 1 <= row <= dataset.rows:
+        raise NotFound(f"row {row}: {dataset.name} {dataset.version} has the rows 1 to {dataset.rows}")
+    hops: list[Hop] = []
+    place: int | None = row
+    while place is not None:
+        made_from = dataset.parent if _cleaned(dataset) else None
+        source = find(workspace, made_from).name if made_from else dataset.origin.path
+        before = _row_before(workspace, dataset, place)
+        why = "" if before is not None else "clean did not give the column _row back"
+        hops.append(Hop(dataset.version, place, source, before, made_from, why))
+        if made_from is None:
+            break
+        dataset, place = find(workspace, made_from), before
+    return hops
+
+
+def _cleaned(dataset: Dataset) -> bool:
+    return bool(dataset.steps) and dataset.steps[-1].name == "clean"
+
+
+def _row_before(workspace: Workspace, dataset: Dataset, row: int) -> int | None:
+    """The number in the source of the row that is at this place now: the rows left out before it are added again."""
+    out = rejects(workspace, dataset.version)["row"].drop_nulls().unique().sort()
+    total = dataset.steps[-1].rows_in if _cleaned(dataset) else _total(dataset)
+    if total - out.len() != dataset.rows:
+        return None
+    kept_before = out - pl.int_range(out.len(), eager=True)  # one more than the rows kept before each that was left out
+    return row + int((kept_before <= row).sum())
