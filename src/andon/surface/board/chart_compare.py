@@ -66,7 +66,7 @@ def _whisker(name: str, one: Estimate, unit: str, scale: Scale, y: float) -> Mar
     told, middle = _written(one, unit), y + 28
     parts = [
         tag("title", f"{name}: {told}"),
-        tag("text", shorten(" ".join(name.split()), max(90.0, 270 - text_width(told))), x=0, y=y + 13),
+        *_named(" ".join(name.split()), text_width(told), y + 13),
         tag("text", shorten(told, 180), x="100%", y=y + 13, text_anchor="end", class_="lab"),
         tag("line", x1=0, x2="100%", y1=middle, y2=middle, class_="grid-line"),
     ]
@@ -77,6 +77,16 @@ def _whisker(name: str, one: Estimate, unit: str, scale: Scale, y: float) -> Mar
         parts.append(tag("line", x1=across(low), x2=across(high), y1=middle, y2=middle, class_="reach"))
         parts.append(tag("circle", cx=across(scale.share(one.value)), cy=middle, r=4))
     return tag("g", *parts, class_="whisker")
+
+
+def _named(name: str, taken: float, y: float) -> Iterator[Markup]:
+    """The name, as much of it as there is room for beside the numbers."""
+    wide, narrow = (shorten(name, max(90.0, width - min(taken, 180.0))) for width in (470.0, 250.0))
+    if wide == narrow:
+        yield tag("text", wide, x=0, y=y)
+    else:
+        yield tag("text", wide, x=0, y=y, class_="wide")
+        yield tag("text", narrow, x=0, y=y, class_="narrow")
 
 
 def _written(one: Estimate, unit: str) -> str:
@@ -110,16 +120,15 @@ def curve(
     ys = finite(end for spot in spots for end in (spot.y, spot.low, spot.high)) + [value for value, _ in marks]
     xs = [spot.x for spot in spots]
     across_, frame = value_ticks(min(xs), max(xs), units[0], 4), Plot(10, 178, value_ticks(min(ys), max(ys), units[1]))
-    body = [shape.value_axis(frame), shape.where_axis(across_.ticks, across_.low, across_.high, frame.bottom)]
+    body = [shape.value_axis(frame, marks), shape.where_axis(across_.ticks, across_.low, across_.high, frame.bottom)]
     body.append(shape.lines(200, *_lines(curves, across_, frame, diagonal)))
-    body += [shape.bound_lines(frame, marks), tag("g", *_spots(spots, across_, frame, units), class_="dots")]
+    body += [tag("g", *_spots(spots, across_, frame, units), class_="dots")]
     body.append(tag("text", x, x="100%", y=frame.bottom + 32, text_anchor="end", class_="lab"))
     named = [(shape.tone_of(one.tone) + (" dash" if one.dashed else ""), one.name) for one in curves if one.name]
     key = shape.key(named) if named else Markup("")
-    above = tag("div", y, class_="unit") if y else Markup("")
     said = f"{label or y}, {len(spots)} points, {number(min(ys), units[1])} to {number(max(ys), units[1])}"
-    texts = [tick.text for tick in frame.scale.ticks]
-    return above + shape.plot(body, 214 if x else 200, said, gutter=texts, after=key)
+    texts = [tick.text for tick in frame.scale.ticks] + [text for _, text in marks]
+    return shape.plot(body, 214 if x else 200, said, gutter=texts, unit=y, after=key)
 
 
 def _lines(curves: Sequence[Curve], across_: Scale, frame: Plot, diagonal: bool) -> Iterator[Markup]:

@@ -87,18 +87,18 @@ def series(
     lows = limits(bounds, unit)
     since, until = float(drawn[0].time_us), float(max(dot.time_us + dot.length_us for dot in drawn))
     head, inside, layouts = shape.marks_of(marks, since, until)
+    height += head
     frame = Plot(head + 8, height - FOOT, _scale_of(drawn, [value for value, _ in lows], unit))
     places = [((dot.middle_us - since) / (until - since) if until > since else 0.5, dot) for dot in drawn]
     body = [
-        shape.value_axis(frame),
+        shape.value_axis(frame, lows),
         shape.where_axis(time_ticks(int(since), int(until)), since, until, frame.bottom),
         shape.lines(height, *_band(places, frame), *_strokes(places, frame)),
-        shape.bound_lines(frame, lows),
         tag("g", *_points(places, frame, bound_of(bounds)), class_="dots"),
         shape.draw_marks(inside, layouts, frame.bottom, [span_text(mark.time_us) for mark, _ in inside]),
         tag("g", *_tips(places, frame, unit), class_="tips"),
     ]
-    texts = [tick.text for tick in frame.scale.ticks]
+    texts = [tick.text for tick in frame.scale.ticks] + [text for _, text in lows]
     return shape.plot(body, height, _said(label, drawn, unit), gutter=texts, unit=unit, zoom=zoom and f"{zoom} {since:.0f} {until:.0f}")  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from markupsafe import Markup, escape
 
-from andon.surface.board.chart_axis import SHORT, Scale, Tick, finite, shorten, text_width
+from andon.surface.board.chart_axis import SHORT, Scale, Tick, shorten, text_width
 
 __all__ = [
     "FOOT",
@@ -29,7 +29,6 @@ __all__ = [
     "Spelled",
     "Tone",
     "across",
-    "bound_lines",
     "draw_marks",
     "join",
     "key",
@@ -165,14 +164,25 @@ def lines(height: float, *paths: Markup) -> Markup:
     return tag("svg", *paths, viewBox=box, width="100%", height=height, preserveAspectRatio="none", class_="stretch")
 
 
-def value_axis(frame: Plot) -> Markup:
-    """The ticks of the values: faint lines, and the numbers to the left of the frame."""
-    made = []
+def value_axis(frame: Plot, bounds: Sequence[tuple[float, str]] = ()) -> Markup:
+    """The ticks of the values: faint lines, and the numbers to the left; a bound's dashed line says its own there."""
+    made: list[Markup] = []
+    said: list[float] = []
+    for value, text in bounds:
+        if not frame.scale.low <= value <= frame.scale.high:
+            continue
+        y = frame.y(value)
+        made.append(tag("line", x1=0, x2="100%", y1=y, y2=y, class_="bound"))
+        if all(abs(y - other) >= ROW - 2 for other in said):
+            said.append(y)
+            made.append(tag("text", text, x=-6, y=y + 4, text_anchor="end", class_="alarm"))
+    ticks: list[Markup] = []
     for tick in frame.scale.ticks:
         y = frame.y(tick.at)
-        made.append(tag("line", x1=0, x2="100%", y1=y, y2=y, class_="grid-line"))
-        made.append(tag("text", tick.text, x=-6, y=y + 4, text_anchor="end"))
-    return tag("g", *made, class_="axis", aria_hidden="true")
+        ticks.append(tag("line", x1=0, x2="100%", y1=y, y2=y, class_="grid-line"))
+        if all(abs(y - other) >= ROW - 2 for other in said):
+            ticks.append(tag("text", tick.text, x=-6, y=y + 4, text_anchor="end"))
+    return tag("g", *ticks, *made, class_="axis", aria_hidden="true")
 
 
 def where_axis(ticks: Sequence[Tick], low: float, high: float, y: float) -> Markup:
@@ -204,7 +214,7 @@ def _row(places: Sequence[tuple[float, str]], width: float) -> Iterator[Spelled]
 
 def marks_of(
     marks: Sequence[Mark], since_us: float, until_us: float
-) -> tuple[float, list[tuple[Mark, float]], dict[str, tuple[Spelled, ...]]]:
+) -> tuple[int, list[tuple[Mark, float]], dict[str, tuple[Spelled, ...]]]:
     """Marks within the time shown: the height that their labels take, where their lines are, and both layouts of labels."""
     width = until_us - since_us
     inside = sorted(
@@ -239,7 +249,9 @@ def draw_marks(
     inside: Sequence[tuple[Mark, float]], layouts: dict[str, tuple[Spelled, ...]], bottom: float, when: Iterable[str]
 ) -> Markup:
     """Lines with their labels: each line says on hovering what it is and when it was."""
-    rows = {one.x: one.row for one in layouts["wide"]}
+    rows: dict[float, int] = {}
+    for one in (*layouts["wide"], *layouts["narrow"]):
+        rows[one.x] = min(one.row, rows.get(one.x, one.row))
     drawn = [
         tag("line", tag("title", f"{text}: {mark.text}"), x1=across(x), x2=across(x), y1=rows.get(x, 0) * ROW + 2, y2=bottom, class_=tone_of(mark.tone))
         for (mark, x), text in zip(inside, when, strict=True)
@@ -260,23 +272,6 @@ def _spelled(one: Spelled, y: float, gap: float, shown: str) -> Markup:
     shift = {"start": gap, "middle": 0.0, "end": -gap}[one.anchor]
     names = " ".join(name for name in (shown, tone_of(one.tone) if one.tone != "plain" else "") if name)
     return tag("text", one.text, x=across(one.x), y=y + one.row * ROW, dx=shift or None, text_anchor=one.anchor, class_=names or None)  # fmt: skip
-
-
-def bound_lines(frame: Plot, bounds: Iterable[tuple[float, str]]) -> Markup:
-    """Dashed lines with what they say at the right end, above the line or, at the top, below it."""
-    made: list[Markup] = []
-    taken: list[float] = []
-    for value, text in sorted(bounds, reverse=True):
-        if not finite([value]) or not frame.scale.low <= value <= frame.scale.high:
-            continue
-        y = frame.y(value)
-        made.append(tag("line", tag("title", text), x1=0, x2="100%", y1=y, y2=y, class_="bound"))
-        above, below = y - 4, y + 13
-        at = next((one for one in (above, below) if frame.top + 8 <= one <= frame.bottom and all(abs(one - used) >= ROW - 2 for used in taken)), None)  # fmt: skip
-        if at is not None:
-            taken.append(at)
-            made.append(tag("text", text, x="100%", y=at, dx=-2, text_anchor="end", class_="lab alarm"))
-    return tag("g", *made, class_="bounds")
 
 
 def key(entries: Sequence[tuple[str, str]]) -> Markup:

@@ -38,6 +38,7 @@ def stacked(
         return nothing(label)
     since, until = float(times[0]), float(times[-1])
     head, inside, layouts = shape.marks_of(marks, since, until)
+    height += head
     frame = Plot(head + 4, height - FOOT, Scale(0.0, 1.0, ()))
     xs = [(time - since) / (until - since) if until > since else 0.5 for time in times]
     names = _names(layers)
