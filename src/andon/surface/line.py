@@ -17,25 +17,28 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from andon.config import CHARTER, Project, open_project
 from andon.engine.local import LocalEngine
 from andon.engine.port import ProcessSpec
 from andon.errors import Conflict, UsageError
 from andon.surface.relay import Relay
-from andon.surface.running import Listening, forget, leave, listening
+from andon.surface.running import Listening, forget, is_loopback, leave, listening
 
 __all__ = [
     "Settings",
     "example_call",
+    "free_port",
     "line_processes",
     "note",
     "port_is_free",
     "run",
+    "run_board_process",
     "run_controller_process",
     "run_shadow_process",
     "run_worker_process",
+    "with_board",
 ]
 
 _POLL_SECONDS = 0.05
@@ -47,16 +50,23 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the line runs. ``ship_seconds`` is how often (wall seconds) the log is committed to Delta."""
+    """How the line runs. ``ship_seconds`` is how often (wall seconds) the log is committed to Delta.
+
+    ``board`` is the port of the pages; None: there are none; 0: the charter's, or one that is free (`with_board`).
+    """
 
     host: str = "127.0.0.1"
     port: int | None = None
     workers: int | None = None
     ship_seconds: float = 5.0
+    board: int | None = None
 
 
 def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, ...]:
-    """The gateway's workers, the controller and the shadow; the last two run at idle priority."""
+    """The gateway's workers, the controller, the shadow and the board.
+
+    Controller and shadow run at idle priority; the board gives way to the gateway, too, but people wait for it.
+    """
     gateway = project.charter.gateway
     workers = settings.workers or gateway.workers
     port = settings.port or gateway.port
@@ -67,7 +77,50 @@ def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, .
         *(ProcessSpec(f"worker-{index}", (*worker, "--index", str(index))) for index in range(workers)),
         ProcessSpec("controller", (*base, "controller", *common, "--ship-seconds", str(settings.ship_seconds)), 19),
         ProcessSpec("shadow", (*base, "shadow", *common, "--workers", str(workers)), 19),
+        *_board(project, base, common, settings),
     )
+
+
+def _board(
+    project: Project, base: tuple[str, ...], common: tuple[str, ...], settings: Settings
+) -> tuple[ProcessSpec, ...]:
+    if settings.board is None:
+        return ()
+    where = ("--host", _board_host(project, settings), "--port", str(settings.board))
+    return (ProcessSpec("board", (*base, "board", *common, *where), 10),)
+
+
+def _board_host(project: Project, settings: Settings) -> str:
+    """Where anyone may call, the pages, on which anyone could stop the line, are for this machine alone."""
+    open_to_all = project.charter.checklist.security.tokens == "none" and not is_loopback(settings.host)
+    return "127.0.0.1" if open_to_all else settings.host
+
+
+def with_board(project: Project, settings: Settings) -> Settings:
+    """The settings with the board's port chosen: the one asked for, else the one after the gateway's, else a free one.
+
+    Raises ``Conflict`` when the one asked for is taken.
+    """
+    if settings.board is None:
+        return settings
+    host = _board_host(project, settings)
+    if asked := settings.board or project.charter.board.port:
+        port_is_free(host, asked)
+        return replace(settings, board=asked)
+    beside = (settings.port or project.charter.gateway.port) + 1
+    try:
+        port_is_free(host, beside)
+    except Conflict:
+        beside = free_port(host)
+    return replace(settings, board=beside)
+
+
+def free_port(host: str) -> int:
+    """A port that nothing listens on now."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.bind(address)
+        return int(probe.getsockname()[1])
 
 
 def note(project: Project, settings: Settings) -> Listening:
@@ -75,7 +128,8 @@ def note(project: Project, settings: Settings) -> Listening:
     from andon.monitor.holder import holder_name
 
     gateway = project.charter.gateway
-    return Listening(holder_name(), settings.host, settings.port or gateway.port, settings.workers or gateway.workers)
+    workers = settings.workers or gateway.workers
+    return Listening(holder_name(), settings.host, settings.port or gateway.port, workers, settings.board or 0)
 
 
 def port_is_free(host: str, port: int) -> None:
@@ -109,12 +163,13 @@ def run(project: Project, settings: Settings, say: Say) -> None:
     from andon.scope.taken import keep
 
     check_targets(project.charter.alarms.notify, project.charter.checklist.privacy.stays)
-    where = note(project, settings)
     run_dir = project.workspace.run_dir
     ending: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: ending.append(received))
     with _alone(project):
+        settings = with_board(project, settings)
+        where = note(project, settings)
         port_is_free(where.host, where.port)
         keep(project.workspace.home, project.root / CHARTER, project.charter)
         _begin(project, say)
@@ -214,6 +269,8 @@ def _welcome(project: Project, where: Listening) -> str:
 
     route = project.workspace.routes.current()
     lines = [f"{project.charter.project} is up at {where.address}"]
+    if where.pages is not None:
+        lines.append(f"  its board:   {where.pages}")
     if route is not None:
         lines.append(f"  who decides: {sentence(route)} (route {route.epoch} by {route.actor})")
         if not (route.live or route.candidate or route.shadows):
@@ -264,3 +321,14 @@ def run_shadow_process(root: str, *, workers: int, parent_fd: int) -> None:
     home = project.workspace.home
     project.workspace.close()
     run_shadow(home, workers, parent_fd=parent_fd)
+
+
+def run_board_process(root: str, *, host: str, port: int, parent_fd: int) -> None:
+    """The board: the pages and the API."""
+    from andon.surface.board.serve import serve
+
+    project = open_project(root)
+    try:
+        serve(project, host=host, port=port, parent_fd=parent_fd)
+    finally:
+        project.workspace.close()

@@ -6,6 +6,7 @@ All of that but the lease is files, so it is known with the database gone.
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +20,23 @@ if TYPE_CHECKING:
     from andon.config import Project
     from andon.deploy.meter import Meter
 
-__all__ = ["Listening", "Running", "Working", "forget", "leave", "listening", "running"]
+__all__ = ["Listening", "Running", "Working", "forget", "is_loopback", "leave", "listening", "running"]
 
 _NOTE = "line.json"
 _SILENT_SECONDS = 10.0
 
 
 class Listening(msgspec.Struct, frozen=True):
-    """What ``andon up`` leaves behind while it runs: its process, the address and how many workers it keeps."""
+    """What ``andon up`` leaves behind while it runs: its process, the address and how many workers it keeps.
+
+    ``board`` is the port of the board; 0 where there is none.
+    """
 
     holder: str
     host: str
     port: int
     workers: int
+    board: int = 0
 
     @property
     def address(self) -> str:
@@ -41,6 +46,15 @@ class Listening(msgspec.Struct, frozen=True):
         ('http://127.0.0.1:8700', 'http://[::1]:8700')
         """
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def pages(self) -> str | None:
+        """Where the board is.
+
+        >>> Listening("", "127.0.0.1", 8700, 2, 8701).pages, Listening("", "127.0.0.1", 8700, 2).pages
+        ('http://127.0.0.1:8701', None)
+        """
+        return msgspec.structs.replace(self, port=self.board).address if self.board else None
 
 
 class Working(msgspec.Struct, frozen=True):
@@ -76,6 +90,19 @@ class Running(msgspec.Struct, frozen=True):
     shadow_offered: int = 0
     shadow_dropped: int = 0
     log_failures: int = 0
+    board: str | None = None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("::1")
+    (True, True, False, True)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def leave(run_dir: Path, note: Listening) -> None:
@@ -114,6 +141,7 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
         sentence="",
         next="",
         address=note.address if note is not None else None,
+        board=note.pages if note is not None else None,
         wanted=note.workers if note is not None else project.charter.gateway.workers,
         workers=workers,
         controller=_controller(project, known),

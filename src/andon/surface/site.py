@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from andon.surface.events import Pulse
 from andon.surface.glance import Glances
 from andon.surface.head import Head, head_of
 from andon.surface.page import Command, Page
+from andon.surface.running import is_loopback
 from andon.surface.visit import Viewer, Visit, local_viewer, viewer_of
 
 if TYPE_CHECKING:
@@ -23,21 +23,9 @@ if TYPE_CHECKING:
 
     from andon.config import Project
 
-__all__ = ["Site", "is_loopback"]
+__all__ = ["Site"]
 
 _NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("::1")
-    (True, True, False, True)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Site:

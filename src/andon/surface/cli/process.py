@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     group.command()(worker)
     group.command()(controller)
     group.command()(shadow)
+    group.command()(board)
     app.add_typer(group, name="process", hidden=True)
 
 
@@ -50,3 +51,15 @@ def shadow(project: _Project, parent_fd: _ParentFd, workers: _Workers) -> None:
     from andon.surface.line import run_shadow_process
 
     run_shadow_process(project, workers=workers, parent_fd=parent_fd)
+
+
+def board(
+    project: _Project,
+    parent_fd: _ParentFd,
+    host: Annotated[str, typer.Option("--host")],
+    port: Annotated[int, typer.Option("--port")],
+) -> None:
+    """The board."""
+    from andon.surface.line import run_board_process
+
+    run_board_process(project, host=host, port=port, parent_fd=parent_fd)

@@ -15,6 +15,7 @@ __all__ = ["register"]
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(up)
+    app.command()(board)
     app.command()(status)
     app.command()(stop)
     app.command()(start)
@@ -29,13 +30,34 @@ def up(
         int | None, typer.Option(min=1, max=1024, help="Gateway processes; the charter's if not given.")
     ] = None,
     ship_seconds: Annotated[float, typer.Option(min=0.05, help="Commit the decision log every so many seconds.")] = 5.0,
+    with_board: Annotated[bool, typer.Option("--board/--no-board", help="Serve the board's pages, too.")] = True,
+    board_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the board; the one after the gateway's if not given.")
+    ] = None,
 ) -> None:
-    """Run the line here: gateway, controller and shadow, until Ctrl-C."""
+    """Run the line here: gateway, controller, shadow and board, until Ctrl-C."""
     from andon.config import open_project
     from andon.surface.line import Settings, run
 
-    settings = Settings(host, port, workers, ship_seconds)
+    settings = Settings(host, port, workers, ship_seconds, (board_port or 0) if with_board else None)
     run(open_project(project), settings, say=lambda sentence: console.print(sentence, markup=False))
+
+
+def board(
+    project: ProjectOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; the charter's if not given.")] = None,
+) -> None:
+    """Serve the board alone, until Ctrl-C: `andon up` serves it together with the line."""
+    from andon.config import open_project
+    from andon.surface.board.serve import serve
+    from andon.surface.line import Settings, with_board
+
+    opened = open_project(project)
+    chosen = with_board(opened, Settings(host, board=port or 0)).board
+    assert chosen is not None
+    where = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
+    serve(opened, host=host, port=chosen, say=lambda: console.print(f"{opened.charter.project}: {where}", markup=False))
 
 
 def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
