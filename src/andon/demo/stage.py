@@ -18,7 +18,7 @@ from andon.engine.local import LocalEngine
 from andon.errors import NotFound, Unavailable, UsageError
 from andon.scope.taken import keep
 from andon.store.clockfile import WorkspaceClock
-from andon.surface.line import Settings, line_processes, note, port_is_free
+from andon.surface.line import Settings, line_processes, note, port_is_free, with_board
 from andon.surface.running import forget, leave
 
 __all__ = ["Stage", "examples", "percent"]
@@ -65,6 +65,7 @@ class Stage:
         self.rate = rate
         self.begun = time.monotonic()
         self._engine: LocalEngine | None = None
+        self.pages = ""
         self.project = self._prepare(story, folder, begin_us)
         self._settings = Settings(port=port or self.project.charter.gateway.port)
         self.client = Client(self._settings.host, port or self.project.charter.gateway.port)
@@ -107,13 +108,14 @@ class Stage:
 
     def start(self, ship_seconds: float) -> str:
         """Start the line's processes and wait until the gateway answers; returns its address."""
-        settings = replace(self._settings, ship_seconds=ship_seconds)
+        settings = with_board(self.project, replace(self._settings, ship_seconds=ship_seconds, board=0))
         where = note(self.project, settings)
         port_is_free(where.host, where.port)
         keep(self.project.workspace.home, self.project.root / CHARTER, self.project.charter)
         self._engine = LocalEngine(self.project.workspace.run_dir, self.project.clock)
         self._engine.replicas(line_processes(self.project, settings))
         leave(self.project.workspace.run_dir, where)
+        self.pages = where.pages or ""
         self.until(self._ready, 60.0, "the gateway did not become ready")
         return where.address
 

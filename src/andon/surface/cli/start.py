@@ -109,8 +109,11 @@ def demo(
     story: Annotated[str, typer.Argument(help="screening or inspection")] = "screening",
     folder: Annotated[Path | None, typer.Option(help="Where the story's project is laid out.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; the story's own if not given.")] = None,
+    look: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the board in a browser, if there is one.")
+    ] = True,
 ) -> None:
     """Play a story on real data on a fast clock, then leave its line running (without a terminal: end)."""
     from andon.demo.play import play
 
-    play(story, folder or Path.cwd() / "build" / "demo" / story, port)
+    play(story, folder or Path.cwd() / "build" / "demo" / story, port, look=look)
