@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_left
 from collections.abc import Collection
+from itertools import accumulate
 from typing import ClassVar
 
 import msgspec
@@ -60,7 +62,7 @@ class Latency(Summary, frozen=True):
 
     def quantile(self, q: float) -> float | None:
         """The value with rank ceil(q n), within 0.5 %; None when there are no values."""
-        return self._ranked(max(1, math.ceil(q * self.n - 1e-9))) if self.n else None
+        return self._ranked(max(1, math.ceil(q * self.n - 1e-9)))[0] if self.n else None
 
     def estimate(self, q: float, confidence: float = CONFIDENCE) -> Estimate:
         """The quantile with the interval of order statistics (normal approximation of the ranks).
@@ -78,20 +80,21 @@ class Latency(Summary, frozen=True):
             return undefined("no values", 0)
         half = normal_quantile(confidence) * math.sqrt(n * q * (1 - q))
         below, above = math.floor(n * q - half), math.ceil(n * q + half) + 1
-        low = self._ranked(below) if below >= 1 else None
-        high = self._ranked(above) if above <= n else None
-        return Estimate(self.quantile(q), low, high, n, "order statistic")
+        middle = max(1, math.ceil(q * n - 1e-9))
+        low, value, high = self._ranked(max(below, 1), middle, min(above, n))
+        return Estimate(value, low if below >= 1 else None, high if above <= n else None, n, "order statistic")
 
-    def _ranked(self, rank: int) -> float:
-        if rank <= self.zeros:
-            return 0.0
-        left = rank - self.zeros
-        for index in sorted(self.cells):
-            left -= self.cells[index]
-            if left <= 0:
-                middle = 2 * math.exp(index * self._LOG) / (1 + math.exp(self._LOG))
-                return min(max(middle, self.low or 0.0), self.high or middle)
-        return self.high or 0.0
+    def _ranked(self, *ranks: int) -> list[float]:
+        """The values of these ranks, from 1 on; the cells are put in order once for all of them."""
+        order = sorted(self.cells)
+        reached = list(accumulate((self.cells[index] for index in order), initial=self.zeros))[1:]
+        return [0.0 if rank <= self.zeros else self._cell(order, bisect_left(reached, rank)) for rank in ranks]
+
+    def _cell(self, order: list[int], place: int) -> float:
+        if place >= len(order):
+            return self.high or 0.0
+        middle = 2 * math.exp(order[place] * self._LOG) / (1 + math.exp(self._LOG))
+        return min(max(middle, self.low or 0.0), self.high or middle)
 
     def __add__(self, other: Latency) -> Latency:
         cells = dict(self.cells)

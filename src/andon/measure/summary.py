@@ -15,8 +15,11 @@ True
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache, reduce
+from operator import or_
 from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
@@ -36,6 +39,7 @@ __all__ = [
     "Summary",
     "add",
     "summary_from_dict",
+    "summary_from_json",
     "summary_to_dict",
 ]
 
@@ -339,15 +343,36 @@ def summary_from_dict(body: Mapping[str, Any]) -> Summary:
     ...
     andon.errors.Corrupt: a stored summary is of the unknown kind 'Nonsense'
     """
+    kind = _kinds().get(str(body.get("type")))
+    if kind is None:
+        raise Corrupt(f"a stored summary is of the unknown kind {body.get('type')!r}")
+    return kind.from_dict(body)
+
+
+def summary_from_json(text: str) -> Summary:
+    """Any summary stored as JSON, in which NaN and infinity are as Python writes them; raises ``Corrupt``.
+
+    >>> summary_from_json('{"type":"Count","n":2,"hits":1.0,"total":2.0,"squares":2.0}')
+    Count(n=2, hits=1.0, total=2.0, squares=2.0)
+    """
+    try:
+        return _decoder().decode(text)
+    except msgspec.DecodeError:  # NaN is no JSON, and an unknown kind deserves its own sentence
+        return summary_from_dict(json.loads(text))
+
+
+@cache
+def _kinds() -> dict[str, type[Summary]]:
     # The sketches are imported here so that this module can define what they inherit.
     from andon.measure import grid, sketch
 
     kinds: tuple[type[Summary], ...] = (Count, Moments, Confusion, Span, Histogram, grid.Grid, *sketch.SKETCHES)
-    known = {kind.__name__: kind for kind in kinds}
-    kind = known.get(str(body.get("type")))
-    if kind is None:
-        raise Corrupt(f"a stored summary is of the unknown kind {body.get('type')!r}")
-    return kind.from_dict(body)
+    return {kind.__name__: kind for kind in kinds}
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[Summary]:
+    return msgspec.json.Decoder(reduce(or_, _kinds().values()))
 
 
 def _codes(column: pl.Series, codes: Mapping[str, int], other: int) -> npt.NDArray[np.int64]:

@@ -21,6 +21,8 @@ import polars as pl
 from andon.core.clock import SECOND
 from andon.core.record import Field
 from andon.errors import Conflict, NotFound, Unavailable
+from andon.monitor.arms import Rollouts
+from andon.monitor.deciders import decided
 from andon.monitor.decoded import Decoded
 from andon.monitor.inputs import measured
 from andon.monitor.intake import Intake
@@ -81,6 +83,7 @@ class Ingest:
         self._pace = pace or Pace()
         self._decoded = Decoded()
         self._intake = Intake(workspace, charter)
+        self._rollouts = Rollouts(workspace, self._plan)
         self._keep = max(charter.gateway.idempotency_seconds, charter.review.deadline_us / SECOND)
         self._contract = lru_cache(maxsize=256)(lambda name: workspace.load_contract(name)[0])
         self._due = dict.fromkeys(("discover", "window", "ship", "tidy"), 0.0)
@@ -187,6 +190,7 @@ class Ingest:
         for fields, recorded_rows in self._recorded(entries):
             table = measured(recorded_rows, fields, plan.columns)
             rows += profile(table, plan.early, plan.slices, plan.window, plan.where)
+            rows += decided(table, plan.window.length_us) + self._rollouts.early(table)
         return rows
 
     def _store(self, tap: Tap, end: int, rows: list[WindowRow]) -> None:

@@ -13,8 +13,11 @@ import polars as pl
 
 from andon.errors import Corrupt
 from andon.measure.summary import Count
+from andon.monitor.arms import Rollouts
+from andon.monitor.deciders import reviewed
 from andon.monitor.inputs import measured
 from andon.monitor.performance import performance
+from andon.monitor.rollup import roll_up
 from andon.monitor.tap import LATE, Entry, Tap, Taps
 from andon.monitor.window import Measured, WindowRow, profile
 from andon.store.codec import decode_feedback, decode_reviews
@@ -37,6 +40,7 @@ class Remeasure:
         self._workspace = workspace
         self._plan = plan
         self._taps = taps
+        self._rollouts = Rollouts(workspace, plan)
         self._seconds = seconds
         self._due = 0.0
         self._ids: set[str] = set()
@@ -65,7 +69,9 @@ class Remeasure:
             return 0
         starts = {self._plan.window.start(time_us) for time_us in times_of(self._workspace, sorted(self._ids)).values()}
         for since, until in _runs(sorted(starts), self._plan.window.length_us):
-            self._workspace.windows.replace(self._rows(since, until))
+            rows, rolled = self._rows(since, until)
+            self._workspace.windows.replace([*rows, *rolled])
+            roll_up(self._workspace, rolled)
         self._ids.clear()
         self._settle()
         self.rounds += 1
@@ -80,7 +86,8 @@ class Remeasure:
         noted = self._noted.get(tap.stream, 0)
         tap.advance(LATE, [entry for entry in tap.waiting(LATE) if entry.end <= noted])
 
-    def _rows(self, since_us: int, until_us: int) -> list[WindowRow]:
+    def _rows(self, since_us: int, until_us: int) -> tuple[list[WindowRow], list[WindowRow]]:
+        """The windows measured again: those that are kept in one length only, and those to be rolled up."""
         plan = self._plan
         table = outcomes(self._workspace, since_us, until_us, truth=plan.truth)
         table = measured(table, plan.fields, plan.columns)
@@ -96,7 +103,8 @@ class Remeasure:
             where=plan.where,
         )
         rows += [WindowRow(row.metric, row.cohort, row.start_us, row.length_us, row.summary) for row in found]
-        return rows if LABELS in plan.metrics else rows + _coverage(table, plan)
+        rows += [] if LABELS in plan.metrics else _coverage(table, plan)
+        return rows, reviewed(table, plan.window.length_us) + self._rollouts.late(table)
 
 
 def _coverage(table: pl.DataFrame, plan: Measured) -> list[WindowRow]:

@@ -74,7 +74,10 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a line measures: metrics by name, the slices it looks at, and the condition that limits a metric."""
+    """What a line measures: metrics by name, the slices it looks at, and the condition that limits a metric.
+
+    ``guarded`` are the metrics that a rollout measures in both of its arms.
+    """
 
     window: WindowSpec
     fields: tuple[Field, ...]
@@ -83,6 +86,7 @@ class Measured:
     where: Mapping[str, Slice] = field(default_factory=dict)
     truth: Truth = "external"
     delay_us: int = 0
+    guarded: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, charter: Charter) -> Measured:
@@ -99,6 +103,7 @@ class Measured:
             where={name: parse_slice(spec.where) for name, spec in charter.metrics.items() if spec.where is not None},
             truth=charter.target.truth,
             delay_us=charter.target.delay_us,
+            guarded=_guarded(charter),
         )
 
     @property
@@ -116,6 +121,12 @@ class Measured:
         """Every column that some metric, slice or condition reads."""
         parts = [metric.columns for metric in self.metrics.values()]
         return frozenset().union(*parts, *(one.columns for one in (*self.slices.values(), *self.where.values())))
+
+
+def _guarded(charter: Charter) -> tuple[str, ...]:
+    """The charter's guardrails, else the metrics that have a goal."""
+    named = tuple(name for name in charter.rollout.guardrails if name in charter.metrics)
+    return named or tuple(name for name, spec in charter.metrics.items() if spec.goal is not None)
 
 
 def _plain(name: str) -> bool:

@@ -6,14 +6,14 @@ So a consumer that is killed anywhere starts again from the stored offset and co
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from andon.measure.summary import Mergeable, summary_from_dict, summary_to_dict
+from andon.measure.summary import Mergeable, summary_from_json, summary_to_dict
 from andon.store.tables import Database, offsets, windows
 
 __all__ = ["WindowLike", "WindowRow", "WindowStore"]
@@ -67,8 +67,10 @@ def _pack(summary: Mergeable) -> str:
     return json.dumps(summary_to_dict(summary), separators=(",", ":"))
 
 
-def _unpack(text: str) -> Mergeable:
-    return summary_from_dict(json.loads(text))
+def _among(column: Column[str], wanted: str | Collection[str] | None) -> ColumnElement[bool] | None:
+    if wanted is None:
+        return None
+    return column == wanted if isinstance(wanted, str) else column.in_(list(wanted))
 
 
 def _row(window: WindowLike) -> dict[str, Any]:
@@ -115,24 +117,32 @@ class WindowStore:
 
     def read(
         self,
-        metric: str | None = None,
-        cohort: str | None = None,
+        metric: str | Collection[str] | None = None,
+        cohort: str | Collection[str] | None = None,
         since_us: int | None = None,
         until_us: int | None = None,
+        length_us: int | None = None,
     ) -> list[WindowRow]:
-        """Windows that start in [``since_us``, ``until_us``), by start, metric and cohort."""
+        """Windows that start in [``since_us``, ``until_us``), by start, metric and cohort.
+
+        Of one metric or cohort, of several (in one query), or of all; with ``length_us`` only windows of that length.
+        """
         query = select(windows).order_by(windows.c.start_us, windows.c.metric, windows.c.cohort)
         for condition in (
-            None if metric is None else windows.c.metric == metric,
-            None if cohort is None else windows.c.cohort == cohort,
+            _among(windows.c.metric, metric),
+            _among(windows.c.cohort, cohort),
             None if since_us is None else windows.c.start_us >= since_us,
             None if until_us is None else windows.c.start_us < until_us,
+            None if length_us is None else windows.c.length_us == length_us,
         ):
             if condition is not None:
                 query = query.where(condition)
         with self._db.read() as connection:
             found = list(connection.execute(query))
-        return [WindowRow(row.metric, row.cohort, row.start_us, row.length_us, _unpack(row.summary)) for row in found]
+        return [
+            WindowRow(row.metric, row.cohort, row.start_us, row.length_us, summary_from_json(row.summary))
+            for row in found
+        ]
 
     def offsets(self, consumer: str) -> dict[str, int]:
         """How far a consumer has read, by stream."""
@@ -147,7 +157,8 @@ class WindowStore:
         where = [windows.c[name] == row[name] for name in _KEY]
         stored = connection.scalar(select(windows.c.summary).where(*where))
         if stored is not None:
-            row["summary"] = _pack(_unpack(stored) + window.summary)
+            before: Mergeable = summary_from_json(stored)
+            row["summary"] = _pack(before + window.summary)
         self._put(connection, row)
 
     def _put(self, connection: Connection, row: dict[str, Any]) -> None:
