@@ -7,6 +7,7 @@
 #   make bench      the benchmarks, one after the other (wrk must be installed for the serving ones)
 #   make lint       style, types and import contracts
 #   make docs       the pages of docs/ that are made from the code
+#   make pictures   the pictures of the board in docs/pictures/ (STORY=folder takes a story that was played already)
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ BENCHES = $(basename $(notdir $(shell grep -l '^if __name__' benchmarks/*.py)))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
-.PHONY: setup demo test test-all bench lint docs
+.PHONY: setup demo test test-all bench lint docs pictures
 .DEFAULT_GOAL := setup
 
 setup: $(DEV)
@@ -43,6 +44,10 @@ lint: $(DEV)
 
 docs: $(DEV)
 	$(BIN)/python scripts/docs.py
+
+pictures: $(DEV)
+	scripts/machine
+	$(BIN)/python scripts/pictures.py $(STORY)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -71,7 +71,7 @@ def test_postgresql_is_an_extra() -> None:
 
 def test_ci_and_make_know_the_same_words() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    promised = {"setup", "demo", "test", "test-all", "bench", "lint"}
+    promised = {"setup", "demo", "test", "test-all", "bench", "lint", "pictures"}
     assert promised <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     assert "make test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
