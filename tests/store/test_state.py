@@ -17,7 +17,7 @@ from andon.core.port import Items
 from andon.core.record import Draft, Field, Item
 from andon.errors import Conflict, Corrupt, NotFound, UsageError
 from andon.measure.summary import Moments
-from andon.store.items import ItemTable
+from andon.store.items import ItemTable, Waiting
 from andon.store.leases import Leases
 from andon.store.records import Records
 from andon.store.states import States
@@ -101,6 +101,25 @@ def test_what_a_person_holds_is_theirs_alone(table: ItemTable) -> None:
     long = "x" * 300
     table.add([item("f", state="taken", holder=long)])
     assert [i.id for i in table.taken(long, 9)] == ["f"]
+
+
+def test_what_waits_is_counted_by_kind_and_deadline(table: ItemTable) -> None:
+    assert table.waiting() == {} and table.due_by([9]) == [0]
+    table.add(
+        [item("a", created_us=5, due_us=20), item("b", created_us=3, due_us=30), item("c", state="taken", due_us=1)]
+    )
+    table.add([item("d", kind="audit", created_us=4, due_us=90), item("e", state="decided", due_us=1)])
+    assert table.waiting() == {"decision": Waiting(2, 3, 20), "audit": Waiting(1, 4, 90)}
+    assert table.due_by([19, 20, 30, 1000]) == [0, 1, 2, 3]
+
+
+def test_what_a_person_decided_and_what_the_deadline_took_from_them(table: ItemTable) -> None:
+    by_ann = {"state": "decided", "decided_by": "person", "reviewer": "ann"}
+    table.add([item("a", decided_us=5, **by_ann), item("b", decided_us=9, holder="bob", **by_ann)])
+    late = {"state": "decided", "reviewer": "deadline", "holder": "ann", "decided_us": 7}
+    table.add([item("c", decided_by="safe_default", **late), item("d", decided_by="nobody", kind="audit", **late)])
+    assert (table.decided("ann"), table.decided("ann", 6), table.decided("bob"), table.decided("")) == (2, 1, 0, 0)
+    assert (table.missed("ann"), table.missed("ann", 8), table.missed("bob")) == (2, 0, 0)
 
 
 def test_the_outbox_holds_what_is_decided_and_not_yet_written(table: ItemTable) -> None:

@@ -7,13 +7,13 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.core.record import Item, ItemState
 from andon.store.tables import Database, items
 
-__all__ = ["ItemTable"]
+__all__ = ["ItemTable", "Waiting"]
 
 _CHUNK = 500
 _decode = msgspec.json.Decoder(Item).decode
@@ -45,6 +45,14 @@ def _columns(item: Item) -> dict[str, Any]:
         "decided_by": item.decided_by,
         "wake_us": wake if item.state == "taken" else 0,
     }
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """How many items are open, since when the oldest one is, and when the first one is due; times are None without any."""
+
+    n: int = 0
+    oldest_us: int | None = None
+    due_us: int | None = None
 
 
 class ItemTable:
@@ -153,6 +161,35 @@ class ItemTable:
         query = select(items.c.state, func.count()).group_by(items.c.state).order_by(items.c.state)
         with self._db.read() as connection:
             return {str(state): int(n) for state, n in connection.execute(query)}
+
+    def waiting(self) -> dict[str, Waiting]:
+        """What is open, by kind (``decision``, ``audit``)."""
+        query = select(items.c.kind, func.count(), func.min(items.c.created_us), func.min(items.c.due_us))
+        with self._db.read() as connection:
+            found = connection.execute(query.where(items.c.state == "open").group_by(items.c.kind)).all()
+        return {str(kind): Waiting(int(n), oldest, due) for kind, n, oldest, due in found}
+
+    def due_by(self, times_us: Sequence[int]) -> list[int]:
+        """How many open items are due at or before each of these times."""
+        open_ = items.c.state == "open"
+        with self._db.read() as connection:
+            return [
+                int(connection.scalar(select(func.count()).where(open_, items.c.due_us <= time)) or 0)
+                for time in times_us
+            ]
+
+    def decided(self, person: str, since_us: int = 0) -> int:
+        """How many items a person has decided since then."""
+        return self._ended(person, items.c.decided_by == "person", items.c.decided_us >= since_us)
+
+    def missed(self, person: str, since_us: int = 0) -> int:
+        """How many items a deadline answered or closed since then while the person had them, or had let them lie."""
+        return self._ended(person, items.c.decided_by != "person", items.c.decided_us >= since_us)
+
+    def _ended(self, person: str, *conditions: ColumnElement[bool]) -> int:
+        theirs = select(func.count()).where(items.c.person == person[:_NAME], items.c.state == "decided", *conditions)
+        with self._db.read() as connection:
+            return int(connection.scalar(theirs) or 0)
 
     def _read(self, query: Select[Any]) -> list[Item]:
         with self._db.read() as connection:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import polars as pl
 
+from andon.core.clock import DAY
 from andon.core.record import Field
 from andon.errors import NotFound, Unavailable
 from andon.store.shape import SYSTEM, day_of, stored_names
@@ -21,9 +22,23 @@ from andon.store.snapshot import Snapshot
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
-__all__ = ["Truth", "decisions", "find", "labelled", "losses", "outcomes", "recorded", "shadow_pairs", "times_of"]
+__all__ = [
+    "Truth",
+    "decisions",
+    "find",
+    "labelled",
+    "losses",
+    "outcomes",
+    "recorded",
+    "reviewed",
+    "shadow_pairs",
+    "times_of",
+]
 
 Truth = Literal["external", "human"]
+
+_BEFORE_US = 30 * DAY
+"""How long before its review a decision may have been made."""
 
 _DECISION = tuple(name for name in SYSTEM if name != "day")
 _REVIEW = ("reviewer", "decided_us", "seconds", "saw_suggestion", "simulated")
@@ -95,6 +110,24 @@ def outcomes(
         weight=pl.when(sampled).then(1 / pl.col("audit")).otherwise(1.0),
     )
     return rows.sort("time_us", "stream", "sequence").select(*_RECORD, *_MORE, *seen.inputs).collect()
+
+
+def reviewed(workspace: Workspace, reviewer: str, since_us: int) -> pl.DataFrame:
+    """What one person answered since then, with what became known: one row for each answer, in the order of time.
+
+    ``id``, ``kind``, ``decision``, ``time_us``, ``seconds``, ``saw_suggestion``, ``simulated``; ``label``, the latest label
+    feedback; ``model``, what the line's release said: the automatic decision of an audit, else the suggestion.
+    """
+    seen = _Seen(workspace, since_us - _BEFORE_US, None)
+    theirs = (pl.col("reviewer") == reviewer) & (pl.col("decided_by") == "person") & (pl.col("time_us") >= since_us)
+    came = seen.snapshot.table("reviews").filter(pl.col("day") >= day_of(since_us), theirs).sort("sequence")
+    first = came.unique("id", keep="first", maintain_order=True).drop(
+        "day", "stream", "sequence", "reviewer", "decided_by"
+    )
+    automatic = pl.when(pl.col("decided_by") == "model").then("decision")
+    said = seen.raw().select("id", model=pl.coalesce("suggestion", automatic)).unique("id")
+    rows = first.join(seen.labels().select("id", "label"), on="id", how="left").join(said, on="id", how="left")
+    return rows.sort("time_us", "id").collect()
 
 
 def recorded(fields: Sequence[Field], rows: pl.DataFrame) -> pl.DataFrame:
