@@ -218,3 +218,22 @@ def test_who_goes_back_at_the_very_same_time_is_second(rolling: Rolling) -> None
     with pytest.raises(Conflict, match="by ann has changed who answers meanwhile"):
         rolling.line.rollback(actor=ACTOR, of=before)
     assert rolling.live == "v2"
+
+
+def test_a_silenced_alarm_tells_nobody_and_acts_all_the_same(workspace: Workspace) -> None:
+    told: list[str] = []
+    notifier = Notifier(["https://example.org/hook"], post=lambda url, body, seconds: told.append(body["title"]))
+    line = FakeLine()
+    hands = Hands(workspace, FULL, notifier, lambda: cast(Line, line))
+    now = workspace.clock.now()
+    quiet = Alarm(
+        "error", "error", phase="firing", result=RESULT, silenced_until_us=now + 3600 * 10**6, silenced_by="ann"
+    )
+    settled: list[str] = []
+    for what in ("fired", "people"):
+        hands.do([AlarmAction(cast(What, what), quiet)], lambda action, detail: settled.append(detail))
+    assert settled[0].startswith("nobody was told: silenced by ann until ")
+    assert not notifier.waiting
+    over = Alarm("error", "error", phase="firing", result=RESULT, silenced_until_us=now - 1, silenced_by="ann")
+    hands.do([AlarmAction("fired", over)], lambda action, detail: settled.append(detail))
+    assert notifier.waiting and settled[-1] == ""

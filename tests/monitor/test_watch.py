@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from andon.core.clock import HOUR, ManualClock
-from andon.errors import Conflict, NotFound
+from andon.errors import Conflict, NotFound, UsageError
 from andon.measure.estimate import wilson
 from andon.measure.summary import Confusion, Count, Summary
 from andon.monitor import watch as watch_module
 from andon.monitor.alarm import step
-from andon.monitor.watch import AlarmWatch, acknowledge_alarm, alarms, watched
+from andon.monitor.watch import AlarmWatch, acknowledge_alarm, alarms, silence_alarm, watched
 from andon.scope.charter import Charter, parse
 from andon.store.windows import WindowRow
 from andon.store.workspace import Workspace
@@ -211,3 +211,25 @@ def test_a_long_past_is_not_judged(workspace: Workspace, charter: Charter) -> No
     at(workspace, 60)
     seen = list(AlarmWatch(workspace, charter)._seen({}, 60 * HOUR))
     assert len(seen) == watch_module.LOOK_BACK and replace(watched(charter)[0], cohort="x").cohort == "x"
+
+
+def test_an_alarm_is_silenced_for_a_while_and_no_longer_than_a_month(workspace: Workspace, charter: Charter) -> None:
+    put(workspace, "nulls", 0, Count(10, 9, 10, 10))
+    put(workspace, "nulls", 1, Count(10, 9, 10, 10))
+    at(workspace, 2)
+    AlarmWatch(workspace, charter).look()
+    found = silence_alarm(workspace, "nulls", "ann", 2 * HOUR, "cleaning")
+    assert (found.silenced_until_us, found.silenced_by) == (4 * HOUR, "ann")
+    event = workspace.journal.latest(1)[0]
+    assert (event.action, event.subject, event.actor, event.evidence) == (
+        "alarm.silenced",
+        "nulls",
+        "ann",
+        {"until_us": 4 * HOUR},
+    )
+    assert silence_alarm(workspace, "nulls", "ann", 30 * 24 * HOUR).silenced_until_us == 30 * 24 * HOUR + 2 * HOUR
+    with pytest.raises(UsageError, match="at most 30 days"):
+        silence_alarm(workspace, "nulls", "ann", 30 * 24 * HOUR + 1)
+    assert silence_alarm(workspace, "nulls", "ben", 0).silenced_by == ""
+    with pytest.raises(NotFound):
+        silence_alarm(workspace, "other", "ann", HOUR)

@@ -128,6 +128,16 @@ def test_alarms_are_listed_and_acknowledged(workspace: Workspace) -> None:
         out("alarms", "ack", "other")
 
 
+def test_alarms_are_silenced_for_a_while(workspace: Workspace) -> None:
+    assert "silent until" in out("alarms", "silence", "nulls", "--for", "1d", "--reason", "cleaning")
+    assert json.loads(out("alarms", "list", "--json"))["alarms"][0]["silenced_until"] == "1970-01-02T10:00:00Z"
+    assert json.loads(out("alarms", "silence", "nulls", "--for", "0", "--json"))["silenced_until"] is None
+    assert [event.action for event in workspace.journal.read()] == ["alarm.silenced"] * 2
+    for wrong in ("a while", "31d"):
+        with pytest.raises(AndonError):
+            out("alarms", "silence", "nulls", "--for", wrong)
+
+
 def test_no_alarm_is_said(home: Path) -> None:
     assert json.loads(out("alarms", "list", "--json")) == {"alarms": []}
     out("alarms", "list")

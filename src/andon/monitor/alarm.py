@@ -26,11 +26,27 @@ from typing import Literal
 
 import msgspec
 
+from andon.core.clock import DAY
 from andon.core.verdict import Verdict
-from andon.errors import Conflict
+from andon.errors import Conflict, UsageError
 from andon.measure.gate import GateResult
 
-__all__ = ["Alarm", "AlarmAction", "Phase", "Rule", "Seen", "What", "acknowledge", "alarm_key", "settle", "step"]
+__all__ = [
+    "LONGEST_SILENCE_US",
+    "Alarm",
+    "AlarmAction",
+    "Phase",
+    "Rule",
+    "Seen",
+    "What",
+    "acknowledge",
+    "alarm_key",
+    "settle",
+    "silence",
+    "step",
+]
+
+LONGEST_SILENCE_US = 30 * DAY
 
 Phase = Literal["inactive", "pending", "firing", "recovering", "resolved"]
 What = Literal["fired", "resolved", "people", "rollback"]
@@ -57,6 +73,7 @@ class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``since_us`` is when the phase began, ``fired_us`` when it last fired; ``result`` is the last verdict with its
     evidence, ``cause`` the one that it last fired for and ``cause_us`` the start of its window. ``owed`` are the actions decided and not yet settled.
+    Until ``silenced_until_us`` (event time) nobody is sent a notice; it is judged and acts as ever.
     """
 
     key: str
@@ -76,6 +93,8 @@ class Alarm(msgspec.Struct, frozen=True, omit_defaults=True):
     owed: tuple[What, ...] = ()
     cause: GateResult | None = None
     cause_us: int | None = None
+    silenced_until_us: int = 0
+    silenced_by: str = ""
 
     @property
     def active(self) -> bool:
@@ -131,6 +150,20 @@ def acknowledge(alarm: Alarm, actor: str, now: int, note: str = "") -> Alarm:
     if not alarm.active:
         raise Conflict(f"alarm {alarm.key!r} is {alarm.phase}; only one that is firing can be acknowledged")
     return msgspec.structs.replace(alarm, acknowledged_by=actor, acknowledged_us=now, note=note)
+
+
+def silence(alarm: Alarm, actor: str, now: int, until_us: int) -> Alarm:
+    """Send no notice of it until then; 0, or the present, ends that. Raises ``UsageError`` for more than `LONGEST_SILENCE_US`.
+
+    >>> silence(Alarm("error", "error"), "ann", 7, 9).silenced_until_us, silence(Alarm("e", "e"), "ann", 7, 0).silenced_by
+    (9, '')
+    """
+    if until_us - now > LONGEST_SILENCE_US:
+        days = LONGEST_SILENCE_US // DAY
+        raise UsageError(f"an alarm is silenced for at most {days} days at once, so that it is not forgotten")
+    if until_us <= now:
+        return msgspec.structs.replace(alarm, silenced_until_us=0, silenced_by="")
+    return msgspec.structs.replace(alarm, silenced_until_us=until_us, silenced_by=actor)
 
 
 def settle(alarm: Alarm, what: What) -> Alarm:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from andon.core.clock import iso
 from andon.core.record import Route
 from andon.deploy.line import Line
 from andon.errors import AndonError, Unavailable
@@ -63,6 +64,8 @@ class Hands:
 
     def _do(self, action: AlarmAction) -> str:
         if action.what in ("fired", "resolved"):
+            if action.alarm.silenced_until_us > self._workspace.clock.now():
+                return f"nobody was told: silenced by {action.alarm.silenced_by} until {iso(action.alarm.silenced_until_us)}"
             self._notifier.add(notice_of(action, self._project, self._workspace.clock.now()))
             return ""
         try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from andon.errors import AndonError, Conflict, NotFound
 from andon.measure.estimate import Estimate
 from andon.measure.gate import Bound, GateResult, gate
-from andon.monitor.alarm import Alarm, AlarmAction, Rule, Seen, acknowledge, alarm_key, settle, step
+from andon.monitor.alarm import Alarm, AlarmAction, Rule, Seen, acknowledge, alarm_key, settle, silence, step
 from andon.monitor.threshold import Reference, alarm_alpha, judge, reference
 from andon.monitor.window import Measured, is_late, series
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["KIND", "AlarmWatch", "Watched", "acknowledge_alarm", "alarms", "watched"]
+__all__ = ["KIND", "AlarmWatch", "Watched", "acknowledge_alarm", "alarms", "silence_alarm", "watched"]
 
 #: The kind under which alarms are kept among the workspace's states.
 KIND = "alarm"
@@ -62,6 +62,17 @@ def acknowledge_alarm(workspace: Workspace, key: str, actor: str, note: str = ""
     """A person has seen it; kept in the journal. Raises ``NotFound``, or ``Conflict`` when it is not firing."""
     found = _change(workspace, key, lambda alarm: acknowledge(alarm, actor, workspace.clock.now(), note))
     workspace.journal.append("alarm.acknowledged", key, actor, note, {"episode": found.episode})
+    return found
+
+
+def silence_alarm(workspace: Workspace, key: str, actor: str, for_us: int, note: str = "") -> Alarm:
+    """Send no notice of it for so long (event time; 0 ends the silence); kept in the journal.
+
+    It is judged, shown and acts as ever. Raises ``NotFound``, or ``UsageError`` for too long a time.
+    """
+    now = workspace.clock.now()
+    found = _change(workspace, key, lambda alarm: silence(alarm, actor, now, now + for_us))
+    workspace.journal.append("alarm.silenced", key, actor, note, {"until_us": found.silenced_until_us})
     return found
 
 

@@ -1,4 +1,4 @@
-"""Commands for watching: ``monitor show|metrics``, ``alarms list|ack``, ``feedback import``."""
+"""Commands for watching: ``monitor show|metrics``, ``alarms list|ack|silence``, ``feedback import``."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     alarm = typer.Typer(help="Gates that are watched over time.", no_args_is_help=True)
     alarm.command("list")(list_alarms)
     alarm.command("ack")(ack)
+    alarm.command("silence")(silence)
     app.add_typer(alarm, name="alarms")
     feedback = typer.Typer(help="What happened after a decision.", no_args_is_help=True)
     feedback.command("import")(import_feedback)
@@ -124,6 +125,31 @@ def ack(
         console.print(f"alarm {key} is {found.phase}; {found.acknowledged_by} has seen it", markup=False)
 
 
+def silence(
+    key: Annotated[str, typer.Argument(help="The alarm's name, as `alarms list` shows it.")],
+    for_: Annotated[str, typer.Option("--for", help="For how long, such as 30m, 2h or 1d; 0 ends the silence.")] = "2h",
+    project: ProjectOption = None,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Send nobody a notice of an alarm for a while; it is still judged, shown, and does what the charter says."""
+    from andon.config import open_workspace
+    from andon.monitor.watch import silence_alarm
+    from andon.scope.scalar import duration
+
+    try:
+        length = duration(0 if for_ == "0" else for_)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+    found = silence_alarm(open_workspace(project), key, actor or getpass.getuser(), length, reason)
+    until = f"silent until {iso(found.silenced_until_us)}" if found.silenced_until_us else "no longer silent"
+    if as_json:
+        emit(_alarm_json(found))
+    else:
+        console.print(f"alarm {key} is {found.phase}, {until}", markup=False)
+
+
 def import_feedback(
     file: Annotated[Path, typer.Argument(help="CSV, Parquet or JSON lines; columns id, kind, value, time, event.")],
     kind: Annotated[str | None, typer.Option("--kind", help="The kind of rows that name none, such as label.")] = None,
@@ -189,6 +215,7 @@ def _alarm_json(alarm: Alarm) -> dict[str, Any]:
         "episode": alarm.episode,
         "acknowledged_by": alarm.acknowledged_by or None,
         "note": alarm.note,
+        "silenced_until": iso(alarm.silenced_until_us) if alarm.silenced_until_us else None,
         "result": None if alarm.result is None else alarm.result.to_dict(),
     }
 
