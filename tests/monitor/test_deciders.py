@@ -18,7 +18,7 @@ from andon.measure.metric import parse_metric
 from andon.measure.sketch import Categories
 from andon.measure.summary import Count
 from andon.monitor.arms import so_far
-from andon.monitor.deciders import DECIDED, REVIEWED, Decider, over_time, shares
+from andon.monitor.deciders import DECIDED, LABELLED, REVIEWED, Decider, labels_so_far, over_time, shares
 from andon.monitor.remeasure import Remeasure
 from andon.monitor.rollup import lengths, roll_up
 from andon.monitor.window import Measured, WindowRow
@@ -113,7 +113,7 @@ def test_odd_versions_are_kept_as_they_are(lab: Lab) -> None:
     assert set(told(lab)) == {Decider("model", "v:1:<b>", "live"), Decider("model", "", "live")}
 
 
-_STEP = st.sampled_from(["decide", "canary", "ask", "answer", "lapse", "turn", "kill", "measure"])
+_STEP = st.sampled_from(["decide", "canary", "ask", "answer", "lapse", "label", "turn", "kill", "measure"])
 
 
 @given(st.lists(_STEP, max_size=16))
@@ -122,7 +122,7 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
 ) -> None:
     lab = Lab(tmp_path_factory.mktemp("lab") / ".andon")
-    reader, open_ids = ingest(lab), list[str]()
+    reader, open_ids, labels = ingest(lab), list[str](), set[int]()
     again = Remeasure(lab.workspace, Measured.of(CHARTER), reader.taps)
     try:
         for number, step in enumerate(steps):
@@ -133,6 +133,9 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
                 open_ids += lab.ask(2, at=at)
             elif step in ("answer", "lapse") and open_ids:
                 review(lab, [open_ids.pop(0)], "person" if step == "answer" else "safe_default")
+            elif step == "label" and lab.made:
+                lab.label([f"a{number % lab.made}"], "positive")
+                labels.add(number % lab.made)
             elif step == "turn":
                 reader.tick()
                 again.note()
@@ -143,9 +146,10 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
                 again = Remeasure(lab.workspace, Measured.of(CHARTER), reader.taps)
         measure(lab)
         assert told(lab) == logged(lab)
-        for metric in (DECIDED, REVIEWED):
+        for metric in (DECIDED, REVIEWED, LABELLED):
             assert len({tuple(sorted(summed(lab, metric, length).items())) for length in lengths(HOUR)}) == 1
         assert sum(share.waiting for share in over_time(lab.workspace, HOUR)) == len(open_ids)
+        assert labels_so_far(lab.workspace, HOUR) == len(labels)
     finally:
         lab.close()
 
@@ -200,6 +204,13 @@ def test_nothing_decided_is_no_point(lab: Lab) -> None:
     lab.decide(1, at=NOW + 20 * HOUR)
     measure(lab)
     assert [share.start_us for share in over_time(lab.workspace, HOUR)] == [NOW, NOW + 20 * HOUR]
+
+
+def test_few_decisions_are_drawn_in_longer_stretches(lab: Lab) -> None:
+    rows = [WindowRow(DECIDED, "", NOW + hour * HOUR, HOUR, Categories({"pending": 1})) for hour in range(0, 80, 4)]
+    lab.workspace.windows.replace([*rows, WindowRow(DECIDED, "", NOW, DAY, Categories({"pending": 20}))])
+    found = over_time(lab.workspace, HOUR)
+    assert {share.length_us for share in found} == {2 * HOUR} and sum(share.total for share in found) == 20
 
 
 # ------------------------------------------------------------------------------------------------------- the two arms

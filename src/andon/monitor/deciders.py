@@ -2,7 +2,8 @@
 
 ``DECIDED`` counts decisions as they are made, in one transaction with the rest: what waits for a person then is
 ``pending``. ``REVIEWED`` counts, in the window of the decision, what came of those: a person's answer or, after the
-deadline, the safe default. Both are kept by the hour and by the day, too (`andon.monitor.rollup`).
+deadline, the safe default. ``LABELLED`` counts those whose label has come. All are kept by the hour and by the day, too
+(`andon.monitor.rollup`).
 
 >>> table = pl.DataFrame({"time_us": [1, 2, 3], "status": ["decided", "decided", "pending"],
 ...     "decided_by": ["model", "model", "nobody"], "version": ["v1", "v2", "v1"], "arm": ["live", "candidate", "live"]})
@@ -25,14 +26,29 @@ from andon.monitor.window import WindowRow
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
-__all__ = ["DECIDED", "REVIEWED", "Decider", "Share", "decided", "over_time", "reviewed", "shares"]
+__all__ = [
+    "DECIDED",
+    "LABELLED",
+    "REVIEWED",
+    "Decider",
+    "Share",
+    "decided",
+    "labelled",
+    "labels_so_far",
+    "over_time",
+    "reviewed",
+    "shares",
+]
 
 DECIDED = "decided by"
 """Decisions as they were made, by who made them; no metric of a charter can have this name."""
 REVIEWED = "reviewed by"
 """Decisions that waited for a person, by who answered."""
+LABELLED = "with a label"
+"""Decisions whose label has come: what there is to learn from."""
 
 _FEWEST = 40
+_LEAST = 10
 
 
 class Decider(msgspec.Struct, frozen=True, order=True):
@@ -65,23 +81,34 @@ def decided(table: pl.DataFrame, window_us: int, cohort: str = "") -> list[Windo
     made = pl.concat_str(pl.lit("model"), pl.col("arm"), pl.col("version").fill_null(""), separator=":")
     waits, by_model = pl.col("status") == "pending", pl.col("decided_by") == "model"
     who = pl.when(waits).then(pl.lit("pending")).when(by_model).then(made).otherwise("decided_by")
-    return _counted(table.select("time_us", who=who), window_us, DECIDED, cohort)
+    rows = _counted(table.select("time_us", who=who), window_us, DECIDED, cohort)
+    return rows + coarser(rows, lengths(window_us)[1:])
 
 
 def reviewed(table: pl.DataFrame, window_us: int) -> list[WindowRow]:
     """The windows of outcomes that somebody reviewed, by who answered; of the line's own length only."""
     answered = pl.col("reviewer").is_not_null() & pl.col("decided_by").is_in(["person", "safe_default"])
-    rows = _counted(table.filter(answered).select("time_us", who="decided_by"), window_us, REVIEWED, "")
-    return [row for row in rows if row.length_us == window_us]
+    return _counted(table.filter(answered).select("time_us", who="decided_by"), window_us, REVIEWED)
 
 
-def _counted(table: pl.DataFrame, window_us: int, metric: str, cohort: str) -> list[WindowRow]:
+def labelled(table: pl.DataFrame, window_us: int) -> list[WindowRow]:
+    """The windows of outcomes that have a label; of the line's own length only."""
+    known = table.filter(pl.col("label").is_not_null())
+    return _counted(known.select("time_us", who=pl.lit("label")), window_us, LABELLED)
+
+
+def labels_so_far(workspace: Workspace, window_us: int) -> int:
+    """How many decisions have a label by now."""
+    made = _stored(workspace, LABELLED, None, None, lengths(window_us)[-1])
+    return sum(sum(counts.values()) for counts in made.values())
+
+
+def _counted(table: pl.DataFrame, window_us: int, metric: str, cohort: str = "") -> list[WindowRow]:
     start = (pl.col("time_us") // window_us * window_us).alias("start")
     windows: dict[int, dict[str, int]] = {}
     for at, who, n in table.group_by(start, "who").len().sort("start", "who").iter_rows():
         windows.setdefault(at, {})[who] = n
-    rows = [WindowRow(metric, cohort, at, window_us, Categories(counts)) for at, counts in windows.items()]
-    return rows + coarser(rows, lengths(window_us)[1:])
+    return [WindowRow(metric, cohort, at, window_us, Categories(counts)) for at, counts in windows.items()]
 
 
 def shares(made: Mapping[str, int], answered: Mapping[str, int]) -> tuple[dict[Decider, int], int]:
@@ -126,8 +153,16 @@ def over_time(
             break
         since_us = max(first, since_us or 0)
     answered = _stored(workspace, REVIEWED, since_us, until_us, length)
-    step = length * max(1, -(-((last - first) // length + 1) // points))
-    return list(_merged(made, answered, first, step))
+    return list(_merged(made, answered, first, _step(made, length, points)))
+
+
+def _step(made: Mapping[int, object], length: int, points: int) -> int:
+    """The length of the stretches: few enough points, and most of them with a decision where there are few decisions."""
+    first, span = min(made), max(made) - min(made) + length
+    step = length * max(1, -(-span // length // points))
+    while step * _LEAST < span and 2 * len({(start - first) // step for start in made}) * step < span:
+        step *= 2
+    return step
 
 
 def _stored(

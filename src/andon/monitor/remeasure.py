@@ -14,7 +14,7 @@ import polars as pl
 from andon.errors import Corrupt
 from andon.measure.summary import Count
 from andon.monitor.arms import Rollouts
-from andon.monitor.deciders import reviewed
+from andon.monitor.deciders import labelled, reviewed
 from andon.monitor.inputs import measured
 from andon.monitor.performance import performance
 from andon.monitor.rollup import roll_up
@@ -104,7 +104,8 @@ class Remeasure:
         )
         rows += [WindowRow(row.metric, row.cohort, row.start_us, row.length_us, row.summary) for row in found]
         rows += [] if LABELS in plan.metrics else _coverage(table, plan)
-        return rows, reviewed(table, plan.window.length_us) + self._rollouts.late(table)
+        length = plan.window.length_us
+        return rows, reviewed(table, length) + labelled(table, length) + self._rollouts.late(table)
 
 
 def _coverage(table: pl.DataFrame, plan: Measured) -> list[WindowRow]:

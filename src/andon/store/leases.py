@@ -82,3 +82,10 @@ class Leases:
             query = select(leases.c.holder).where(leases.c.name == name, leases.c.expires_wall_us > now)
             found = connection.scalar(query)
         return None if found is None else str(found)
+
+    def seen(self, name: str) -> int | None:
+        """When the last holder gave its last sign of life (the machine's time); None where it gave the lease back."""
+        query = select(leases.c.expires_wall_us, leases.c.ttl_us).where(leases.c.name == name)
+        with self._db.read() as connection:
+            found = connection.execute(query).first()
+        return None if found is None or not found.expires_wall_us else int(found.expires_wall_us - found.ttl_us)
