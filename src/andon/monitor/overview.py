@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +19,7 @@ from andon.measure.metric import Metric, parse_metric
 from andon.monitor.alarm import Alarm, alarm_key
 from andon.monitor.performance import is_mature
 from andon.monitor.watch import alarms
-from andon.monitor.window import Measured, is_late, series
+from andon.monitor.window import Measured, WindowRow, folded, is_late
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -77,8 +77,12 @@ def overview(
         if name not in plan.metrics:
             raise NotFound(f"no metric is called {name!r}; {did_you_mean(name, plan.metrics)}")
     names = list(only) or [*charter.metrics, *(name for name in plan.metrics if name not in charter.metrics)]
-    states = alarms(workspace)
-    return [_view(workspace, charter, plan, states, name, cohort, windows) for name in names]
+    now, states = workspace.clock.now(), alarms(workspace)
+    stored = _stored(workspace, plan, names, cohort, windows, now)
+    return [
+        _view(charter, plan, states.get(alarm_key(name, cohort)), name, cohort, _points(plan, name, rows, windows, now))
+        for name, rows in stored.items()
+    ]
 
 
 def definition(name: str, spec: MetricSpec, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -136,18 +140,11 @@ def spark(values: Sequence[float | None]) -> str:
 
 
 def _view(
-    workspace: Workspace,
-    charter: Charter,
-    plan: Measured,
-    states: Mapping[str, Alarm],
-    name: str,
-    cohort: str,
-    windows: int,
+    charter: Charter, plan: Measured, state: Alarm | None, name: str, cohort: str, points: Sequence[Point]
 ) -> View:
     metric, spec = plan.metrics[name], charter.metrics.get(name)
-    points = _points(workspace, plan, name, cohort, windows)[-windows:]
     ripe = next((point for point in reversed(points) if point.mature), None)
-    alarm = states.get(alarm_key(name, cohort)) if spec is not None and spec.alarm is not None else None
+    alarm = state if spec is not None and spec.alarm is not None else None
     return View(
         name=name,
         of=metric.name,
@@ -168,14 +165,32 @@ def _view(
     )
 
 
-def _points(workspace: Workspace, plan: Measured, name: str, cohort: str, windows: int) -> list[Point]:
-    metric, now, length = plan.metrics[name], workspace.clock.now(), plan.window.length_us
+def _stored(
+    workspace: Workspace, plan: Measured, names: Sequence[str], cohort: str, windows: int, now: int
+) -> dict[str, list[WindowRow]]:
+    """The stored windows of the last stretch of time, of all metrics in one query.
+
+    A metric that has none there stood still for long: it is read from where it ended.
+    """
+    found: dict[str, list[WindowRow]] = {name: [] for name in names}
+    stretch, since = 2 * windows * plan.window.length_us, now - 2 * windows * plan.window.length_us
+    if any(is_late(plan.metrics[name]) for name in names):
+        since -= plan.delay_us
+    missing: Sequence[str] = names
+    while missing:
+        for row in workspace.windows.read(missing, cohort, since):
+            found[row.metric].append(row)
+        newest = {name: workspace.windows.newest(name, cohort) for name in missing if not found[name]}
+        ends = {name: end for name, end in newest.items() if end is not None}
+        missing, since = list(ends), max(ends.values(), default=0) - stretch
+    return found
+
+
+def _points(plan: Measured, name: str, rows: Sequence[WindowRow], windows: int, now: int) -> list[Point]:
+    metric, length = plan.metrics[name], plan.window.length_us
     delay = plan.delay_us if is_late(metric) else 0
-    # The last stretch of time is nearly always enough; only a line that stood still for long is read as a whole.
-    recent = now - delay - 2 * windows * length
-    found = series(workspace, name, metric, cohort, since_us=recent, length_us=length)
-    found = found or series(workspace, name, metric, cohort, length_us=length)
-    return [Point(start, estimate, is_mature(start, length, now, delay)) for start, estimate in found]
+    found = folded(rows, metric, length)[-windows:]
+    return [Point(start, metric.estimate(kept), is_mature(start, length, now, delay)) for start, kept in found]
 
 
 def _nothing(points: Sequence[Point]) -> Estimate:

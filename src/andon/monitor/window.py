@@ -14,7 +14,7 @@ is measured from the log as it is read; what is *late* needs a label, a person o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["STANDARD", "Measured", "WindowRow", "WindowSpec", "is_late", "profile", "series"]
+__all__ = ["STANDARD", "Measured", "WindowRow", "WindowSpec", "folded", "is_late", "profile", "series"]
 
 STANDARD = (
     "throughput_per_s",
@@ -205,10 +205,16 @@ def series(
     that does not fit, and summaries left from another meaning of the same name, are passed over.
     """
     stored = workspace.windows.read(name, cohort, since_us, until_us)
-    spec = WindowSpec(length_us or (stored[-1].length_us if stored else 1))
+    length = length_us or (stored[-1].length_us if stored else 1)
+    return [(start, metric.estimate(summary)) for start, summary in folded(stored, metric, length)]
+
+
+def folded(rows: Iterable[WindowRow], metric: Metric, length_us: int) -> list[tuple[int, Summary]]:
+    """Stored windows of one metric and cohort, added up to windows of this length, by start."""
+    spec = WindowSpec(length_us)
     sums: dict[int, Summary] = {}
-    for row in stored:
-        if spec.length_us % row.length_us == 0 and isinstance(row.summary, metric.kind):
+    for row in rows:
+        if length_us % row.length_us == 0 and isinstance(row.summary, metric.kind):
             start = spec.start(row.start_us)
-            sums[start] = add([sums.get(start, metric.kind()), row.summary], metric.kind)
-    return [(start, metric.estimate(summary)) for start, summary in sorted(sums.items())]
+            sums[start] = add([sums[start], row.summary], metric.kind) if start in sums else row.summary
+    return sorted(sums.items())

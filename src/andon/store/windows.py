@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Column, ColumnElement, Connection, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.measure.summary import Mergeable, summary_from_json, summary_to_dict
@@ -143,6 +143,13 @@ class WindowStore:
             WindowRow(row.metric, row.cohort, row.start_us, row.length_us, summary_from_json(row.summary))
             for row in found
         ]
+
+    def newest(self, metric: str, cohort: str = "") -> int | None:
+        """The start of the newest window of a metric; None where there is none."""
+        query = select(func.max(windows.c.start_us)).where(windows.c.metric == metric, windows.c.cohort == cohort)
+        with self._db.read() as connection:
+            found = connection.scalar(query)
+        return None if found is None else int(found)
 
     def offsets(self, consumer: str) -> dict[str, int]:
         """How far a consumer has read, by stream."""
