@@ -87,7 +87,24 @@ def test_what_comes_and_goes_is_told_with_everything_in_it() -> None:
     assert gone["metrics.error.of"] == ("error_rate", None)
     assert all(after is None and key.startswith("metrics.error.") for key, (_, after) in gone.items())
     came = changed("safe_default: refer\n", "safe_default: refer\nrisks: [{what: it is wrong, shows_in: [error]}]\n")
-    assert came == [("risks[0].what", None, "it is wrong"), ("risks[0].shows_in", None, "[error]")]
+    name = 'risks["it is wrong"]'
+    assert came == [(f"{name}.what", None, "it is wrong"), (f"{name}.shows_in", None, "[error]")]
+
+
+def test_an_entry_put_before_others_does_not_change_them() -> None:
+    text = TEXT + "risks: [{what: a, shows_in: [error]}, {what: b}, {what: b, shows_in: [error]}]\n"
+    before, after = parse(text), parse(text.replace("[{what: a", "[{what: c}, {what: a"))
+    assert [(one.key, one.after, one.place) for one in changes(before, after)] == [
+        ('risks["c"].what', "c", "risks[0].what")
+    ]
+    assert [one.place for one in changes(after, before)] == [""]
+    long = parse(text.replace("what: a,", f"what: {'w' * 200},"))
+    assert f'risks["{"w" * 39}…"].what' in [one.key for one in changes(before, long)]
+
+
+def test_what_is_gone_is_told_beside_its_neighbours() -> None:
+    text = TEXT.replace("\nslices: {wide", "\nslices: {tall: width > 9, wide").replace("refer\n", "refer\nowner: ann\n")
+    assert [one.key for one in changes(parse(text), parse(TEXT))] == ["owner", "slices.tall"]
 
 
 def test_only_a_difference_that_means_something_is_one() -> None:

@@ -6,15 +6,16 @@ Two valid charters are compared with all defaults filled in, so that writing a d
 >>> head = "project: line\\ninputs: {a: float, b: int}\\ntarget: {name: y, classes: [good, bad]}\\nsafe_default: refer\\n"
 >>> before = parse(head + "review: {deadline: 1h}")
 >>> after = parse(head + "review: {deadline: 2h}\\nrisks: [{what: fraud}]")
->>> for change in changes(before, after): print(change.key, change.before, change.after)
-review.deadline 1h 2h
-risks[0].what None fraud
+>>> for change in changes(before, after): print(change.key, change.before, change.after, change.place)
+risks["fraud"].what None fraud risks[0].what
+review.deadline 1h 2h review.deadline
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,11 +31,16 @@ _ORDERED = ("inputs", "automation.slices")
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One key, as the charter writes its values; None: it is not there."""
+    """One key, as the charter writes its values; None: it is not there.
+
+    An entry of a list is named by what it is (``risks["fraud"]``), so that one put before it does not change it;
+    ``place`` is where the new charter has it (``risks[0].what``), or "" where it has not.
+    """
 
     key: str
     before: str | None
     after: str | None
+    place: str = ""
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -112,17 +118,19 @@ def effect_of(key: str) -> Effect:
 
 def leaves(charter: Charter) -> dict[str, str]:
     """Every value of a charter by its key, as the file would write it, defaults filled in; what is empty is left out."""
-    return dict(_leaves("", charter.to_dict()))
+    return {leaf.key: leaf.text for leaf in _leaves("", "", charter.to_dict())}
 
 
 def changes(before: Charter, after: Charter) -> list[Change]:
     """Every key whose value differs, in the order of the charter; a changed order is told where it means something."""
-    old, new = leaves(before), leaves(after)
-    found = [Change(key, old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)]
+    old = {leaf.key: leaf for leaf in _leaves("", "", before.to_dict())}
+    new = {leaf.key: leaf for leaf in _leaves("", "", after.to_dict())}
+    found = [_change(key, old.get(key), new.get(key)) for key in _merged(list(old), list(new))]
+    found = [one for one in found if one.before != one.after]
     for key in _ORDERED:
         was, now = _order(before, key), _order(after, key)
         if was != now and set(was) == set(now):
-            found.append(Change(f"{key} (order)", ", ".join(was), ", ".join(now)))
+            found.append(Change(f"{key} (order)", ", ".join(was), ", ".join(now), key))
     return found
 
 
@@ -143,16 +151,54 @@ def spelled(key: str, value: Any) -> str:
     return "nothing" if value is None else str(value)
 
 
+class _Leaf(NamedTuple):
+    key: str
+    place: str
+    text: str
+
+
+def _change(key: str, old: _Leaf | None, new: _Leaf | None) -> Change:
+    was, now = (None if leaf is None else leaf.text for leaf in (old, new))
+    return Change(_SHORT.sub(_shortened, key), was, now, new.place if new is not None else "")
+
+
+_SHORT = re.compile(r'\["(.*)"\]', re.DOTALL)
+
+
+def _shortened(name: re.Match[str]) -> str:
+    text = " ".join(name[1].split())
+    return f'["{text if len(text) <= 40 else text[:39] + "…"}"]'
+
+
+def _merged(old: list[str], new: list[str]) -> list[str]:
+    """All keys in the order of the new charter, what is gone behind its neighbour of the old one."""
+    places = {key: (float(place), 0) for place, key in enumerate(new)}
+    last = -1.0
+    for key in old:
+        last = places.setdefault(key, (last + 0.5 if last == int(last) else last, 1))[0]
+    return sorted(places, key=places.__getitem__)
+
+
 def _order(charter: Charter, key: str) -> list[str]:
     return list(charter.inputs if key == "inputs" else charter.automation.slices)
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+def _leaves(key: str, place: str, value: Any) -> Iterator[_Leaf]:
     if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(f"{path}.{key}" if path else key, item)
+        for name, item in value.items():
+            yield from _leaves(f"{key}.{name}" if key else name, f"{place}.{name}" if place else name, item)
     elif isinstance(value, list) and value and isinstance(value[0], dict):
-        for number, item in enumerate(value):
-            yield from _leaves(f"{path}[{number}]", item)
+        for number, name in enumerate(_names(value)):
+            yield from _leaves(f'{key}["{name}"]', f"{place}[{number}]", value[number])
     elif value not in (None, []):
-        yield path, spelled(path, value)
+        yield _Leaf(key, place, spelled(place, value))
+
+
+def _names(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """What each entry of a list is called: a risk's ``what``, a stage's ``name``, a baseline's ``kind``."""
+    names: list[str] = []
+    for entry in entries:
+        name = str(next((entry[one] for one in ("what", "name", "kind") if one in entry), ""))
+        twice = sum(one == name or one.startswith(f"{name} #") for one in names)
+        names.append(f"{name} #{twice + 1}" if twice else name)
+    return names

@@ -179,7 +179,7 @@ def _edit(change: Change, before: Charter, after: Charter, lines: dict[str, int]
     was, now = change.before, change.after
     if key.startswith(_NOTIFY):
         was, now = (_addresses(charter) for charter in (before, after))
-    return Edit(change.key, was, now, lines.get(key), effect.commands, effect.line)
+    return Edit(change.key, was, now, lines.get(change.place), effect.commands, effect.line)
 
 
 def _addresses(charter: Charter) -> str | None:
@@ -194,19 +194,19 @@ def _sentence(valid: bool, faults: int, copy: TakenCopy | None, edits: tuple[Edi
     """How the file stands to the line."""
     from andon.surface.station import count
 
-    line = "the running line" if running else "the line, when it last started,"
+    took = "the running line took" if running else "the line took when it last started"
     if not valid:
-        took = f"; {line} took an earlier one" if copy is not None else ""
-        return f"The file has {count(faults, 'fault')}: `andon up` would not start with it{took}."
+        other = "" if copy is None else f"; what {took} is another one"
+        return f"The file has {count(faults, 'fault')}: `andon up` would not start with it{other}."
     if copy is None:
         return "The file is valid. The line has never started, so there is nothing to hold it against."
     if copy.fault:
-        return f"The file is valid. What {line} took cannot be compared: {copy.fault}."
+        return f"The file is valid. What {took} cannot be compared: {copy.fault}."
     if copy.same:
-        return f"The file is valid, and it is what {line} took, byte for byte."
+        return f"The file is valid, and it is what {took}, byte for byte."
     if not edits:
-        return f"The file is valid. It is written otherwise than what {line} took, but says the same."
-    return f"The file is valid. It says {count(len(edits), 'thing')} otherwise than what {line} took."
+        return f"The file is valid. It is written otherwise than what {took}, but says the same."
+    return f"The file is valid. It says {count(len(edits), 'thing')} otherwise than what {took}."
 
 
 def _in_force(project: Project, now: Charter | None, copied: Charter | None, running: bool) -> tuple[Charter, str]:
