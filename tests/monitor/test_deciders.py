@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from andon.core.clock import DAY, HOUR
+from andon.core.clock import DAY, HOUR, SECOND
 from andon.core.record import Feedback, Review, Route
 from andon.errors import Unavailable
 from andon.measure.metric import parse_metric
@@ -23,8 +23,10 @@ from andon.monitor.remeasure import Remeasure
 from andon.monitor.rollup import lengths, roll_up
 from andon.monitor.window import Measured, WindowRow
 from andon.scope.charter import parse
+from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions, encode_feedback
+from andon.store.frame import FrameKind
 from andon.store.view import decisions, outcomes
-from tests.monitor.test_ingest import CHARTER, NOW, Lab, ingest
+from tests.monitor.test_ingest import CHARTER, FIELDS, HASH, NOW, Lab, ingest
 
 GUARDED = parse("""
 project: screening
@@ -122,6 +124,7 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
 ) -> None:
     lab = Lab(tmp_path_factory.mktemp("lab") / ".andon")
+    lab.clock.advance(3 * DAY / SECOND)  # an answer is written after what it answers
     reader, open_ids, labels = ingest(lab), list[str](), set[int]()
     again = Remeasure(lab.workspace, Measured.of(CHARTER), reader.taps)
     try:
@@ -134,8 +137,9 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
             elif step in ("answer", "lapse") and open_ids:
                 review(lab, [open_ids.pop(0)], "person" if step == "answer" else "safe_default")
             elif step == "label" and lab.made:
-                lab.label([f"a{number % lab.made}"], "positive")
                 labels.add(number % lab.made)
+                came = encode_feedback([Feedback(f"a{number % lab.made}", "label", "positive")])
+                lab.writer("w0").append(FrameKind.FEEDBACK, came, count=1, time_us=lab.clock.now())
             elif step == "turn":
                 reader.tick()
                 again.note()
@@ -239,10 +243,6 @@ def canary(lab: Lab) -> tuple[list[str], list[str]]:
 
 def decide(lab: Lab, n: int, **row: Any) -> list[str]:
     """Decisions under route 2."""
-    from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions
-    from andon.store.frame import FrameKind
-    from tests.monitor.test_ingest import FIELDS, HASH
-
     ids = [f"a{lab.made + i}" for i in range(n)]
     lab.made += n
     row = {"status": "decided", "decision": "negative", "decided_by": "model", "level": "full", "time_us": NOW} | row
