@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.monitor.test_ingest import CHARTER, FIELDS, HASH, NOW, Lab, ingest
 
 from andon.core.clock import DAY, HOUR, SECOND
 from andon.core.record import Feedback, Review, Route
@@ -26,7 +27,6 @@ from andon.scope.charter import parse
 from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions, encode_feedback
 from andon.store.frame import FrameKind
 from andon.store.view import decisions, outcomes
-from tests.monitor.test_ingest import CHARTER, FIELDS, HASH, NOW, Lab, ingest
 
 GUARDED = parse("""
 project: screening
@@ -61,7 +61,7 @@ def measure(lab: Lab, charter: Any = CHARTER) -> None:
 
 
 def review(lab: Lab, ids: list[str], by: Any = "person") -> None:
-    reviews = [Review(id, "positive", by, "ann" if by == "person" else "deadline", NOW + 5) for id in ids]
+    reviews = [Review(id, "positive", by, "ann" if by == "person" else "deadline", lab.clock.now()) for id in ids]
     lab.workspace.outbox.append(reviews)
 
 
