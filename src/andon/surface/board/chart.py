@@ -11,9 +11,9 @@ screen reader.
 from __future__ import annotations
 
 from andon.surface.board.chart_bound import Bounds, limits
-from andon.surface.board.chart_compare import Curve, Spot, curve, whiskers
-from andon.surface.board.chart_series import Dot, series, spark
-from andon.surface.board.chart_shape import Mark
+from andon.surface.board.chart_compare import Curve, Spot, curve, named, whiskers
+from andon.surface.board.chart_series import Dot, dots, series, spark, values
+from andon.surface.board.chart_shape import Mark, marks
 from andon.surface.board.chart_share import Layer, bars, stacked
 
 __all__ = [
@@ -25,9 +25,13 @@ __all__ = [
     "Spot",
     "bars",
     "curve",
+    "dots",
     "limits",
+    "marks",
+    "named",
     "series",
     "spark",
     "stacked",
+    "values",
     "whiskers",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -13,7 +14,7 @@ from andon.surface.board.chart_axis import SHORT, Scale, finite, number, shorten
 from andon.surface.board.chart_bound import Bounds, limits, nothing
 from andon.surface.board.chart_shape import FOOT, ROW, Plot, across, tag
 
-__all__ = ["Curve", "Spot", "curve", "whiskers"]
+__all__ = ["Curve", "Spot", "Whole", "curve", "named", "whiskers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,25 @@ class Curve:
     tone: str
     spots: Sequence[Spot]
     dashed: bool = False
+
+
+class Whole(Protocol):
+    """What `named` takes: anything that has a name and an estimate of all of it."""
+
+    @property
+    def name(self) -> str:
+        """The name; "" is everyone."""
+        ...
+
+    @property
+    def whole(self) -> Estimate:
+        """The estimate."""
+        ...
+
+
+def named(parts: Iterable[Whole]) -> list[tuple[str, Estimate]]:
+    """The rows of `whiskers`."""
+    return [(part.name or "everyone", part.whole) for part in parts]
 
 
 def whiskers(rows: Sequence[tuple[str, Estimate]], unit: str = "", bound: Bounds = None, label: str = "") -> Markup:
@@ -67,7 +87,7 @@ def _whisker(name: str, one: Estimate, unit: str, scale: Scale, y: float) -> Mar
     parts = [
         tag("title", f"{name}: {told}"),
         *_named(" ".join(name.split()), text_width(told), y + 13),
-        tag("text", shorten(told, 180), x="100%", y=y + 13, text_anchor="end", class_="lab"),
+        tag("text", shorten(told, 215), x="100%", y=y + 13, text_anchor="end", class_="lab"),
         tag("line", x1=0, x2="100%", y1=middle, y2=middle, class_="grid-line"),
     ]
     if finite([one.value]) and one.value is not None:
@@ -81,7 +101,7 @@ def _whisker(name: str, one: Estimate, unit: str, scale: Scale, y: float) -> Mar
 
 def _named(name: str, taken: float, y: float) -> Iterator[Markup]:
     """The name, as much of it as there is room for beside the numbers."""
-    wide, narrow = (shorten(name, max(90.0, width - min(taken, 180.0))) for width in (470.0, 250.0))
+    wide, narrow = (shorten(name, max(60.0, width - min(taken, 215.0))) for width in (470.0, 250.0))
     if wide == narrow:
         yield tag("text", wide, x=0, y=y)
     else:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -14,10 +15,14 @@ from andon.surface.board.chart_axis import SHORT, Scale, finite, number, span_te
 from andon.surface.board.chart_bound import Bounds, bound_of, limits, nothing
 from andon.surface.board.chart_shape import FOOT, Mark, Plot, across, tag
 
-__all__ = ["Dot", "series", "spark"]
+if TYPE_CHECKING:
+    from andon.monitor.overview import Point
+
+__all__ = ["Dot", "dots", "series", "spark", "values"]
 
 _DOTS = 70
 _TIPS = 800
+_MOST = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,24 @@ class Dot:
     def middle_us(self) -> float:
         """Where it is drawn."""
         return self.time_us + self.length_us / 2
+
+
+def dots(points: Iterable[Point], length_us: int = 0) -> list[Dot]:
+    """The dots of windows that are ``length_us`` long."""
+    return [
+        Dot(one.start_us, found.value, found.low, found.high, one.mature, found.n, length_us)
+        for one in points
+        for found in (one.estimate,)
+    ]
+
+
+def values(points: Sequence[Point], length_us: int, since_us: int, until_us: int) -> list[float | None]:
+    """The values of windows of one length for a `spark` of this time: None where one is missing or labels may still come."""
+    known = {one.start_us: one.estimate.value if one.mature else None for one in points}
+    first = min([since_us, *known]) // length_us * length_us
+    if not known or (until_us - first) // length_us > _MOST:
+        return list(known.values())
+    return [known.get(start) for start in range(first, until_us, length_us)]
 
 
 def spark(values: Sequence[float | None], bounds: Bounds = (), tone: str = "plain", label: str = "") -> Markup:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from markupsafe import Markup, escape
 
@@ -25,6 +25,7 @@ __all__ = [
     "ROW",
     "TONES",
     "Mark",
+    "Occurrence",
     "Plot",
     "Spelled",
     "Tone",
@@ -33,6 +34,7 @@ __all__ = [
     "join",
     "key",
     "lines",
+    "marks",
     "marks_of",
     "path",
     "plot",
@@ -63,6 +65,34 @@ class Mark:
     time_us: int
     text: str
     tone: str = "plain"
+
+
+class Occurrence(Protocol):
+    """What `marks` takes: anything that says when it was, what, and in which tone."""
+
+    @property
+    def time_us(self) -> int:
+        """Event time."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """What happened."""
+        ...
+
+    @property
+    def tone(self) -> str:
+        """How it is drawn."""
+        ...
+
+
+def marks(occurrences: Iterable[Occurrence]) -> list[Mark]:
+    """The marks of what happened.
+
+    >>> marks([Mark(3, "stopped", "alarm")])
+    [Mark(time_us=3, text='stopped', tone='alarm')]
+    """
+    return [Mark(one.time_us, one.text, one.tone) for one in occurrences]
 
 
 @dataclass(frozen=True, slots=True)
