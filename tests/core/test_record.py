@@ -88,6 +88,28 @@ SAMPLES: list[tuple[str, Any, str, msgspec.Struct]] = [
         '{"epoch":1,"time_us":2,"wall_us":3,"actor":"ann","action":"begin","reason":"new","levels":{"*":"human"}}',
         Route(1, 2, 3, "ann", "begin", "new", levels={"*": "human"}),
     ),
+    (
+        "0.1.0 (a rollout can be held)",
+        Route,
+        '{"epoch":4,"time_us":2,"wall_us":3,"actor":"ann","action":"hold","reason":"","live":"v1","candidate":"v2",'
+        '"share":0.05,"salt":"v2@3","bundles":{"v1":"ab","v2":"cd"},"levels":{"*":"full"},"previous":2,"held":true}',
+        Route(
+            4,
+            2,
+            3,
+            "ann",
+            "hold",
+            "",
+            live="v1",
+            candidate="v2",
+            share=0.05,
+            salt="v2@3",
+            bundles={"v1": "ab", "v2": "cd"},
+            levels={"*": "full"},
+            previous=2,
+            held=True,
+        ),
+    ),
 ]
 
 

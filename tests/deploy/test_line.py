@@ -16,6 +16,7 @@ from andon.core.record import Item, Route
 from andon.deploy import learning
 from andon.deploy.chronicle import reconcile, sentence, subject
 from andon.deploy.line import Line, open_inbox
+from andon.deploy.standing import deploy_status
 from andon.errors import Conflict, Corrupt, NotFound, Unavailable, UsageError
 from andon.scope.charter import Charter, parse
 from andon.store.routes import Ack
@@ -97,9 +98,11 @@ def test_the_whole_way_of_a_release(line: Line, workspace: Workspace) -> None:
     assert line.rollback(**WHO).route.live == "v1"
     assert line.switch("v2", **WHO).route.live == "v2"
     assert line.blue_green("v3", **WHO).route.candidate == "v3"
+    assert line.hold(**WHO).sentence == "v3 stays at 0 % of the units until somebody resumes"
+    assert line.resume(**WHO).sentence == "the rollout of v3 may go on from 0 % of the units"
     assert line.stop(**WHO).route.stopped == "people"
     assert line.start(**WHO).route.stopped == ""
-    assert [route.epoch for route in line.history()] == list(range(11, 0, -1))
+    assert [route.epoch for route in workspace.routes.history()] == list(range(13, 0, -1))
 
 
 def test_every_route_is_one_event_with_actor_and_reason(line: Line, workspace: Workspace) -> None:
@@ -134,7 +137,7 @@ def test_refusals_are_one_sentence_and_change_nothing(line: Line, workspace: Wor
         line.rollback(**WHO)
     with pytest.raises(UsageError, match="not stopped"):
         line.start(**WHO)
-    assert len(line.history()) == 1
+    assert len(workspace.routes.history()) == 1
 
 
 # ----------------------------------------------------------------------------------------------------- workers
@@ -180,23 +183,23 @@ def hire(workspace: Workspace) -> Iterator[Any]:
         worker.join()
 
 
-def test_a_version_is_loaded_before_it_answers(line: Line, hire: Any) -> None:
+def test_a_version_is_loaded_before_it_answers(line: Line, hire: Any, workspace: Workspace) -> None:
     line.switch("v1", **WHO)
     hire("w0")
     hire("w1")
     act = line.canary("v2", 0.2, **WHO)
     assert (act.following, act.workers, act.notes) == (2, 2, ())
-    assert [route.action for route in line.history()] == ["canary", "warm", "switch", "begin"]
+    assert [route.action for route in workspace.routes.history()] == ["canary", "warm", "switch", "begin"]
     assert line.rollback(**WHO).route.live == "v1"
-    assert [route.action for route in line.history()][:2] == ["rollback", "canary"]  # nothing to load
+    assert [route.action for route in workspace.routes.history()][:2] == ["rollback", "canary"]  # nothing to load
 
 
-def test_a_shadow_is_loaded_by_the_workers_before_it_answers(line: Line, hire: Any) -> None:
+def test_a_shadow_is_loaded_by_the_workers_before_it_answers(line: Line, hire: Any, workspace: Workspace) -> None:
     line.shadow("v1", **WHO)
     hire("w0")
     act = line.automate("assist", **WHO)
     assert (act.route.live, act.route.shadows, act.following) == ("v1", (), 1)
-    assert [route.action for route in line.history()] == ["automate", "warm", "shadow", "begin"]
+    assert [route.action for route in workspace.routes.history()] == ["automate", "warm", "shadow", "begin"]
 
 
 def test_a_version_that_does_not_load_answers_nothing(line: Line, hire: Any, workspace: Workspace) -> None:
@@ -224,7 +227,7 @@ def test_what_workers_say_of_a_route_is_told(line: Line, workspace: Workspace) -
         fault = {"route 2": "slice older: the contract has no column age"}
         workspace.routes.acknowledge(worker, Ack(worker, os.getpid(), 2, (), 0, fault))
     assert line.stop(**WHO).notes == ("slice older: the contract has no column age",)
-    assert line.status()["workers"][0]["faults"] == fault
+    assert deploy_status(workspace)["workers"][0]["faults"] == fault
 
 
 def test_a_worker_that_never_answers_is_waited_for_only_so_long(line: Line, hire: Any, workspace: Workspace) -> None:
@@ -332,7 +335,7 @@ def test_racing_actions_are_all_recorded_in_order(line: Line, workspace: Workspa
     for thread in threads:
         thread.join()
     reconcile(workspace)
-    assert sorted(route.share for route in line.history(4)) == shares
+    assert sorted(route.share for route in workspace.routes.history(4)) == shares
     assert [event.subject for event in workspace.journal.read()] == [subject(epoch) for epoch in range(1, 8)]
 
 
@@ -392,7 +395,7 @@ def test_looking_changes_nothing_and_is_written_down(line: Line, workspace: Work
     evidence["v1"] = sure(450, age=30)
     found = line.learn("v1", actor="tom")
     assert (found.look, found.value, round(found.threshold.delta, 6)) == (2, 0.99, 0.008333)
-    assert line.history()[0].action == "shadow"
+    assert workspace.routes.history()[0].action == "shadow"
     assert [event.actor for event in workspace.journal.read(action="automation.learn")][-1] == "tom"
     assert line.learn("v1", "older").look == 1
     with pytest.raises(NotFound, match="did you mean 'v1'"):
@@ -427,13 +430,13 @@ def test_labels_that_may_not_be_automatic_do_not_count(line: Line, evidence: Any
 # -------------------------------------------------------------------------------------------------------- views
 
 
-def test_status_is_the_contract(line: Line) -> None:
-    assert line.status() == {"route": None, "rollout": None, "workers": []}
+def test_status_is_the_contract(line: Line, workspace: Workspace) -> None:
+    assert deploy_status(workspace) == {"route": None, "rollout": None, "workers": []}
     line.switch("v1", **WHO)
-    assert line.status()["rollout"] is None
+    assert deploy_status(workspace)["rollout"] is None
     line.canary("v2", 0.1, actor="tom", reason="try it")
     line.ramp(0.2, **WHO)
-    status = line.status()
+    status = deploy_status(workspace)
     assert {"epoch", "live", "candidate", "share", "shadows", "levels"} <= set(status["route"])
     assert status["rollout"]["actor"] == "tom" and status["rollout"]["share"] == 0.2
     assert status["rollout"]["pattern"] == "canary"
@@ -457,6 +460,8 @@ def test_status_is_the_contract(line: Line) -> None:
         "automate",
         "stop",
         "start",
+        "hold",
+        "resume",
         "later",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -110,6 +111,48 @@ def test_blue_green_stands_by_and_may_become_a_canary() -> None:
     assert switched.bundles == {**bundle("v1"), **bundle("v2")}
 
 
+def test_a_held_rollout_stays_where_it_is_until_somebody_resumes() -> None:
+    settled = live()
+    route = transition.hold(canary(settled, "v2", 0.05), STAMP)
+    assert (route.held, route.share, route.action) == (True, 0.05, "hold")
+    for refused in (
+        lambda: transition.ramp(route, STAMP, 0.2),
+        lambda: transition.switch(route, STAMP),
+        lambda: transition.switch(route, STAMP, "v2", bundles=bundle("v2")),
+    ):
+        with pytest.raises(
+            Conflict, match=r"v2 is held at a share of 0\.05; let it go on first with: andon deploy resume"
+        ):
+            refused()
+    with pytest.raises(Conflict, match="held already"):
+        transition.hold(route, STAMP)
+    on = transition.resume(route, STAMP)
+    assert not on.held and transition.ramp(on, STAMP, 0.2).salt == route.salt
+    assert on.previous == route.previous == settled.epoch  # neither is a step that a rollback undoes
+
+
+def test_a_hold_keeps_a_standby_from_its_first_case() -> None:
+    standby = transition.hold(transition.blue_green(live(), STAMP, "v2", bundles=bundle("v2")), STAMP)
+    with pytest.raises(Conflict, match="held"):
+        canary(standby, "v2")
+
+
+def test_what_is_not_there_cannot_be_held() -> None:
+    with pytest.raises(UsageError, match="no candidate whose share could be held"):
+        transition.hold(live(), STAMP)
+    with pytest.raises(UsageError, match="no rollout is held"):
+        transition.resume(canary(live(), "v2"), STAMP)
+
+
+def test_a_hold_does_not_stand_in_the_way_of_safety() -> None:
+    settled = live()
+    route = transition.hold(canary(settled, "v2"), STAMP)
+    back = transition.rollback(route, STAMP, settled)
+    assert (back.held, back.candidate) == (False, None)
+    assert transition.stop(route, STAMP).held and transition.to_people(replace(route, levels={"*": "full"}), STAMP).held
+    assert not canary(back, "v2").held
+
+
 def test_a_switch_keeps_the_last_versions_warm_and_forgets_the_others() -> None:
     route = FIRST
     for number in range(1, 6):
@@ -196,7 +239,21 @@ def test_rolled_back_twice_goes_back_twice() -> None:
 
 ACTIONS = st.tuples(
     st.sampled_from(
-        ["shadow", "unshadow", "canary", "ramp", "blue", "switch", "automate", "stop", "start", "rollback", "warm"]
+        [
+            "shadow",
+            "unshadow",
+            "canary",
+            "ramp",
+            "blue",
+            "switch",
+            "automate",
+            "stop",
+            "start",
+            "rollback",
+            "warm",
+            "hold",
+            "resume",
+        ]
     ),
     st.sampled_from(["v1", "v2", "v3", "v4"]),
     st.floats(0.01, 1.0),
@@ -223,6 +280,8 @@ def act(routes: list[Route], step: Step) -> Route:
         ),
         "stop": lambda: transition.stop(now, STAMP),
         "start": lambda: transition.start(now, STAMP),
+        "hold": lambda: transition.hold(now, STAMP),
+        "resume": lambda: transition.resume(now, STAMP),
         "rollback": lambda: transition.rollback(now, STAMP, routes[now.previous - 1]) if now.previous > 0 else now,
         "warm": lambda: transition.warm(now, STAMP, version, bundle(version)),
     }
@@ -252,13 +311,18 @@ def test_laws_of_every_history(steps: list[Step]) -> None:
         assert set(route.bundles) == {*versions(route), *route.shadows}
         assert (route.candidate is None) == (route.salt == "") and 0.0 <= route.share <= 1.0
         assert not {route.live, route.candidate} & set(route.warm)
+        assert not route.held or route.candidate is not None
         assert route.previous < route.epoch and set(route.levels) - {"*"} <= set(route.slices)
         if route.previous > 0:
             target = routes[route.previous - 1]
             assert target.candidate is None
             back = transition.rollback(route, STAMP, target)
             assert answering(back) == answering(target)
-            assert (back.stopped, back.previous) == (route.stopped, target.previous)
+            assert (back.stopped, back.previous, back.held) == (route.stopped, target.previous, False)
+    for before, after in pairwise(routes):
+        if before.held and after.held:
+            assert (after.candidate, after.share, after.salt) == (before.candidate, before.share, before.salt)
+            assert after.live == before.live
 
 
 @given(st.lists(ACTIONS, max_size=25))

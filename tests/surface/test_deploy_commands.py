@@ -76,6 +76,20 @@ def test_a_release_on_its_way_to_live_and_back(run: CliRunner) -> None:
     assert routes[0]["sentence"] == "back to v1 at level shadow"
 
 
+def test_a_held_rollout_says_so_and_goes_on_when_told(run: CliRunner) -> None:
+    out(run, "deploy", "switch", "v1")
+    out(run, "deploy", "canary", "v2", "0.2")
+    held = out(run, "deploy", "hold", "--reason", "wait for the weekend")
+    assert "v2 stays at 20 % of the units until somebody resumes" in held
+    assert "held until `andon deploy resume`" in out(run, "deploy", "status")
+    found = told(run, "deploy", "status")
+    assert found["route"]["held"] is True and found["rollout"]["held"] is True
+    with pytest.raises(Conflict, match="v2 is held"):
+        call(run, "deploy", "ramp", "0.5")
+    assert "may go on from 20 % of the units" in out(run, "deploy", "resume")
+    assert "v2 answers 50 % of the units" in out(run, "deploy", "ramp", "0.5")
+
+
 def test_status_for_people(run: CliRunner) -> None:
     out(run, "deploy", "switch", "v1")
     out(run, "deploy", "canary", "v2", "0.2", "--actor", "tom")

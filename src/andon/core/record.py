@@ -212,7 +212,7 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     labels that may be automatic at level partial (None: all). ``share`` of the units goes to ``candidate``, drawn with
     ``salt``. ``stopped`` sends every decision to people, or with "safe_default" answers that at once.
     ``audit_share`` of the automatic answers is also looked at by a person. ``review_seconds`` is the deadline of a
-    pending decision.
+    pending decision. ``held`` keeps the candidate's share as it is until somebody resumes.
     """
 
     epoch: int
@@ -239,3 +239,4 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     safe_default: str | None = None
     review_seconds: float = 3600.0
     previous: int = -1
+    held: bool = False

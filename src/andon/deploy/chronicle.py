@@ -59,6 +59,8 @@ def sentence(route: Route) -> str:
         "automate": f"level of automation: {_levels(route)}",
         "stop": _stopped(route),
         "start": f"the line goes on with {rest} at level {_levels(route)}",
+        "hold": f"{route.candidate} stays at {route.share * 100:.4g} % of the units until somebody resumes",
+        "resume": f"the rollout of {route.candidate} may go on from {route.share * 100:.4g} % of the units",
     }
     return told.get(route.action, f"{route.action}: {rest} answers")
 
@@ -74,6 +76,7 @@ def route_view(route: Route) -> dict[str, Any]:
         "levels": dict(route.levels),
         "warm": list(route.warm),
         "stopped": route.stopped,
+        "held": route.held,
         "thresholds": dict(route.thresholds),
         "only": None if route.only is None else list(route.only),
         "action": route.action,

@@ -11,19 +11,19 @@ from __future__ import annotations
 import getpass
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from andon.core.record import Level, Route
-from andon.core.registry import did_you_mean
+from andon.core.record import Route
 from andon.deploy import transition
 from andon.deploy.automation import parse_level
-from andon.deploy.chronicle import reconcile, route_view, sentence
+from andon.deploy.chronicle import reconcile, sentence
 from andon.deploy.crew import Following, alive, wait_followed, wait_loaded
 from andon.deploy.learning import Learnt, learn
+from andon.deploy.standing import bundles_of, first_route, predicates_of, route_before, rules
 from andon.deploy.transition import Stamp
-from andon.errors import Conflict, Corrupt, NotFound, Unavailable, UsageError
+from andon.errors import Conflict, Corrupt, Unavailable
 from andon.people.inbox import Inbox, ReviewPolicy
 
 if TYPE_CHECKING:
@@ -55,13 +55,6 @@ class Act(msgspec.Struct, frozen=True):
         return self.route.epoch
 
 
-class _Release(msgspec.Struct):
-    """What a route needs of a release record."""
-
-    version: str
-    bundle: str
-
-
 Change = Callable[[Route, Stamp], Route]
 
 
@@ -91,15 +84,15 @@ class Line:
         current = self._workspace.routes.current()
         if current is None:
             return self._act(lambda route, stamp: route, actor, reason)
-        rules = self._rules(current)
-        if all(getattr(current, name) == value for name, value in rules.items()):
+        said = rules(self._charter, current.slices)
+        if all(getattr(current, name) == value for name, value in said.items()):
             return None
-        why = reason or "the charter changed: " + ", ".join(n for n, v in rules.items() if getattr(current, n) != v)
-        return self._act(lambda r, s: transition.policy(r, s, **self._rules(r)), actor, why)
+        why = reason or "the charter changed: " + ", ".join(n for n, v in said.items() if getattr(current, n) != v)
+        return self._act(lambda r, s: transition.policy(r, s, **rules(self._charter, r.slices)), actor, why)
 
     def shadow(self, version: str, *, actor: str | None = None, reason: str = "") -> Act:
         """Let a version predict beside whoever answers, unseen."""
-        bundles = self._bundles(version)
+        bundles = bundles_of(self._workspace, version)
         return self._act(lambda r, s: transition.shadow(r, s, version, bundles), actor, reason)
 
     def unshadow(self, version: str, *, actor: str | None = None, reason: str = "") -> Act:
@@ -139,15 +132,15 @@ class Line:
         With ``of`` only while the versions of that route are those that answer: ``Conflict`` when somebody changed them.
         """
         current = self._current(actor)
-        target = self._before(current)
+        target = route_before(self._workspace, current)
         for version in (target.live, target.candidate):
             if version is not None:
                 self._load(version, {version: target.bundles[version]}, actor, reason)
-        return self._act(lambda r, s: transition.rollback(r, s, self._before(r), of), actor, reason)
+        return self._act(lambda r, s: transition.rollback(r, s, route_before(self._workspace, r), of), actor, reason)
 
     def automate(self, level: str, slice: str = "*", *, actor: str | None = None, reason: str = "") -> Act:
         """Set the level of automation of a slice of the charter, or of everything that no slice matches."""
-        wanted, predicates = parse_level(level), self._predicates(slice)
+        wanted, predicates = parse_level(level), predicates_of(self._charter, slice)
         current = self._current(actor)
         trial = transition.automate(current, self._stamp(actor, reason), wanted, slice, slices=predicates)
         named = [v for v in (trial.live, trial.candidate) if v is not None]
@@ -174,8 +167,8 @@ class Line:
 
         It is written in the journal as a look: the more often one looks, the more evidence each look asks for.
         """
-        current, predicates = self._current(actor), self._predicates(slice) or {}
-        self._bundles(version)
+        current, predicates = self._current(actor), predicates_of(self._charter, slice) or {}
+        bundles_of(self._workspace, version)
         named = {**predicates, **{n: t for n, t in current.slices.items() if n not in predicates}}
         tried = {name: text for name, text in named.items() if name in current.levels or name == slice}
         return self._learn(version, slice, tried, actor)
@@ -190,21 +183,13 @@ class Line:
         """Let a stopped line go on as it was."""
         return self._act(transition.start, actor, reason)
 
-    def status(self) -> dict[str, Any]:
-        """The route, the rollout by hand (or None) and the workers, as plain values (CONTRACT: ``deploy status``)."""
-        route = self._workspace.routes.current()
-        acks = self._workspace.routes.acks()
-        workers = [
-            {"worker": ack.worker, "epoch": ack.epoch, "loaded": list(ack.loaded), "faults": dict(ack.faults)}
-            for ack in alive(acks)
-        ]
-        if route is None:
-            return {"route": None, "rollout": None, "workers": workers}
-        return {"route": route_view(route), "rollout": self._rollout(route), "workers": workers}
+    def hold(self, *, actor: str | None = None, reason: str = "") -> Act:
+        """Keep the candidate's share as it is: no ramp, canary or switch until ``resume``; a rollback ends it, too."""
+        return self._act(transition.hold, actor, reason)
 
-    def history(self, limit: int | None = None) -> list[Route]:
-        """The routes, newest first."""
-        return self._workspace.routes.history(limit)
+    def resume(self, *, actor: str | None = None, reason: str = "") -> Act:
+        """Let a held rollout go on."""
+        return self._act(transition.resume, actor, reason)
 
     # ------------------------------------------------------------------------------------------- how it is done
 
@@ -216,7 +201,7 @@ class Line:
         reason: str,
     ) -> Act:
         """An action that gives a version something to answer: check, load everywhere, learn thresholds, publish."""
-        current, bundles = self._current(actor), self._bundles(version)
+        current, bundles = self._current(actor), bundles_of(self._workspace, version)
         change(current, self._stamp(actor, reason), bundles, {})
         self._load(version, bundles, actor, reason)
         found, notes = self._learn_all(version, current, actor)
@@ -253,29 +238,12 @@ class Line:
         """The route in force; the first one is published when there is none."""
         plane = self._workspace.routes
         while (current := plane.current()) is None:
-            level = self._charter.automation
-            levels: dict[str, Level] = {"*": level.level, **level.slices}
-            slices = {name: self._charter.slices[name] for name in level.slices}
-            stamp = self._stamp(actor, "the line begins as the charter says")
-            first = transition.begin(stamp, levels=levels, **{**self._rules(None), "slices": slices})
+            first = first_route(self._charter, self._stamp(actor, "the line begins as the charter says"))
             try:
                 plane.publish(msgspec.structs.replace(first, epoch=plane.word() + 1))
             except Conflict:
                 continue
         return current
-
-    def _rules(self, route: Route | None) -> dict[str, Any]:
-        """The charter's rules as fields of a route."""
-        partial, review = self._charter.automation.partial, self._charter.review
-        slices = {} if route is None else route.slices
-        return {
-            "only": None if partial.only is None else tuple(partial.only),
-            "blind": partial.blind,
-            "audit_share": partial.audit_share,
-            "safe_default": self._charter.safe_default,
-            "review_seconds": review.deadline_us / 1e6,
-            "slices": {name: self._charter.slices.get(name, text) for name, text in slices.items()},
-        }
 
     def _load(self, version: str, bundles: Mapping[str, str], actor: str | None, reason: str) -> None:
         """Have every live worker load a version before anything depends on it."""
@@ -309,31 +277,6 @@ class Line:
         found = [fault for ack in acks if ack.epoch >= route.epoch for fault in ack.faults.values()]
         return list(dict.fromkeys(found))
 
-    def _before(self, route: Route) -> Route:
-        """The route that a rollback restores."""
-        if route.previous < 1:
-            raise UsageError(f"route {route.epoch} is the first one that answers; there is nothing to roll back to")
-        return self._workspace.routes.at(route.previous)
-
-    def _bundles(self, version: str) -> dict[str, str]:
-        """The bundle of a release; with the database gone, as far as the route plane knows it."""
-        try:
-            return {version: self._workspace.records.get("release", version, _Release).bundle}
-        except (Unavailable, Corrupt) as error:
-            for route in self._workspace.routes.history():
-                if version in route.bundles:
-                    return {version: route.bundles[version]}
-            raise Unavailable(f"{version} cannot be looked up: {error.message}") from error
-
-    def _predicates(self, slice: str) -> dict[str, str] | None:
-        charter = self._charter
-        if slice == "*":
-            return None
-        if slice not in charter.slices:
-            raise NotFound(f"the charter has no slice {slice!r}; {did_you_mean(slice, charter.slices)}")
-        order = dict.fromkeys((*charter.automation.slices, *charter.slices))
-        return {name: charter.slices[name] for name in order}
-
     def _learn(self, version: str, slice: str, slices: Mapping[str, str], actor: str | None) -> Learnt:
         """Look at the evidence; the look is written down first of all, because each one costs some of the promise."""
         journal, subject = self._workspace.journal, f"{version}/{slice}"
@@ -364,21 +307,6 @@ class Line:
     def _stamp(self, actor: str | None, reason: str) -> Stamp:
         clock = self._workspace.clock
         return Stamp(actor or user_name(), reason, clock.now(), clock.wall())
-
-    def _rollout(self, route: Route) -> dict[str, Any] | None:
-        if route.candidate is None:
-            return None
-        begun = next((r for r in self.history() if r.candidate != route.candidate), None)
-        first = route if begun is None else self._workspace.routes.at(begun.epoch + 1)
-        return {
-            "candidate": route.candidate,
-            "share": route.share,
-            "pattern": first.action,
-            "mode": "by hand",
-            "since_us": first.time_us,
-            "actor": first.actor,
-            "reason": first.reason,
-        }
 
 
 def user_name() -> str:

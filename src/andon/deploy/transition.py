@@ -34,8 +34,10 @@ __all__ = [
     "blue_green",
     "canary",
     "cool",
+    "hold",
     "policy",
     "ramp",
+    "resume",
     "rollback",
     "shadow",
     "start",
@@ -143,6 +145,7 @@ def ramp(route: Route, stamp: Stamp, share: float) -> Route:
     """Change the candidate's share, with the same salt: while it grows, units only move forward."""
     if route.candidate is None:
         raise UsageError("there is no candidate to ramp; begin with: andon deploy canary VERSION")
+    _refuse_held(route)
     return _next(route, stamp, "ramp", previous=route.previous, share=_share(share))
 
 
@@ -164,6 +167,7 @@ def switch(
         raise UsageError(f"{target} is live already")
     if route.candidate not in (None, target):
         raise Conflict(f"{route.candidate} is the candidate; switch to it or roll it back before switching to {target}")
+    _refuse_held(route)
     return _next(
         route,
         stamp,
@@ -197,6 +201,7 @@ def rollback(route: Route, stamp: Stamp, target: Route, of: Route | None = None)
         "rollback",
         previous=target.previous,
         warm=left,
+        held=False,
         bundles={**target.bundles, **route.bundles},
         **restored,
     )
@@ -260,6 +265,22 @@ def start(route: Route, stamp: Stamp) -> Route:
     return _next(route, stamp, "start", previous=route.previous, stopped="")
 
 
+def hold(route: Route, stamp: Stamp) -> Route:
+    """Keep the candidate's share as it is: nothing ramps or switches until ``resume``. A rollback remains possible."""
+    if route.candidate is None:
+        raise UsageError("there is no candidate whose share could be held; begin with: andon deploy canary VERSION")
+    if route.held:
+        raise Conflict(f"the rollout of {route.candidate} is held already")
+    return _next(route, stamp, "hold", previous=route.previous, held=True)
+
+
+def resume(route: Route, stamp: Stamp) -> Route:
+    """Let a held rollout go on."""
+    if not route.held:
+        raise UsageError("no rollout is held")
+    return _next(route, stamp, "resume", previous=route.previous, held=False)
+
+
 def _candidate(
     route: Route,
     stamp: Stamp,
@@ -276,6 +297,7 @@ def _candidate(
             f"{route.candidate} is the candidate already, with a share of {route.share:.4g}; "
             "ramp it, switch to it or roll it back first"
         )
+    _refuse_held(route)
     return _next(
         route,
         stamp,
@@ -310,7 +332,7 @@ def _next(route: Route, stamp: Stamp, action: str, **changes: Any) -> Route:
 
 
 def _tidy(route: Route) -> Route:
-    """Drop what nothing names any more: warm versions beyond the last few, their bundles and thresholds."""
+    """Drop what nothing names any more: warm versions beyond the last few, their bundles and thresholds; an empty hold."""
     answering = {route.live, route.candidate}
     # A shadow predicts in a process of its own; the workers load it only when it is warm, too.
     kept = tuple(dict.fromkeys(v for v in route.warm if v not in answering))[:KEPT_WARM]
@@ -318,6 +340,7 @@ def _tidy(route: Route) -> Route:
     return replace(
         route,
         warm=kept,
+        held=route.held and route.candidate is not None,
         bundles={v: hash for v, hash in route.bundles.items() if v in named},
         thresholds={key: value for key, value in route.thresholds.items() if key.split("/", 1)[0] in named},
     )
@@ -331,6 +354,14 @@ def _share(share: float) -> float:
     if not 0.0 < share <= 1.0:
         raise UsageError(f"share: expected a number above 0 and at most 1, found {share:g}")
     return share
+
+
+def _refuse_held(route: Route) -> None:
+    if route.held:
+        raise Conflict(
+            f"the rollout of {route.candidate} is held at a share of {route.share:.4g}; "
+            "let it go on first with: andon deploy resume"
+        )
 
 
 def _refuse_answering(route: Route, version: str, what: str) -> None:

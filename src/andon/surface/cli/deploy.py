@@ -34,6 +34,8 @@ def register(app: typer.Typer) -> None:
     group.command("ramp")(ramp)
     group.command("blue-green")(blue_green)
     group.command("switch")(switch)
+    group.command("hold")(hold)
+    group.command("resume")(resume)
     group.command("rollback")(rollback)
     group.command("status")(status)
     group.command("history")(history)
@@ -106,6 +108,20 @@ def switch(
     report(_line(project).switch(version, actor=actor, reason=reason), as_json)
 
 
+def hold(
+    project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
+) -> None:
+    """Keep the candidate's share as it is: no ramp or switch until `deploy resume`; a rollback ends it, too."""
+    report(_line(project).hold(actor=actor, reason=reason), as_json)
+
+
+def resume(
+    project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
+) -> None:
+    """Let a held rollout go on."""
+    report(_line(project).resume(actor=actor, reason=reason), as_json)
+
+
 def rollback(
     project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
 ) -> None:
@@ -129,7 +145,10 @@ def automate(
 
 def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
     """Who answers now: versions, shares, shadows, levels of automation, workers."""
-    found = _line(project).status()
+    from andon.config import open_project
+    from andon.deploy.standing import deploy_status
+
+    found = deploy_status(open_project(project).workspace)
     if as_json:
         emit(found)
     elif found["route"] is None:
@@ -144,9 +163,10 @@ def history(
     as_json: JsonFlag = False,
 ) -> None:
     """Who changed the line, when and why; newest first."""
+    from andon.config import open_project
     from andon.deploy.chronicle import route_view
 
-    routes = _line(project).history(limit)
+    routes = open_project(project).workspace.routes.history(limit)
     if as_json:
         emit({"routes": [route_view(route) for route in routes]})
     elif not routes:
@@ -212,7 +232,9 @@ def _show_status(found: dict[str, Any]) -> None:
         said = (
             f"{rollout['candidate']} with {rollout['share'] * 100:.4g} % of the units, since {iso(rollout['since_us'])}"
         )
-        table.add_row("candidate", Text(f"{said} by {rollout['actor']} ({rollout['pattern']}, {rollout['mode']})"))
+        held = "; held until `andon deploy resume`" if rollout["held"] else ""
+        by = f"by {rollout['actor']} ({rollout['pattern']}, {rollout['mode']})"
+        table.add_row("candidate", Text(f"{said} {by}{held}"))
     table.add_row("shadows", Text(", ".join(route["shadows"]) or "none"))
     table.add_row("warm", Text(", ".join(route["warm"]) or "none"))
     for name, level in route["levels"].items():
