@@ -180,8 +180,9 @@ class Pages:
                     command.template, request, visit, session, command=command, view=done, back=back, params=params
                 )
             reply = RedirectResponse(local_path(getattr(done, "goto", ""), back), 303)
-            notes = self._site.sessions.write_note([done.sentence, *done.notes])
-            reply.set_cookie(self._site.sessions.note_cookie, notes, max_age=300, httponly=True, samesite="lax")
+            if not getattr(done, "quiet", False):  # else the page that follows says it in its own way
+                notes = self._site.sessions.write_note([done.sentence, *done.notes])
+                reply.set_cookie(self._site.sessions.note_cookie, notes, max_age=300, httponly=True, samesite="lax")
             return reply
 
         return answer

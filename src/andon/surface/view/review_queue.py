@@ -1,0 +1,127 @@
+"""The queue: how many cases wait, how long, and which come first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from andon.core.clock import DAY, HOUR, MINUTE
+from andon.core.record import Item
+from andon.store.items import Waiting
+from andon.surface.page import Page
+from andon.surface.view.review_desk import Held, at_hand, desk, last_held
+
+if TYPE_CHECKING:
+    from andon.surface.visit import Visit
+
+__all__ = ["PAGE", "Band", "OpenCase", "Queue", "QueueParams", "queue_view"]
+
+_PAGE = 50
+_BANDS = (("overdue", 0), ("within 10 min", 10 * MINUTE), ("within the hour", HOUR), ("within a day", DAY))
+
+
+class QueueParams(msgspec.Struct, frozen=True):
+    """Which part of the list."""
+
+    page: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="Page of the list, 50 cases each.")] = 1
+
+
+class Band(msgspec.Struct, frozen=True):
+    """How many open cases are due in a span of time."""
+
+    name: str
+    n: int
+
+
+class OpenCase(msgspec.Struct, frozen=True):
+    """A case that waits, without its inputs: those are shown to whoever takes it.
+
+    ``place`` counts from 1 in the order they are given out. ``risk`` is None where it would tell a blind reviewer how
+    sure the model is; ``first`` says that it was moved to the front.
+    """
+
+    place: int
+    id: str
+    kind: Literal["decision", "audit"]
+    created_us: int
+    due_us: int
+    late: bool
+    slice: str
+    blind: bool
+    risk: float | None
+    first: bool
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """What waits. ``taken`` counts the cases that somebody is at; ``mine`` are the viewer's own, ``held`` their last answer."""
+
+    now_us: int
+    decisions: Waiting
+    audits: Waiting
+    taken: int
+    due: tuple[Band, ...]
+    mine: int
+    held: Held | None
+    cases: tuple[OpenCase, ...]
+    page: int
+    pages: int
+
+
+def queue_view(visit: Visit, params: QueueParams) -> Queue:
+    """The queue as it is now. Raises ``Unavailable`` when the database is gone."""
+    inbox, items, now = desk(visit), visit.project.workspace.items, visit.now_us
+    waiting, counts = items.waiting(), items.counts()
+    pages = max(1, -(-counts.get("open", 0) // _PAGE))
+    page = min(params.page, pages)
+    first = (page - 1) * _PAGE
+    return Queue(
+        now_us=now,
+        decisions=waiting.get("decision", Waiting()),
+        audits=waiting.get("audit", Waiting()),
+        taken=counts.get("taken", 0),
+        due=_bands(items.due_by([now + far for _, far in _BANDS]), counts.get("open", 0)),
+        mine=len(at_hand(inbox, visit.viewer.name)),
+        held=last_held(inbox, visit),
+        cases=tuple(_case(first + n, item, now) for n, item in enumerate(inbox.queue(_PAGE, "open", first), start=1)),
+        page=page,
+        pages=pages,
+    )
+
+
+def _bands(until: list[int], open_: int) -> tuple[Band, ...]:
+    """From "so many by then" to "so many between"."""
+    ends = [*until, open_]
+    names = [*(name for name, _ in _BANDS), "later"]
+    return tuple(
+        Band(name, max(0, end - before)) for name, end, before in zip(names, ends, [0, *ends[:-1]], strict=True)
+    )
+
+
+def _case(place: int, item: Item, now: int) -> OpenCase:
+    return OpenCase(
+        place=place,
+        id=item.id,
+        kind=item.kind,
+        created_us=item.created_us,
+        due_us=item.due_us,
+        late=item.due_us <= now,
+        slice=item.slice,
+        blind=item.blind,
+        risk=None if item.blind or item.kind == "audit" else item.risk,
+        first=item.risk > 1,
+    )
+
+
+PAGE = Page(
+    name="review",
+    path="/review",
+    title="Review",
+    section="review",
+    view=queue_view,
+    params=QueueParams,
+    result=Queue,
+    template="review.html",
+    live=("items",),
+    personal=True,
+)
