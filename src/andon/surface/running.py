@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from andon.core.clock import SECOND
 from andon.core.record import Route
 from andon.deploy.crew import alive
 from andon.surface.station import Known, State, count
@@ -74,6 +75,7 @@ class Working(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """Whether the line runs. ``controller`` is "leads", "none" or "unknown" (the database is gone).
 
+    ``controller_silent`` is how many seconds ago the last one gave a sign of life, where none leads and that is known.
     ``lost_rows`` is what damage to the log has cost, as far as it is known, in ``gaps`` places; the shadow's and the
     log's counters are those of the workers that run now.
     """
@@ -90,6 +92,7 @@ class Running(msgspec.Struct, frozen=True):
     shadow_offered: int = 0
     shadow_dropped: int = 0
     log_failures: int = 0
+    controller_silent: float = 0.0
     board: str | None = None
 
 
@@ -136,6 +139,7 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
     meters = [_meter(workspace.run_dir, one.worker) for one in workers]
     counted = [meter for meter in meters if meter is not None]
     lost = _gaps(project, known)
+    controller, silent = _controller(project, known)
     plain = Running(
         state="idle",
         sentence="",
@@ -144,7 +148,8 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
         board=note.pages if note is not None else None,
         wanted=note.workers if note is not None else project.charter.gateway.workers,
         workers=workers,
-        controller=_controller(project, known),
+        controller=controller,
+        controller_silent=silent,
         gaps=len(lost),
         lost_rows=sum(lost),
         shadow_offered=sum(meter.shadow_offered for meter in counted),
@@ -188,22 +193,38 @@ def _judge(found: Running, note: Listening | None, route: Route | None, logs: Pa
     if late := [one.worker for one in found.workers if route is not None and one.epoch < route.epoch]:
         return "look", f"{sentence}; {', '.join(late)} not yet on route {route.epoch if route else 0}", see
     if found.controller == "none":
-        return "look", f"{sentence}; no controller leads: answers go on, nothing is watched", see
+        gone = f"the controller is silent for {_for(found.controller_silent)}" if found.controller_silent else ""
+        return "look", f"{sentence}; {gone or 'no controller leads'}: answers go on, nothing is watched", see
     if found.log_failures:
         return "look", f"{sentence}; {count(found.log_failures, 'frame')} the log could not take", "is the disk full?"
     led = "the controller leads" if found.controller == "leads" else "of the controller nothing is known now"
     return "good", f"{sentence}; {led}", "`curl` it, or `andon stop` is the cord"
 
 
-def _controller(project: Project, known: Known) -> str:
+def _controller(project: Project, known: Known) -> tuple[str, float]:
+    """Whether a controller leads, and where none does for how many seconds it has been silent (0: not known)."""
     from andon.monitor.controller import LEASE
     from andon.monitor.holder import is_dead
 
-    def held() -> str:
-        holder = project.workspace.leases.holder(LEASE)
-        return "none" if holder is None or is_dead(holder) else "leads"
+    def held() -> tuple[str, float]:
+        leases = project.workspace.leases
+        holder = leases.holder(LEASE)
+        if holder is not None and not is_dead(holder):
+            return "leads", 0.0
+        seen = leases.seen(LEASE)
+        return "none", 0.0 if seen is None else max(0.0, (project.clock.wall() - seen) / SECOND)
 
-    return known.ask(held) or "unknown"
+    return known.ask(held) or ("unknown", 0.0)
+
+
+def _for(seconds: float) -> str:
+    """How long, for people.
+
+    >>> _for(20.4), _for(200.0), _for(8000.0)
+    ('20 s', '3 min', '2 h')
+    """
+    size, name = next((one for one in ((7200, "h"), (60, "min")) if seconds >= one[0]), (1, "s"))
+    return f"{seconds // min(size, 3600):.0f} {name}"
 
 
 def _gaps(project: Project, known: Known) -> list[int]:

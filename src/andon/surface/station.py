@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -59,6 +59,17 @@ class Known:
     def __init__(self) -> None:
         self.trouble = ""
         self.why = ""
+        self._read: dict[Hashable, Any] = {}
+
+    def once(self, name: Hashable, read: Callable[[], T]) -> T | None:
+        """As ``ask``, and read once only in this look at the line, however many want it."""
+        if name not in self._read:
+            found = self.ask(read)
+            if found is None:
+                return None
+            self._read[name] = found
+        known: T = self._read[name]
+        return known
 
     def ask(self, read: Callable[[], T]) -> T | None:
         """What was read, or None, with the reason in ``why``."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from andon.monitor.alarm import Alarm
 
 __all__ = [
+    "WINDOWS",
     "data_station",
     "deploy_station",
     "model_station",
@@ -33,7 +34,8 @@ __all__ = [
     "watch_station",
 ]
 
-_WINDOWS = 24
+WINDOWS = 24
+"""How many windows a trend shows."""
 _BADNESS = [Verdict.PASS, Verdict.UNSURE, Verdict.ERROR, Verdict.FAIL]
 _SAYS = {
     Verdict.PASS: "met",
@@ -93,7 +95,7 @@ def data_station(project: Project, known: Known) -> Station:
     from andon.model.run import runs
 
     found = known.ask(lambda: listing(project.workspace))
-    trained = known.ask(lambda: runs(project.workspace))
+    trained = known.once("runs", lambda: runs(project.workspace))
     if found is None:
         return unknown("Data", known)
     if not found:
@@ -127,8 +129,8 @@ def model_station(project: Project, known: Known, route: Route | None) -> Statio
     from andon.deploy.release import releases
     from andon.model.run import runs
 
-    trained = known.ask(lambda: runs(project.workspace))
-    made = known.ask(lambda: releases(project.workspace))
+    trained = known.once("runs", lambda: runs(project.workspace))
+    made = known.once("releases", lambda: releases(project.workspace))
     if trained is None or made is None:
         return unknown("Model", known)
     if not trained:
@@ -296,7 +298,7 @@ def watch_station(project: Project, known: Known, up: bool) -> Station:
     keys = [alarm_key(one.metric, one.cohort) for one in watched(project.charter)]
     if not keys:
         return Station("Watch", "look", "no alarm", "nothing would ring", "give a metric an `alarm:` in andon.yaml")
-    stored = known.ask(lambda: alarms(project.workspace))
+    stored = known.once("alarms", lambda: alarms(project.workspace))
     if stored is None:
         return unknown("Watch", known)
     found = [stored[key] for key in keys if key in stored and stored[key].result is not None]
@@ -365,14 +367,16 @@ def _live(
     project: Project, known: Known, metric: str, cohort: str = ""
 ) -> tuple[Estimate | None, tuple[float | None, ...]]:
     """The last window of a metric that is over, and the trend up to now."""
-    from andon.monitor.overview import overview
+    from andon.monitor.overview import View, overview
 
-    views = known.ask(
-        lambda: overview(project.workspace, project.charter, cohort=cohort, only=[metric], windows=_WINDOWS)
-    )
-    if not views:
-        return None, ()
-    return views[0].current, tuple(point.estimate.value for point in views[0].points)
+    def read() -> dict[str, View]:
+        # With the whole line every metric is wanted: they cost one query together.
+        only = [metric] if cohort else ()
+        found = overview(project.workspace, project.charter, cohort=cohort, only=only, windows=WINDOWS)
+        return {view.name: view for view in found}
+
+    view = (known.once(("metrics", cohort and metric, cohort), read) or {}).get(metric)
+    return (view.current, tuple(point.estimate.value for point in view.points)) if view is not None else (None, ())
 
 
 def _named(result: GateResult) -> str:

@@ -36,7 +36,10 @@ _FOREVER = 1 << 62
 
 
 class Need(msgspec.Struct, frozen=True):
-    """Something that waits for a person: what, in numbers, and the command that deals with it."""
+    """Something that waits for a person: what, in numbers, and the command that deals with it.
+
+    ``subject`` is the name of the one thing that it is about, such as an alarm's.
+    """
 
     kind: Literal["alarm", "review", "checklist", "stopped", "database"]
     state: State
@@ -44,6 +47,7 @@ class Need(msgspec.Struct, frozen=True):
     detail: str
     command: str
     n: int = 1
+    subject: str = ""
 
 
 class LevelView(msgspec.Struct, frozen=True):
@@ -88,9 +92,12 @@ class LineStatus(msgspec.Struct, frozen=True):
     trouble: str | None = None
 
 
-def line_status(project: Project) -> LineStatus:
-    """Look at everything once. Raises ``Unavailable`` only when the workspace's own files cannot be read."""
-    known = Known()
+def line_status(project: Project, known: Known | None = None) -> LineStatus:
+    """Look at everything once. Raises ``Unavailable`` only when the workspace's own files cannot be read.
+
+    ``known`` is a look at the line that has begun already or goes on afterwards.
+    """
+    known = Known() if known is None else known
     route = project.workspace.routes.current()
     runs = running(project, known, route)
     faults = list(dict.fromkeys(fault for worker in runs.workers for fault in worker.faults))
@@ -179,7 +186,7 @@ def _stopped(route: Route | None) -> list[Need]:
 def _alarms(project: Project, known: Known) -> list[Need]:
     from andon.monitor.watch import alarms
 
-    stored = known.ask(lambda: alarms(project.workspace)) or {}
+    stored = known.once("alarms", lambda: alarms(project.workspace)) or {}
     return [
         Need(
             "alarm",
@@ -187,6 +194,7 @@ def _alarms(project: Project, known: Known) -> list[Need]:
             f"alarm {alarm.key} since {minute(alarm.fired_us)}",
             alarm.result.sentence if alarm.result is not None else "",
             f"andon alarms ack {alarm.key}",
+            subject=alarm.key,
         )
         for alarm in stored.values()
         if rings(alarm) and alarm.metric in project.charter.metrics
