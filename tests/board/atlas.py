@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
-from tests.board.served import Served
+from tests.board.served import Answer, Served
 
 from andon.surface.catalog import PAGES
 
-__all__ = ["Links", "atlas", "page_of"]
+__all__ = ["Atlas", "Links", "atlas", "page_of"]
 
 _PATTERNS = [
     (page.name, re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(page.path)) + r"\Z"))
@@ -44,35 +45,49 @@ class Links(HTMLParser):
             self.posts.append(named.get("action") or "")
 
 
-def atlas(board: Served, each: int = 2) -> dict[str, list[str]]:
-    """Follow links from the first page, at most ``each`` addresses for one page and one set of query names.
+@dataclass
+class Atlas:
+    """Addresses by the page's name, commands' questions under ``act``.
 
-    Returns addresses by the page's name; commands' questions are under ``act``, what is neither under ``nowhere``.
+    ``linked`` are the names that a link leads to, ``broken`` the links that do not lead to a page, and from where.
     """
-    found: dict[str, list[str]] = {}
-    kinds: dict[tuple[str, frozenset[str]], int] = {}
-    waiting, seen = deque(["/"]), {"/"}
+
+    pages: dict[str, list[str]] = field(default_factory=dict)
+    linked: set[str] = field(default_factory=set)
+    broken: list[str] = field(default_factory=list)
+
+
+def atlas(board: Served, role: str = "owner", each: int = 2) -> Atlas:
+    """Follow links from the pages without parameters, to at most ``each`` addresses for one page and its query's names."""
+    made, kinds = Atlas(), Counter[tuple[str, frozenset[str]]]()
+    waiting = deque((page.path, "the catalog") for page in PAGES if "{" not in page.path)
+    seen = {path for path, _ in waiting}
     while waiting:
-        address = waiting.popleft()
+        address, source = waiting.popleft()
         parts = urlsplit(address)
-        name = "act" if parts.path.startswith("/act/") else page_of(parts.path) or "nowhere"
-        kind = (name if name != "act" else parts.path, frozenset(one.split("=")[0] for one in parts.query.split("&")))
-        kinds[kind] = kinds.get(kind, 0) + 1
-        if kinds[kind] > each:
+        name = "act" if parts.path.startswith("/act/") else page_of(parts.path)
+        kind = (name or parts.path, frozenset(one.split("=")[0] for one in parts.query.split("&") if one))
+        kinds[kind if name != "act" else (parts.path, frozenset())] += 1
+        if kinds[kind if name != "act" else (parts.path, frozenset())] > each:
             continue
-        found.setdefault(name, []).append(address)
-        answer = board.get(address)
-        if "text/html" not in answer.headers.get("content-type", ""):
-            continue
-        assert answer.status == 200, f"{address}: {answer.status} {answer.text[:500]}"
-        for link in Links(answer.text).links:
-            goes = urlsplit(urljoin(board.url + address, link))
-            path = goes.path + (f"?{goes.query}" if goes.query else "")
-            if (
-                goes.netloc == urlsplit(board.url).netloc
-                and path not in seen
-                and not goes.path.startswith(("/api/", "/static/"))
-            ):
-                seen.add(path)
-                waiting.append(path)
+        answer = board.get(address, role)
+        if answer.status != 200:
+            made.broken.append(f"{source} -> {address}: {answer.status}")
+        elif name is not None:
+            made.pages.setdefault(name, []).append(address)
+            for goes in _links(address, answer):
+                made.linked.add(page_of(urlsplit(goes).path) or "")
+                if goes not in seen:
+                    seen.add(goes)
+                    waiting.append((goes, address))
+    return made
+
+
+def _links(address: str, answer: Answer) -> list[str]:
+    """Where a page's links lead on this board, without fragments."""
+    found = []
+    for link in Links(answer.text).links:
+        goes = urlsplit(urljoin(f"http://board{address}", link))
+        if goes.netloc == "board" and not goes.path.startswith(("/api/", "/static/")):
+            found.append(goes.path + (f"?{goes.query}" if goes.query else ""))
     return found

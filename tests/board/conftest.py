@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.board.atlas import Atlas, atlas
 from tests.board.served import Served
 from tests.board.workshop import copy_of, give_tokens, make_empty, make_workshop
 
@@ -64,10 +65,8 @@ def new_project(tmp_path: Path) -> Workshop:
 
 
 @pytest.fixture(scope="session")
-def addresses(board: Served) -> dict[str, list[str]]:
-    """Where links lead from the first page, by the page's name (see ``tests.board.atlas``)."""
-    from tests.board.atlas import atlas
-
+def addresses(board: Served) -> Atlas:
+    """Where links lead (see ``tests.board.atlas``)."""
     return atlas(board)
 
 

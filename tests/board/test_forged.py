@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from tests.board.atlas import Atlas, Links
 from tests.board.served import Served
 from tests.board.workshop import ROLES
 
@@ -76,11 +77,9 @@ def test_a_role_that_may_not_is_refused_at_every_door(board: Served, role: str, 
     assert answer.status in (400, 403, 422) and (answer.status == 403 or "missing" in answer.text), answer.text
 
 
-def test_a_viewer_sees_no_button_that_acts(board: Served, addresses: dict[str, list[str]]) -> None:
-    from tests.board.atlas import Links
-
+def test_a_viewer_sees_no_button_that_acts(board: Served, addresses: Atlas) -> None:
     found = []
-    for address in [address for name, all_ in addresses.items() if name != "act" for address in all_]:
+    for address in [address for name, all_ in addresses.pages.items() if name != "act" for address in all_]:
         answer = board.get(address, "viewer")
         if answer.status == 403 or "text/html" not in answer.headers.get("content-type", ""):
             continue

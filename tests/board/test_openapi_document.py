@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.board.atlas import page_of
+from tests.board.atlas import Atlas, page_of
 from tests.board.served import Served
 
 from andon.surface.catalog import COMMANDS, PAGES, RAWS
@@ -74,14 +74,14 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_the_twin_of_every_page_that_links_lead_to_fits_its_schema(
-    document: dict[str, Any], board: Served, addresses: dict[str, list[str]]
+    document: dict[str, Any], board: Served, addresses: Atlas
 ) -> None:
     import jsonschema_rs
 
     head = {"authorization": f"Bearer {board.tokens['owner']}"}
     wrong: list[str] = []
     of = operations(document)
-    for name, found in addresses.items():
+    for name, found in addresses.pages.items():
         for address in found if name in of else ():
             assert page_of(address.split("?")[0]) == name
             answer = board.call(

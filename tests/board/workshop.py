@@ -28,6 +28,7 @@ from andon.monitor.controller import Controller
 from andon.monitor.ingest import Pace
 from andon.monitor.watch import acknowledge_alarm, alarms
 from andon.people.access import Access
+from andon.store.segment import stream_end, streams
 from andon.store.tokens import TokenFile
 from andon.store.workspace import Workspace
 from andon.surface.line import Settings, line_processes
@@ -176,7 +177,7 @@ class _Day:
                 for body, verdict in zip(bodies, verdicts, strict=True)
             ]
             assert self.client.post(self.feed, [labels[: len(labels) * 2 // 3]])[0].status == 200
-            self.work()
+        self.work()
 
     @staticmethod
     def _body(id: str, x: dict[str, Any]) -> dict[str, Any]:
@@ -184,10 +185,14 @@ class _Day:
         return {"id": id, "x": x, "tags": {"lathe": "3", "by": harm}}
 
     def work(self) -> None:
-        """Everything that the controller has to do now."""
-        for _ in range(50):
-            if not self.controller.turn():
-                return
+        """Everything that the controller has to do now: until all that is in the log has been measured, and once more."""
+        self.running.until(self._measured, 20, "the controller has not measured everything")
+        self.controller.turn()
+
+    def _measured(self) -> bool:
+        self.controller.turn()
+        reached, wal = self.workspace.windows.offsets("late"), self.workspace.wal_dir
+        return all(reached.get(stream, 0) >= stream_end(wal / stream) for stream in streams(wal))
 
     def close(self) -> None:
         turns: list[float] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from tests.board.atlas import Atlas
 from tests.board.browser.conftest import Walker
 from tests.board.served import Served
 
@@ -83,14 +84,14 @@ def looked_at(walker: Walker, address: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "act"])
-def test_a_page_is_sound(walker: Walker, addresses: dict[str, list[str]], name: str) -> None:
-    wrong = [fault for address in addresses.get(name, []) for fault in looked_at(walker, address)]
+def test_a_page_is_sound(walker: Walker, addresses: Atlas, name: str) -> None:
+    wrong = [fault for address in addresses.pages.get(name, []) for fault in looked_at(walker, address)]
     assert wrong == [], "\n".join(wrong)
 
 
-def test_links_lead_to_every_page_and_to_nothing_else(addresses: dict[str, list[str]]) -> None:
-    assert set(NAMES) - set(addresses) == set()
-    assert addresses.get("nowhere", []) == []
+def test_links_lead_to_every_page_and_to_nothing_else(addresses: Atlas) -> None:
+    assert addresses.broken == []
+    assert set(NAMES) - addresses.linked == set()
 
 
 @pytest.mark.parametrize("path", ["/login", "/nowhere", "/data/no-such-version", "/act/nothing"])
