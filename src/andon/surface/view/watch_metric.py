@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from andon.store.windows import WindowRow
     from andon.surface.visit import Visit
 
-__all__ = ["PAGES", "Against", "Happened", "MetricParams", "MetricView", "Part", "Shown", "difference", "metric_view"]
+__all__ = [
+    "PAGES",
+    "Against",
+    "Happened",
+    "MetricParams",
+    "MetricView",
+    "Part",
+    "Shown",
+    "difference",
+    "happened",
+    "metric_view",
+]
 
 _MOST_MARKS = 12
 
@@ -135,7 +146,7 @@ def metric_view(visit: Visit, params: MetricParams) -> MetricView:
         card=card_of(name, cohort, charter, plan, mine, span, (now, kept)),
         shown=_shown(name, metric, charter), whole=whole, left_out=left_out,
         parts=tuple(_parts(metric, name, plan, rows, span, now)),
-        happened=tuple(_happened(visit, span, alarm_key(name, cohort))),
+        happened=tuple(happened(visit, span, alarm_key(name, cohort))),
         alarm=ring_of(alarm, metric.unit) if alarm is not None and name in charter.metrics else None,
         story=tuple(workspace.journal.latest(12, subject=alarm.key)) if alarm is not None else (),
         against=_against(visit, plan, (name, cohort), span, params),
@@ -177,7 +188,7 @@ def _parts(metric: Metric, name: str, plan: Measured, rows: Rows, span: Span, no
         yield Part(cohort, condition, whole, left_out, points(metric, mine, plan, span, now))
 
 
-def _happened(visit: Visit, span: Span, key: str) -> Iterator[Happened]:
+def happened(visit: Visit, span: Span, key: str) -> Iterator[Happened]:
     """Route changes and what the alarm did in the time shown; the newest where there are many."""
     workspace, found = visit.project.workspace, list[Happened]()
     for route in workspace.routes.history():
