@@ -1,0 +1,248 @@
+"""By how much two runs differ on the very same rows, which neither learnt from (``andon.model.shared`` finds them).
+
+A difference is second less first, and paired: both come from the same rows, so its interval is much smaller than the two.
+
+>>> from andon.measure.metric import parse_metric
+>>> truth = pl.DataFrame({"label": ["a"] * 100})
+>>> one = truth.with_columns(prediction=pl.Series(["a"] * 80 + ["b"] * 20))
+>>> two = truth.with_columns(prediction=pl.Series(["a"] * 90 + ["b"] * 10))
+>>> print(differ(parse_metric("error_rate"), one, two, ("a", "b")).difference)
+-0.1 (-0.16 to -0.0402, n 100)
+>>> discordant(one, two).chance
+0.00195...
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from andon.errors import Conflict
+from andon.measure.estimate import CONFIDENCE, Estimate, undefined
+from andon.measure.metric import Metric
+from andon.measure.summary import Confusion
+from andon.model.evaluate import charter_measures
+from andon.model.run import Run
+from andon.model.shared import How, shared
+from andon.model.table import cohorts
+
+if TYPE_CHECKING:
+    from andon.model.training import Enrich
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["Difference", "Discordant", "Pair", "differ", "discordant", "pair"]
+
+#: Different (truth, answer, answer) at most, for which a difference is worked out.
+_KINDS = 5000
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One metric of both on the same rows, and second less first in the metric's unit."""
+
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval is on one side of 0, else 0: the data do not tell them apart."""
+        low, high = self.difference.low, self.difference.high
+        return (low is not None and low > 0) - (high is not None and high < 0)
+
+
+class Discordant(msgspec.Struct, frozen=True):
+    """How often both were right, only the first, only the second, neither; ``answers`` counts rows with other answers.
+
+    ``chance`` is the exact two-sided probability of so uneven a split if neither were better (McNemar's test).
+    """
+
+    both: int
+    first: int
+    second: int
+    neither: int
+    answers: int
+
+    @property
+    def n(self) -> int:
+        """Rows with a label."""
+        return self.both + self.first + self.second + self.neither
+
+    @property
+    def chance(self) -> float:
+        """McNemar's exact test.
+
+        >>> Discordant(5, 1, 1, 0, 2).chance
+        1.0
+        """
+        from scipy.special import bdtr
+
+        total = self.first + self.second
+        return min(1.0, 2 * float(bdtr(min(self.first, self.second), total, 0.5))) if total else 1.0
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """Two runs on ``rows`` rows that the second held out, of ``held_out`` in all; ``how``, ``learnt`` and ``note`` say which.
+
+    ``metrics`` and ``slices`` hold what is a function of truth and answer; metrics of inputs alone are the same for both.
+    Intervals of ``metrics`` have ``confidence``, those of ``slices`` ``within``.
+    """
+
+    first: str
+    second: str
+    rows: int
+    held_out: int
+    how: How
+    learnt: int
+    note: str
+    metrics: dict[str, Difference]
+    slices: dict[str, dict[str, Difference]]
+    right: Discordant
+    confidence: float
+    within: float
+
+
+def pair(
+    workspace: Workspace, charter: Charter, one: Run, two: Run, *, among: int = 1, enrich: Enrich | None = None
+) -> Pair:
+    """Two runs on rows that the second held out and the first did not learn from, on everybody and on the charter's slices.
+
+    ``among`` is how many such comparisons are looked at: intervals grow (Bonferroni) so that all of them together hold
+    with 95 %; those of slices grow by the number of slices, too. Raises ``NotFound`` for a failed run and ``Conflict``
+    when the first answers what is no class now.
+    """
+    rows = shared(workspace, one, two, enrich)
+    first, second = rows.first, rows.second
+    if unknown := set(first["prediction"].drop_nulls().unique()) - set(charter.target.classes):
+        raise Conflict(f"run {one.id} answers {sorted(unknown)[0]!r}, which is no class of the charter now")
+    level = 1 - (1 - CONFIDENCE) / max(1, among)
+    parts = _slices(charter, second)
+    within = 1 - (1 - level) / max(1, len(parts))
+    sides = {name: (first.filter(mask), second.filter(mask)) for name, mask in parts.items()}
+    return Pair(
+        first=one.id,
+        second=two.id,
+        rows=second.height,
+        held_out=rows.held_out,
+        how=rows.how,
+        learnt=rows.learnt,
+        note=rows.note,
+        metrics=_differences(charter, first, second, level),
+        slices={name: _differences(charter, *side, within) for name, side in sides.items()},
+        right=discordant(first, second),
+        confidence=level,
+        within=within,
+    )
+
+
+def _slices(charter: Charter, table: pl.DataFrame) -> dict[str, pl.Series]:
+    from andon.measure.slice import parse_slice
+
+    # A slice that reads the answer would be other rows for each of the two.
+    readable = set(table.columns) - {"prediction", "confidence", "scores"}
+    known = {name: text for name, text in charter.slices.items() if parse_slice(text).columns <= readable}
+    return cohorts(table, slices=known)
+
+
+def _differences(charter: Charter, first: pl.DataFrame, second: pl.DataFrame, level: float) -> dict[str, Difference]:
+    readable = set(second.columns) - {"prediction", "confidence", "scores"}
+    found = {}
+    for one in charter_measures(charter):
+        if one.metric.kind is not Confusion or (one.where is not None and not one.where.columns <= readable):
+            continue
+        mask = pl.repeat(True, second.height, eager=True) if one.where is None else one.where.mask(second)
+        sides = first.filter(mask), second.filter(mask)
+        found[one.name] = differ(one.metric, *sides, charter.target.classes, level)
+    return found
+
+
+def differ(
+    metric: Metric,
+    first: pl.DataFrame,
+    second: pl.DataFrame,
+    classes: tuple[str, ...],
+    confidence: float = CONFIDENCE,
+) -> Difference:
+    """A metric of truth and answer for two tables of the same rows; the interval of the difference is a jackknife's.
+
+    Each row is left out once (Efron and Stein 1981): exact for shares such as accuracy, close for F1 and the like.
+    """
+    matrices = [Confusion.of(side["label"], side["prediction"], classes) for side in (first, second)]
+    ends = [metric.estimate(one) for one in matrices]
+    values = [one.value for one in ends]
+    if values[0] is None or values[1] is None:
+        why = next(one.reason for one in ends if one.value is None)
+        return Difference(ends[0], ends[1], undefined(why or "no value", ends[1].n))
+    value = values[1] - values[0]
+    n = min(ends[0].n, ends[1].n)
+    spread = _spread(metric, matrices, _kinds(first, second, classes))
+    if isinstance(spread, str):
+        return Difference(ends[0], ends[1], undefined(spread, n))
+    return Difference(ends[0], ends[1], _interval(value, spread, n, confidence))
+
+
+def _interval(value: float, spread: float, n: int, confidence: float) -> Estimate:
+    """Student's interval; open where no row varies but there is a difference, for then its size is not known."""
+    from scipy.special import stdtrit
+
+    if n < 2 or (spread == 0 and value != 0):
+        return Estimate(value, None, None, n, "jackknife")
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread
+    return Estimate(value, value - half, value + half, n, "jackknife")
+
+
+def _kinds(first: pl.DataFrame, second: pl.DataFrame, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Every (truth, first answer, second answer) that occurs, with how often: shape (kinds, 4)."""
+    codes = {name: code for code, name in enumerate(classes)}
+    columns = [first["label"], first["prediction"], second["prediction"]]
+    numbers = [one.replace_strict(codes, default=len(classes), return_dtype=pl.Int64) for one in columns]
+    frame = pl.DataFrame({str(at): one for at, one in enumerate(numbers)}).filter(pl.col("0") < len(classes))
+    found: npt.NDArray[np.int64] = frame.group_by("0", "1", "2", maintain_order=True).len().cast(pl.Int64).to_numpy()
+    return found
+
+
+def _spread(metric: Metric, matrices: list[Confusion], kinds: npt.NDArray[np.int64]) -> float | str:
+    """The standard error of the difference, or why there is none."""
+    if len(kinds) > _KINDS:
+        return f"more than {_KINDS:,} kinds of answers: the interval would take too long"
+    n, left = int(kinds[:, 3].sum()), []
+    for truth, *answers, _ in kinds.tolist():
+        sides = [
+            metric.estimate(_without(one, truth, answer)).value for one, answer in zip(matrices, answers, strict=True)
+        ]
+        if sides[0] is None or sides[1] is None:
+            return "too few rows: without one of them there would be no value"
+        left.append(sides[1] - sides[0])
+    weights = kinds[:, 3].astype(np.float64)
+    values = np.array(left)
+    mean = float(weights @ values) / n
+    return math.sqrt((n - 1) / n * float(weights @ (values - mean) ** 2))
+
+
+def _without(kept: Confusion, truth: int, answer: int) -> Confusion:
+    """The same table without one row."""
+    row = kept.counts[truth]
+    less = (*row[:answer], row[answer] - 1, *row[answer + 1 :])
+    counts = (*kept.counts[:truth], less, *kept.counts[truth + 1 :])
+    return Confusion(kept.classes, counts, kept.n - 1, kept.total - 1, kept.squares - 1)
+
+
+def discordant(first: pl.DataFrame, second: pl.DataFrame) -> Discordant:
+    """Who was right on the same labelled rows."""
+    known = second["label"].is_not_null()
+    one, two = (
+        (side["prediction"] == second["label"]).fill_null(False).filter(known).to_numpy() for side in (first, second)
+    )
+    other = first["prediction"].ne_missing(second["prediction"]).filter(known)
+    return Discordant(
+        both=int((one & two).sum()),
+        first=int((one & ~two).sum()),
+        second=int((~one & two).sum()),
+        neither=int((~one & ~two).sum()),
+        answers=int(other.sum()),
+    )
