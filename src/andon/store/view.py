@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
 __all__ = [
+    "Seen",
     "Truth",
     "decisions",
     "find",
@@ -82,7 +83,7 @@ def decisions(
     ``decided_us``, ``seconds``, ``saw_suggestion`` and ``simulated`` of the review, then the inputs. Rows come in the order of time.
     ``columns`` names those wanted; unknown ones raise polars' ``ColumnNotFoundError``.
     """
-    seen = _Seen(workspace, since_us, until_us)
+    seen = Seen(workspace, since_us, until_us)
     found = seen.final().sort("time_us", "stream", "sequence")
     return found.select(columns or (*_DECISION, "contract", *_REVIEW, *seen.inputs)).collect()
 
@@ -97,7 +98,7 @@ def outcomes(
     audited automatic decision then stands for 1 / ``audit`` of its kind: that is its ``weight``. ``human`` is a decision
     made elsewhere or in the audit. ``feedback`` lists the kinds of feedback that came, ``label_us`` when the label did.
     """
-    seen = _Seen(workspace, since_us, until_us)
+    seen = Seen(workspace, since_us, until_us)
     rows = seen.final().join(seen.labels(), on="id", how="left").join(seen.audits(), on="id", how="left")
     rows = rows.join(seen.feedback_kinds(), on="id", how="left")
     own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
@@ -118,7 +119,7 @@ def reviewed(workspace: Workspace, reviewer: str, since_us: int) -> pl.DataFrame
     ``id``, ``kind``, ``decision``, ``time_us``, ``seconds``, ``saw_suggestion``, ``simulated``; ``label``, the latest label
     feedback; ``model``, what the line's release said: the automatic decision of an audit, else the suggestion.
     """
-    seen = _Seen(workspace, since_us - _BEFORE_US, None)
+    seen = Seen(workspace, since_us - _BEFORE_US, None)
     theirs = (pl.col("reviewer") == reviewer) & (pl.col("decided_by") == "person") & (pl.col("time_us") >= since_us)
     came = seen.snapshot.table("reviews").filter(pl.col("day") >= day_of(since_us), theirs).sort("sequence")
     first = came.unique("id", keep="first", maintain_order=True).drop(
@@ -154,7 +155,7 @@ def shadow_pairs(
     ``suggestion`` are of the line, ``live`` is the release that it asked (or null). ``human`` is what a person decided
     without seeing a suggestion: elsewhere, in the audit, or here. ``label`` is the latest label feedback.
     """
-    seen = _Seen(workspace, since_us, until_us)
+    seen = Seen(workspace, since_us, until_us)
     theirs = ("confidence", "scores", "error", "version")
     rows = seen.final().rename({"version": "live"}).drop("confidence", "scores", "error")
     said = seen.shadow(version).select("id", *theirs, prediction="label")
@@ -167,7 +168,7 @@ def shadow_pairs(
 
 def times_of(workspace: Workspace, ids: Sequence[str]) -> dict[str, int]:
     """When these decisions were made; ids that are not known are left out."""
-    seen = _Seen(workspace, None, None)
+    seen = Seen(workspace, None, None)
     wanted = pl.LazyFrame({"id": pl.Series(ids, dtype=pl.String)})
     found = seen.raw().select("id", "time_us").join(wanted, on="id", how="semi").collect()
     return dict(found.iter_rows())
@@ -186,7 +187,7 @@ def find(workspace: Workspace, id: str) -> dict[str, Any]:
     ``decision`` as it now stands (with ``x``), ``reviews``, ``feedback`` and ``shadow`` in the order they came, ``item``
     where a person was asked, and ``route``: who put the route in force, when and why, under which it was made.
     """
-    seen = _Seen(workspace, None, None)
+    seen = Seen(workspace, None, None)
     mine = pl.col("id") == id
     rows = seen.final().filter(mine).sort("time_us").collect().to_dicts()
     if not rows:
@@ -221,7 +222,7 @@ def _route(workspace: Workspace, epoch: int) -> dict[str, Any] | None:
     return body
 
 
-class _Seen:
+class Seen:
     """One snapshot and the parts that views are made of; ``inputs`` are the names of all input columns."""
 
     def __init__(self, workspace: Workspace, since_us: int | None, until_us: int | None) -> None:
@@ -274,9 +275,10 @@ class _Seen:
             .drop("review", "review_by")
         )
 
-    def labels(self) -> pl.LazyFrame:
-        """``id``, ``label``, ``label_us``: the latest label feedback of each id."""
+    def labels(self, mine: pl.Expr | None = None) -> pl.LazyFrame:
+        """``id``, ``label``, ``label_us``: the latest label feedback of each id, or of those for which ``mine`` is true."""
         came = self._later("feedback").filter(pl.col("kind") == "label")
+        came = came if mine is None else came.filter(mine)
         latest = came.sort("time_us", "received_us", "stream", "sequence").unique(
             "id", keep="last", maintain_order=True
         )
