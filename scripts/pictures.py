@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         left = given.folder or played(Path(scratch) / "story")
         project = Path(scratch) / left.name
-        shutil.copytree(left, project)
+        shutil.copytree(left, project, ignore=shutil.ignore_patterns("*.sock"))
         secret = settle(project)
         with served(project) as address, sync_playwright() as playwright:
             sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -249,5 +249,5 @@ def give_tokens(root: Path) -> dict[str, str]:
 
 def copy_of(root: Path, to: Path) -> Path:
     """A project of one's own, as it is."""
-    shutil.copytree(root, to)
+    shutil.copytree(root, to, ignore=shutil.ignore_patterns("*.sock"))
     return to
