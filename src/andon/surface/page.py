@@ -77,13 +77,17 @@ class Raw:
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What a command will change: how it is now, how it will be, and what to think about first."""
+    """What a command will change: how it is now, how it will be, and what to think about first.
+
+    ``facts`` is what else is good to know: what changes one by one, how many cases it is about.
+    """
 
     title: str
     now: str
     then: str
     warnings: tuple[str, ...] = ()
     danger: bool = False
+    facts: tuple[str, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

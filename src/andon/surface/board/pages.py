@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio.to_thread
 import jinja2
+import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -145,15 +146,15 @@ class Pages:
         """The page that asks: what will change, which fields are open, and what was wrong the last time."""
         preview: Preview | None = None
         fault = error
+        params: msgspec.Struct | None = None
         try:
             params = from_strings(given.items(), command.params)
             if command.preview is not None:
                 preview = await anyio.to_thread.run_sync(command.preview, visit, params)
-        except UsageError as wrong:
-            # Without a word yet, what is missing is no fault but a question.
-            fault = fault or (wrong if given else None)
         except AndonError as wrong:
-            fault = fault or wrong
+            # Without a word yet, what is missing is no fault but a question.
+            missing = params is None and not given
+            fault = fault or (None if missing else wrong)
         return await self._show(
             "confirm.html", request, visit, session, error.http if error is not None else 200,
             command=command, fields=form_fields(command.params, given), given=given, preview=preview, fault=fault, back=back,
