@@ -170,7 +170,7 @@ def _kind(value: Scalar) -> Kind:
         return "bool"
     if isinstance(value, int):
         return "int"
-    return "float" if isinstance(value, float) else "text"
+    return "float" if isinstance(value, float) else "category"
 
 
 PAGE = Page(
