@@ -15,12 +15,12 @@ import uvloop
 from andon.deploy.protocol import Front
 from andon.deploy.protocol_message import JSON, Answer, Reply, Request
 
-__all__ = ["serve"]
+__all__ = ["Constant", "serve"]
 
 _BODY = b'{"id":"x","decision":"yes","decided_by":"model","version":"v1","confidence":0.9731,"epoch":3}'
 
 
-class _Constant:
+class Constant:
     """An application that has made up its mind."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ async def _serve(port: int) -> None:
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
-    front = Front(_Constant())
+    front = Front(Constant())
     await loop.create_server(front.connection, "127.0.0.1", port)
     while not ending.is_set():
         front.sweep(time.monotonic())

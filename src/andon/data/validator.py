@@ -25,7 +25,17 @@ from andon.core.record import Field, Scalar
 from andon.core.registry import did_you_mean
 from andon.errors import ContractError
 
-__all__ = ["CATEGORY_MAX", "FAULTS_MAX", "FLOAT_MAX", "INT_MAX", "TEXT_MAX", "compile_validator", "fault", "show"]
+__all__ = [
+    "CATEGORY_MAX",
+    "FAULTS_MAX",
+    "FLOAT_MAX",
+    "INT_MAX",
+    "TEXT_MAX",
+    "compile_validator",
+    "fault",
+    "row_type",
+    "show",
+]
 
 #: Longest category and longest text, in characters.
 CATEGORY_MAX = 1_000
@@ -43,7 +53,7 @@ _ABSENT = object()
 
 def compile_validator(fields: tuple[Field, ...]) -> Callable[[Mapping[str, Any]], list[Scalar]]:
     """A function from a row (a mapping) to its values in field order; it raises ``ContractError`` and nothing else."""
-    row_type = _row_type(fields)
+    kind = row_type(fields)
     texts = tuple(i for i, field in enumerate(fields) if field.kind in ("category", "text"))
     images = tuple(i for i, field in enumerate(fields) if field.kind == "image")
     slow = _slow_path(fields)
@@ -51,7 +61,7 @@ def compile_validator(fields: tuple[Field, ...]) -> Callable[[Mapping[str, Any]]
 
     def validate(row: Mapping[str, Any]) -> list[Scalar]:
         try:
-            found: list[Scalar] = list(values(convert(row, row_type)))
+            found: list[Scalar] = list(values(convert(row, kind)))
         except (msgspec.ValidationError, UnicodeEncodeError):
             return slow(row)
         for i in texts:
@@ -228,7 +238,7 @@ _EXPECTED: dict[str, Callable[[Field], str]] = {
 }
 
 
-def _row_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
+def row_type(fields: tuple[Field, ...]) -> type[msgspec.Struct]:
     """A Struct whose fields f0, f1... are renamed to the columns: column names need not be Python names."""
     columns = [
         (f"f{i}", _field_type(field) | None, None) if field.optional else (f"f{i}", _field_type(field))

@@ -41,11 +41,11 @@ class Desk:
         self.meter = Meter()
         self.placer = Placer(config, parts.replicas, config.deadline_seconds)
         self._rounds = Rounds(config, parts, self.placer, self.meter, self._close)
-        self._config = config
-        self._parts = parts
         self._index = index
         self._name = parts.recorder.wal.stream
         self._redacted = frozenset(config.redact)
+        self.config, self.parts = config, parts
+        self.quick: Callable[[], None] | None = None  # settles what came the quick way (`andon.deploy.express`)
         self._open: set[Case] = set()
         self._busy_ids: dict[str, Case] = {}
         self._feedback: list[tuple[Sequence[Feedback], Callable[[AndonError | None], None]]] = []
@@ -60,9 +60,9 @@ class Desk:
 
     def submit(self, case: Case, *, handed: bool = False) -> None:
         """Take a case; its client is told sooner or later. ``handed``: another worker gave it to us, so keep it."""
-        parts = self._parts
+        parts = self.parts
         case.arrived = parts.clock.monotonic()
-        case.deadline = case.arrived + self._config.deadline_seconds
+        case.deadline = case.arrived + self.config.deadline_seconds
         if case.id and not handed:
             owner = parts.memory.owner(case.id)
             if parse_server_id(case.id) is not None:
@@ -74,7 +74,7 @@ class Desk:
                 return
         if case.id and self._repeated(case):
             return
-        if len(self._open) >= self._config.queue:
+        if len(self._open) >= self.config.queue:
             case.finish(Overloaded(f"{len(self._open)} requests are waiting already; try again in a second"))
             return
         self._open.add(case)
@@ -83,9 +83,13 @@ class Desk:
         self._rounds.waiting.append(case)
         parts.wake()
 
+    def busy(self, id: str) -> bool:
+        """Whether a case with this id of a client is being decided."""
+        return id in self._busy_ids
+
     def find(self, id: str, done: Done, *, handed: bool = False) -> None:
         """Tell what is known of a decision."""
-        parts = self._parts
+        parts = self.parts
         owner = parts.memory.owner(id)
         if owner != self._index and parts.peers is not None and not handed:
             parts.peers.find(owner, id, done)
@@ -108,22 +112,24 @@ class Desk:
     def feedback(self, rows: Sequence[Feedback], done: Callable[[AndonError | None], None]) -> None:
         """Record feedback; ``done`` gets None when it is written, or the error."""
         self._feedback.append((rows, done))
-        self._parts.wake()
+        self.parts.wake()
 
     def turn(self) -> None:
         """Everything that can be done now."""
         self.follow()
-        self._rounds.run(self._parts.clock.monotonic())
+        if self.quick is not None:
+            self.quick()
+        self._rounds.run(self.parts.clock.monotonic())
         if self._feedback:
             self._write_feedback()
 
     def follow(self) -> None:
         """Put the newest route in force, if there is a newer one."""
-        word = self._parts.routes.word()
+        word = self.parts.routes.word()
         if word == self._word:
             return
         try:
-            route = self._parts.routes.current()
+            route = self.parts.routes.current()
         except Unavailable as error:
             self.placer.faults["route"] = error.message
             return
@@ -135,7 +141,7 @@ class Desk:
 
     def acknowledge(self) -> None:
         """Tell everyone which epoch is served here from now on, and what is loaded."""
-        parts = self._parts
+        parts = self.parts
         faults = {**parts.replicas.faults, **self.placer.faults}
         wall = parts.clock.wall()
         pid, epoch = os.getpid(), self.placer.epoch
@@ -147,7 +153,7 @@ class Desk:
 
     def tick(self) -> None:
         """What goes on without requests; call it every few hundredths of a second."""
-        parts = self._parts
+        parts = self.parts
         self.follow()
         now = parts.clock.monotonic()
         with suppress(AndonError):
@@ -164,7 +170,7 @@ class Desk:
 
     def gauge(self) -> Meter:
         """The counters, with what is measured at this moment."""
-        meter, parts = self.meter, self._parts
+        meter, parts = self.meter, self.parts
         meter.queue_rows = len(self._open)
         meter.ids_remembered = len(parts.memory.seen)
         meter.log_failures = parts.recorder.failures
@@ -180,7 +186,7 @@ class Desk:
                 self._expect_same(case, same_x(case.x, busy.x))
                 _wait_for(busy, case.done)
                 return True
-            found = self._parts.memory.recorded(case.id)
+            found = self.parts.memory.recorded(case.id)
             if found is None:
                 return False
             self._expect_same(case, same_x(case.x, found[0].x, self._redacted))
@@ -192,11 +198,11 @@ class Desk:
 
     def _tell(self, case: Case, decision: Decision, frame: Frame) -> None:
         """Tell what was recorded, once what was promised holds for it, as for the first who asked."""
-        case.arrived = self._parts.clock.monotonic()
-        case.deadline = case.arrived + self._config.deadline_seconds
+        case.arrived = self.parts.clock.monotonic()
+        case.deadline = case.arrived + self.config.deadline_seconds
         self._open.add(case)
         shown = self._shown(decision)
-        self._parts.recorder.when_kept(frame, partial(self._close, case, shown), partial(self._close, case))
+        self.parts.recorder.when_kept(frame, partial(self._close, case, shown), partial(self._close, case))
 
     def _expect_same(self, case: Case, same: bool) -> None:
         if not same:
@@ -208,7 +214,7 @@ class Desk:
             )
 
     def _shown(self, decision: Decision) -> Outcome:
-        review = self._parts.reviews.get(decision.id)
+        review = self.parts.reviews.get(decision.id)
         return shown_decision(decision, review, blind=self._was_blind(decision))
 
     def _was_blind(self, decision: Decision) -> bool:
@@ -218,7 +224,7 @@ class Desk:
         blind = self._blind.get(decision.epoch)
         if blind is None:
             try:
-                blind = self._parts.routes.at(decision.epoch).blind
+                blind = self.parts.routes.at(decision.epoch).blind
             except AndonError:
                 blind = True
             if len(self._blind) > 1000:
@@ -241,21 +247,21 @@ class Desk:
                 done(error)
 
         try:
-            frame = self._parts.recorder.feedback(rows, self._parts.clock.now())
+            frame = self.parts.recorder.feedback(rows, self.parts.clock.now())
         except AndonError as error:
             tell(error)
             return
         self.meter.feedback += len(rows)
-        self._parts.recorder.when_safe(frame, partial(tell, None), tell)
+        self.parts.recorder.when_safe(frame, partial(tell, None), tell)
 
     def _record_losses(self) -> None:
         """Write down what shadows missed; a loss that cannot be written now is written with the next one."""
-        sink = self._parts.sink
+        sink = self.parts.sink
         if sink is None or sink.dropped <= sink.recorded:
             return
         dropped = sink.dropped
         with suppress(AndonError):
-            self._parts.recorder.losses([Loss(SHADOW_LOSS, dropped - sink.recorded)], self._parts.clock.now())
+            self.parts.recorder.losses([Loss(SHADOW_LOSS, dropped - sink.recorded)], self.parts.clock.now())
             sink.recorded = dropped
 
 

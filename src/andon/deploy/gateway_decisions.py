@@ -32,6 +32,7 @@ from andon.errors import AndonError, ContractError, UsageError
 __all__ = [
     "DecisionRequest",
     "check_id",
+    "decided_body",
     "decision_answer",
     "decode_json",
     "feedback_answer",
@@ -39,6 +40,7 @@ __all__ = [
     "parse_decision",
     "parse_feedback",
     "parse_feedback_row",
+    "pending_body",
 ]
 
 ID_MAX = 200
@@ -183,6 +185,18 @@ def decision_answer(outcome: Outcome) -> Answer:
     if outcome.status == "pending":
         return Answer(202, _encode(_Pending(outcome.id, "pending", outcome.suggestion)))
     return Answer(200, _encode(_decided(outcome)))
+
+
+def decided_body(
+    id: str, decision: str | None, decided_by: str, version: str | None, confidence: float | None, epoch: int
+) -> bytes:
+    """The JSON of a decision that is made."""
+    return _encode(_Decided(id, decision, decided_by, version, confidence, epoch))
+
+
+def pending_body(id: str, suggestion: str | None) -> bytes:
+    """The JSON of a decision that a person makes."""
+    return _encode(_Pending(id, "pending", suggestion))
 
 
 def found_answer(outcome: Outcome) -> Answer:

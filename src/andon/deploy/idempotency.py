@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,21 @@ class SeenIds:
         """Remember where an id was answered."""
         self.rotate(now)
         self._young[id_hash(id)] = self._pack(place)
+
+    def add_frame(self, stream: str, offset: int, ids: Iterable[str | None], now: float) -> None:
+        """Remember the ids of a frame's rows; an id that is empty is none."""
+        self.rotate(now)
+        place, step = self._pack(Place(stream, offset, 0)), 1 << _STREAM_BITS
+        young = self._young
+        for id in ids:
+            if id:
+                young[id_hash(id)] = place
+            place += step
+
+    def holds(self, id: str) -> bool:
+        """Whether there is a place for an id, or for another one with the same hash."""
+        key = id_hash(id)
+        return key in self._young or key in self._old
 
     def get(self, id: str) -> Place | None:
         """Where an id was answered; verify what is read there, since another id may share its hash."""

@@ -26,8 +26,8 @@ class Memory:
     def __init__(self, wal_dir: Path, index: int, workers: int, seen: SeenIds, fields_of: FieldsOf) -> None:
         self.seen = seen
         self._wal_dir = wal_dir
-        self._index = index
-        self._workers = workers
+        self.index = index
+        self.workers = workers
         self._fields_of = fields_of
         self._stream = f"w{index}"
         self._frames = FrameIndex()
@@ -36,8 +36,8 @@ class Memory:
         """The worker that keeps a decision, whoever gave the id."""
         found = parse_server_id(id)
         if found is None:
-            return owner_of(id, self._workers)
-        return _number(found[0]) % self._workers
+            return owner_of(id, self.workers)
+        return _number(found[0]) % self.workers
 
     def rebuild(self, limit: int, now: float) -> int:
         """Read the newest part of the log again after a start; returns how many ids are known."""
@@ -50,10 +50,12 @@ class Memory:
 
     def wrote(self, frame: Frame, cases: Sequence[Case], now: float) -> None:
         """A frame of decisions was written by this worker."""
+        self.wrote_ids(frame, [case.id for case in cases], now)
+
+    def wrote_ids(self, frame: Frame, ids: Sequence[str | None], now: float) -> None:
+        """A frame was written whose rows have these ids of clients (none: the client gave none)."""
         self._frames.add(frame.first, frame.offset)
-        for index, case in enumerate(cases):
-            if case.id:
-                self.seen.add(case.id, Place(frame.stream, frame.offset, index), now)
+        self.seen.add_frame(frame.stream, frame.offset, ids, now)
 
     def recorded(self, id: str) -> tuple[Decision, Frame] | None:
         """The decision with this id as it was written, and its frame, or None. Raises ``Unavailable`` or ``Corrupt``."""
@@ -94,7 +96,7 @@ class Memory:
 
     def _mine(self, frame: Frame) -> dict[int, str]:
         ids = wire_of(self._fields_of(frame.contract), frame).id
-        return {index: id for index, id in enumerate(ids) if id and owner_of(id, self._workers) == self._index}
+        return {index: id for index, id in enumerate(ids) if id and owner_of(id, self.workers) == self.index}
 
 
 def _number(stream: str) -> int:

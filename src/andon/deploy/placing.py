@@ -39,7 +39,8 @@ class Terms:
 class Placer:
     """Follows routes and places cases. ``stuck_seconds`` is how long one call of a model may hang before it is passed by.
 
-    ``faults`` are sentences about the route in force (a slice that the contract cannot answer).
+    ``faults`` are sentences about the route in force (a slice that the contract cannot answer); ``mark`` is another
+    object whenever another route came into force.
     """
 
     def __init__(self, config: GatewayConfig, replicas: Replicas, stuck_seconds: float) -> None:
@@ -50,6 +51,7 @@ class Placer:
         self._charter = config.contract
         self._contracts: dict[str, Contract] = {}
         self._terms: dict[int, Terms] = {}
+        self.mark = object()
         self.route = Route(0, 0, 0, "andon", "blank", "nothing was released yet", levels={"*": "human"})
         self.follow(self.route)
 
@@ -64,6 +66,7 @@ class Placer:
             route = replace(route, safe_default=self._config.safe_default)
         self.route = route
         self.faults = {}
+        self.mark = object()
         self._terms = {}
         self._replicas.follow(route)
 
@@ -78,7 +81,7 @@ class Placer:
             case.unit = None if named is None else str(named)
         assigned = self._assign(case, nonce)
         replica = self._replicas.get(assigned.version)
-        terms = self._terms_of(assigned.version, replica)
+        terms = self.terms_for(assigned.version, replica)
         case.values = terms.validate(case.x)
         case.level, case.slice = terms.route.level(case.values)
         case.epoch = self.route.epoch
@@ -136,9 +139,10 @@ class Placer:
         return self._compiled().assign(case.unit, case.id or nonce)
 
     def _compiled(self) -> CompiledRoute:
-        return self._terms_of(self.route.live, self._replicas.get(self.route.live)).route
+        return self.terms_for(self.route.live, self._replicas.get(self.route.live)).route
 
-    def _terms_of(self, version: str | None, replica: Replica | None) -> Terms:
+    def terms_for(self, version: str | None, replica: Replica | None) -> Terms:
+        """The contract that a version's inputs must fit, with the route compiled for it."""
         if replica is not None:
             contract = replica.contract
             if version is not None:

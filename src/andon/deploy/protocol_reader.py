@@ -32,6 +32,9 @@ _log = logging.getLogger(__name__)
 #: Methods that change the meaning of the connection; this server does not speak them.
 _REFUSED = frozenset({b"CONNECT", b"TRACE", b"PRI"})
 
+#: Headers that change how a connection is read or ends.
+_SPECIAL = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade", b"trailer", b"te", b"keep-alive"})
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Bounds of one connection: sizes in bytes, times in seconds, ``pipeline`` in unanswered requests."""
@@ -52,7 +55,8 @@ class Reader:
     ``on_request(request, keep, old)`` is called for every whole request (``keep``: the client wants the connection to
     live on; ``old``: it speaks HTTP/1.0), ``on_expect()`` when a client waits for "100 Continue". ``fault`` is
     (status, sentence) once something was refused; from then on, and when ``stopped`` is set, nothing more is read.
-    ``since`` is when the request now arriving began (``time.monotonic()``), 0.0 between requests.
+    ``since`` is when the request now arriving began (``time.monotonic()``), 0.0 between requests. ``plain`` says of the
+    last request that its head asks for nothing but to be answered: no expectation, coding, upgrade or end.
     """
 
     def __init__(
@@ -66,8 +70,14 @@ class Reader:
         self._on_expect = on_expect
         self._parser: Any = httptools.HttpRequestParser(self)
         self._head_fed = 0
+        self.plain = False
         self.on_message_begin()
         self.since = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether the next byte begins a request."""
+        return self.since == 0.0 and self.fault is None
 
     def feed(self, data: bytes) -> None:
         """Read what came; never raises."""
@@ -159,7 +169,10 @@ class Reader:
         if self._method in _REFUSED:
             self._refuse(501, f"this server does not speak {self._method.decode('latin-1')}")
         hosts, waits = 0, False
+        self.plain = version == "1.1"
         for name, value in self._headers:
+            if name in _SPECIAL and value.lower() != b"keep-alive":
+                self.plain = False
             if name == b"host":
                 hosts += 1
             elif name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):

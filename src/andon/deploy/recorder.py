@@ -29,7 +29,7 @@ class Recorder:
     ) -> None:
         self.wal = wal
         self.failures = 0
-        self._hash_unit = hash_unit
+        self.hash_unit = hash_unit
         self._redact = redact
         self._commit = commit
         self._post = post
@@ -38,15 +38,15 @@ class Recorder:
         """Write one batch and give every case its id; raises ``Unavailable``, and then nothing was written."""
         self._name(cases)
         payload = encode_decisions(contract.fields, self._batch(contract.fields, cases, time_us, wall_us))
-        return self._append(FrameKind.DECISION, payload, len(cases), time_us, cases[0].epoch, hash8)
+        return self.append(FrameKind.DECISION, payload, len(cases), time_us, cases[0].epoch, hash8)
 
     def feedback(self, rows: Sequence[Feedback], time_us: int) -> Frame:
         """Write feedback as it came; raises ``Unavailable``."""
-        return self._append(FrameKind.FEEDBACK, encode_feedback(rows), len(rows), time_us)
+        return self.append(FrameKind.FEEDBACK, encode_feedback(rows), len(rows), time_us)
 
     def losses(self, losses: Sequence[Loss], time_us: int) -> Frame:
         """Write what was lost, counted; raises ``Unavailable``."""
-        return self._append(FrameKind.LOSS, encode_losses(losses), len(losses), time_us)
+        return self.append(FrameKind.LOSS, encode_losses(losses), len(losses), time_us)
 
     def when_safe(self, frame: Frame, done: Callable[[], None], failed: Callable[[AndonError], None]) -> None:
         """Call ``done`` when what the durability promises holds for a new frame: at once, or after the disk's sync."""
@@ -63,9 +63,10 @@ class Recorder:
         self.failures += 1
         failed(error)
 
-    def _append(
+    def append(
         self, kind: FrameKind, payload: bytes, count: int, time_us: int, epoch: int = 0, contract: bytes = bytes(8)
     ) -> Frame:
+        """Write one frame; raises ``Unavailable``, and then nothing was written."""
         try:
             return self.wal.append(kind, payload, count=count, epoch=epoch, contract=contract, time_us=time_us)
         except Unavailable:
@@ -88,7 +89,7 @@ class Recorder:
         for at, field in enumerate(fields):
             if field.name in self._redact:
                 x[at] = [None] * n
-        hashed = self._hash_unit
+        hashed = self.hash_unit
         return DecisionBatch(
             x,
             [case.id or None for case in cases],

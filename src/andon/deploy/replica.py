@@ -57,7 +57,7 @@ class Replica:
         self._walls: deque[float] = deque(maxlen=8)
         self._served = served
         self._where = served.path / "model.py"
-        self._foreign = served.engine == "python"  # anybody's code: it may take its time, or never come back
+        self.foreign = served.engine == "python"  # anybody's code: it may take its time, or never come back
         self._thread: ThreadPoolExecutor | None = None
 
     def call(self, columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -69,10 +69,13 @@ class Replica:
         """Scores of rows, timed; never raises for what the model does."""
         wall, busy = time.perf_counter(), time.thread_time()
         found = score(self.call, self.contract.fields, self.classes, rows)
-        took = time.thread_time() - busy
-        self.seconds += (took - self.seconds) * _SMOOTH
-        self._walls.append(time.perf_counter() - wall)
+        self.took(time.perf_counter() - wall, time.thread_time() - busy)
         return found
+
+    def took(self, wall: float, busy: float) -> None:
+        """A call took so many seconds, of which so many were processor time."""
+        self.seconds += (busy - self.seconds) * _SMOOTH
+        self._walls.append(wall)
 
     def slow(self, limit: float) -> bool:
         """Whether a call keeps the serving thread for longer than ``limit`` seconds.
@@ -80,7 +83,7 @@ class Replica:
         Processor time counts, since a busy machine makes no model slow; a model that waits for something shows in the
         quickest of its last calls. A model that is kept as a Python object is always taken for slow.
         """
-        return self._foreign or self.seconds > limit or min(self._walls, default=0.0) > 4 * limit
+        return self.foreign or self.seconds > limit or min(self._walls, default=0.0) > 4 * limit
 
     def submit(self, rows: Sequence[Sequence[Scalar]], done: Done, post: Post) -> None:
         """Score in this version's own thread; ``done`` is called through ``post``. One batch at a time."""
@@ -140,11 +143,12 @@ class Replicas:
     """The versions that this worker has, wants, and could not load.
 
     ``load`` gives a bundle by its hash and runs in a thread; ``post`` brings a call back to the serving thread;
-    ``changed`` is called there whenever a version was loaded or failed.
+    ``changed`` is called there whenever a version was loaded or failed; ``generation`` grows with each that was loaded.
     """
 
     def __init__(self, load: Callable[[str], Served], post: Post, changed: Callable[[], None]) -> None:
         self.faults: dict[str, str] = {}
+        self.generation = 0
         self._load = load
         self._post = post
         self._changed = changed
@@ -233,6 +237,7 @@ class Replicas:
             if old is not None:
                 old.close()
             self._have[replica.version] = replica
+            self.generation += 1
         self._changed()
 
     def _fail(self, version: str, hash: str, message: str) -> None:

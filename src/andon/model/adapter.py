@@ -18,7 +18,7 @@ import onnxruntime
 import polars as pl
 
 from andon.errors import Corrupt, UserCodeError
-from andon.model.columns import Columns
+from andon.model.columns import Block, Columns
 from andon.model.predictor import probabilities, user_code
 
 __all__ = [
@@ -121,6 +121,8 @@ def column_feed(x: Columns | pl.DataFrame, layout: Layout) -> dict[str, np.ndarr
 
 
 def _numbers(x: Columns | pl.DataFrame, names: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    if isinstance(x, Block) and x.names == names:
+        return x.matrix
     if isinstance(x, Mapping):
         return np.array([x[name] for name in names], dtype=np.float64).T.copy()
     return np.ascontiguousarray(x.select(pl.col(*names).cast(pl.Float64)).to_numpy())

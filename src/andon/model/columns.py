@@ -16,7 +16,7 @@ None; an image is its bytes or None.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from andon.core.record import Field
 from andon.core.registry import did_you_mean
 from andon.errors import ContractError
 
-__all__ = ["NUMERIC", "Columns", "columns_of", "frame_of", "length_of", "take"]
+__all__ = ["NUMERIC", "Block", "Columns", "columns_of", "frame_of", "length_of", "take"]
 
 #: Kinds that reach a model as float64.
 NUMERIC = frozenset({"bool", "int", "float"})
@@ -35,8 +35,43 @@ NUMERIC = frozenset({"bool", "int", "float"})
 Columns = Mapping[str, np.ndarray[Any, Any]]
 
 
+class Block(Mapping[str, "np.ndarray[Any, Any]"]):
+    """Canonical columns of which the numeric ones are those of one matrix, so that a model may take it as it is.
+
+    ``matrix`` has the shape (rows, names), float64, C-contiguous; text columns are added one by one.
+
+    >>> block = Block(("a", "b"), np.array([[1.0, 2.0], [3.0, 4.0]]))
+    >>> block["b"].tolist(), list(block), length_of(block)
+    ([2.0, 4.0], ['a', 'b'], 2)
+    """
+
+    __slots__ = ("_others", "matrix", "names")
+
+    def __init__(self, names: tuple[str, ...], matrix: np.ndarray[Any, Any]) -> None:
+        self.names = names
+        self.matrix = matrix
+        self._others: dict[str, np.ndarray[Any, Any]] = {}
+
+    def add(self, name: str, column: np.ndarray[Any, Any]) -> None:
+        """Add a text column."""
+        self._others[name] = column
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        found = self._others.get(name)
+        return self.matrix[:, self.names.index(name)] if found is None else found
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.names
+        yield from self._others
+
+    def __len__(self) -> int:
+        return len(self.names) + len(self._others)
+
+
 def length_of(columns: Columns) -> int:
     """How many rows the columns have; 0 when there are no columns."""
+    if isinstance(columns, Block):
+        return len(columns.matrix)
     return next((len(column) for column in columns.values()), 0)
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "decode_losses",
     "decode_predictions",
     "decode_reviews",
+    "encode_columns",
     "encode_decisions",
     "encode_feedback",
     "encode_losses",
@@ -218,6 +219,15 @@ def encode_decisions(fields: Sequence[Field], batch: DecisionBatch) -> bytes:
     except (struct.error, OverflowError) as error:
         raise UsageError(f"a batch of decisions: expected numbers in the numeric inputs; {error}") from error
     return _encode((rows, numbers, [x[i] for i in textual], *columns[1:]))
+
+
+def encode_columns(rows: int, numbers: bytes, texts: Sequence[Sequence[str | None]], columns: Sequence[Any]) -> bytes:
+    """The payload of a DECISION frame from columns that are packed already, each of ``rows`` rows.
+
+    ``numbers`` are the numeric inputs, column after column, as little-endian float64; ``columns`` are those of
+    ``DecisionBatch`` after ``x``, in its order.
+    """
+    return _encode((rows, numbers, texts, *columns))
 
 
 def wire_of(fields: Sequence[Field], frame: Frame) -> Wire:

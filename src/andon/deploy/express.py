@@ -1,0 +1,350 @@
+"""The quick way for requests that need nothing special: one turn's rows as columns, from the body to the log.
+
+A request for a decision goes this way when its body fits the contract of the live release at the first look, a quick
+model answers it, and its id was not seen before. Everything else, whatever is wrong with it or rare about it, takes the
+general way (`andon.deploy.desk`), which knows every case and every sentence. Both ways decide the same, write the same
+and tell the same (``tests/deploy/test_express.py`` sends the same requests through both).
+
+Nothing waits here: what a turn took in, that turn writes and answers, so there is no deadline to miss and no client who
+gave up. Where something fails in the middle, before anything was written, the rows are handed to the general way.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from andon.core.clock import SECOND
+from andon.core.record import Level
+from andon.data.validator import row_type
+from andon.deploy.automation import audit_probability, decide
+from andon.deploy.desk import Desk
+from andon.deploy.gateway_decisions import ID_MAX, UNIT_MAX, decided_body, pending_body
+from andon.deploy.idempotency import owner_of
+from andon.deploy.meter import BUCKETS, Meter
+from andon.deploy.placing import Terms
+from andon.deploy.protocol_message import Answer, Reply, error_answer
+from andon.deploy.replica import Replica
+from andon.deploy.settings import GatewayConfig
+from andon.errors import AndonError
+from andon.model.columns import NUMERIC, Block
+from andon.store.codec import encode_columns
+from andon.store.wal import FrameKind, parse_server_id, server_id
+
+__all__ = ["Express"]
+
+_MAY: frozenset[Level] = frozenset({"partial", "full"})
+_astuple = msgspec.structs.astuple
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_MAX)]
+_Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=UNIT_MAX)]
+
+
+class _Row:
+    """One request that was taken: who is told, what came, when, and (on the way) what was decided."""
+
+    __slots__ = ("arrived", "assigned", "body", "given", "level", "reply", "slice", "values")
+
+    def __init__(self, reply: Reply, body: bytes, given: Any, values: tuple[Any, ...], arrived: float) -> None:
+        self.reply = reply
+        self.body = body
+        self.given = given
+        self.values = values
+        self.arrived = arrived
+        self.assigned: Any = None
+        self.level: Level = "human"
+        self.slice = "*"
+
+
+class _Lane:
+    """What is known once for one route: how bodies are read, which models answer, which levels there are."""
+
+    def __init__(self, terms: Terms, replicas: dict[str, Replica]) -> None:
+        fields = terms.contract.fields
+        body = msgspec.defstruct(
+            "Body",
+            [("x", row_type(fields)), ("id", _Id | None, None), ("unit", _Unit | None, None)],
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self.terms = terms
+        self.replicas = replicas
+        self.decode = msgspec.json.Decoder(body).decode
+        self.texts = tuple(i for i, field in enumerate(fields) if field.kind not in NUMERIC)
+        self.numbers = tuple(i for i, field in enumerate(fields) if field.kind in NUMERIC)
+        self.names = tuple(fields[i].name for i in self.numbers)
+        self.plain = not self.texts
+
+
+class Express:
+    """The quick way of one desk. ``general`` takes a body the other way."""
+
+    def __init__(self, config: GatewayConfig, desk: Desk, general: Callable[[bytes, Reply], None]) -> None:
+        self._config = config
+        self._desk = desk
+        self._parts = desk.parts
+        self._placer = desk.placer
+        self._meter = desk.meter
+        self._general = general
+        self._rows: list[_Row] = []
+        self._ids: set[str] = set()
+        self._kept: set[bytes] = set()
+        self._lane: _Lane | None = None
+        self._mark: object = None
+        self._generation = -1
+        self._nonce = 0
+        self._plain = config.durability == "flush" and config.unit_column is None and not config.redact
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, body: bytes, reply: Reply) -> bool:
+        """Take a request whose answer comes at the end of this turn; False when it must go the general way."""
+        lane = self._lane if self._fresh() else self._look()
+        if lane is None or len(self._rows) >= self._config.queue:
+            return False
+        try:
+            given: Any = lane.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        values = _astuple(given.x)
+        if lane.texts and not all(values[i] is None or values[i].isascii() for i in lane.texts):
+            return False
+        if given.id is not None and not self._is_new(given.id):
+            return False
+        self._rows.append(_Row(reply, body, given, values, self._parts.clock.monotonic()))
+        if len(self._rows) == 1:
+            self._parts.wake()
+        return True
+
+    def run(self) -> None:
+        """Decide, write and answer what was taken."""
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        self._ids.clear()
+        lane = self._lane
+        if lane is None or not self._fresh():
+            self._hand_over(rows)  # another route is in force than the one they were read for
+            return
+        for version, group in self._assigned(lane, rows).items():
+            replica = lane.replicas[version]
+            limit = self._config.batch_rows
+            for at in range(0, len(group), limit):
+                self._decide(lane, replica, group[at : at + limit])
+
+    def _fresh(self) -> bool:
+        return self._mark is self._placer.mark and self._generation == self._parts.replicas.generation
+
+    def _look(self) -> _Lane | None:
+        """See what the route in force allows; asked again whenever a route or a model changes."""
+        self._mark, self._generation = self._placer.mark, self._parts.replicas.generation
+        self._lane = None
+        route, replicas = self._placer.route, self._parts.replicas
+        names = [name for name in (route.live, route.candidate if route.share > 0 else None) if name]
+        if not self._plain or route.live is None or route.stopped or not _MAY.issuperset(route.levels.values()):
+            return None
+        found = {name: replicas.get(name) for name in names}
+        ready = {name: one for name, one in found.items() if one is not None}
+        if len(ready) < len(found) or any(one.foreign for one in ready.values()):
+            return None
+        terms = {id(one): one for one in (self._placer.terms_for(name, ready[name]) for name in ready)}
+        if len(terms) > 1:
+            return None  # two contracts: the general way reads each by its own
+        lane = _Lane(next(iter(terms.values())), ready)
+        if any(field.kind == "image" for field in lane.terms.contract.fields):
+            return None
+        self._lane = lane
+        return lane
+
+    def _is_new(self, id: str) -> bool:
+        """Whether an id is ours to decide now, for the first time."""
+        memory = self._parts.memory
+        if not id.isprintable() or (id.count("-") == 2 and parse_server_id(id) is not None):
+            return False
+        if memory.workers > 1 and owner_of(id, memory.workers) != memory.index:
+            return False
+        if id in self._ids:
+            self.run()  # its twin came in the same turn: answer that one first, then it is known
+            return False
+        if memory.seen.holds(id) or self._desk.busy(id):
+            return False
+        self._ids.add(id)
+        return True
+
+    def _assigned(self, lane: _Lane, rows: list[_Row]) -> dict[str, list[_Row]]:
+        """Give every row its version, level and slice; the groups by version. Slow or hanging models are left out."""
+        route, groups = lane.terms.route, dict[str, list[_Row]]()
+        general: list[_Row] = []
+        slow = {
+            name
+            for name, replica in lane.replicas.items()
+            if replica.busy_since or replica.slow(self._config.slow_seconds)
+        }
+        for row in rows:
+            given = row.given
+            self._nonce += 1
+            row.assigned = route.assign(given.unit, given.id or f"{self._parts.recorder.wal.stream}:x{self._nonce}")
+            version = row.assigned.version
+            if version is None or version in slow:
+                general.append(row)
+                continue
+            row.level, row.slice = route.level(row.values)
+            groups.setdefault(version, []).append(row)
+        if general:
+            self._hand_over(general)
+        return groups
+
+    def _hand_over(self, rows: list[_Row]) -> None:
+        for row in rows:
+            self._general(row.body, row.reply)
+
+    def _decide(self, lane: _Lane, replica: Replica, rows: list[_Row]) -> None:
+        """One batch: ask the model, decide, write one frame, answer."""
+        columns, numbers, texts = _columns(lane, rows)
+        begun, busy = time.perf_counter(), time.thread_time()
+        try:
+            scores = replica.call(columns)
+        except AndonError:
+            self._hand_over(rows)  # it finds the guilty row by halves
+            return
+        replica.took(time.perf_counter() - begun, time.thread_time() - busy)
+        if scores.shape != (len(rows), len(replica.classes)):
+            self._hand_over(rows)
+            return
+        self._meter.batches.add(len(rows))
+        batch = _Batch(lane, replica, rows, scores.tolist())
+        try:
+            self._write(lane, batch, numbers, texts)
+        except AndonError as error:
+            batch.refuse(error, self._meter)
+
+    def _write(self, lane: _Lane, batch: _Batch, numbers: bytes, texts: list[list[str | None]]) -> None:
+        parts, wal = self._parts, self._parts.recorder.wal
+        monotonic, time_us = parts.clock.monotonic(), parts.clock.now()
+        if lane.terms.hash8 not in self._kept:
+            parts.keep_contract(lane.terms)
+            self._kept.add(lane.terms.hash8)
+        batch.name(wal.stream, wal.generation, wal.next_sequence)
+        columns = batch.columns(time_us, parts.clock.wall(), monotonic, parts.recorder.hash_unit)
+        payload = encode_columns(len(batch.rows), numbers, texts, columns)
+        frame = parts.recorder.append(
+            FrameKind.DECISION, payload, len(batch.rows), time_us, lane.terms.route.epoch, lane.terms.hash8
+        )
+        self._meter.log_bytes += frame.end - frame.offset
+        parts.memory.wrote_ids(frame, [row.given.id for row in batch.rows], monotonic)
+        if parts.sink is not None and self._placer.route.shadows:
+            parts.sink.offer(frame)
+        batch.answer(self._meter)
+
+
+class _Batch:
+    """What was decided of one batch, in columns."""
+
+    def __init__(self, lane: _Lane, replica: Replica, rows: list[_Row], scores: list[list[float]]) -> None:
+        self.rows = rows
+        self._lane = lane
+        self._version = replica.version
+        self._scores: list[list[float] | None] = []
+        self._outcomes: list[Any] = []
+        self._confidences: list[float | None] = []
+        self._ids: list[str] = []
+        self._latencies: list[int] = []
+        route, classes = lane.terms.route, replica.classes
+        for row, cells in zip(rows, scores, strict=True):
+            best = max(cells)
+            known = all(cell - cell == 0 for cell in cells)  # neither NaN nor infinite
+            label = classes[cells.index(best)] if known else None
+            confidence = best if known else None
+            threshold = route.threshold(self._version, row.slice)
+            self._outcomes.append(decide(route.policy, row.level, label, confidence, threshold))
+            self._scores.append(cells if known else None)
+            self._confidences.append(confidence)
+
+    def name(self, stream: str, generation: str, first: int) -> None:
+        """Every row's id: the client's, or the one that says where it is."""
+        self._ids = [
+            row.given.id or server_id(stream, generation, number) for number, row in enumerate(self.rows, first)
+        ]
+
+    def columns(self, time_us: int, wall_us: int, now: float, hashed: Callable[[str], str]) -> tuple[list[Any], ...]:
+        """The columns of the frame, in the order of ``DecisionBatch``."""
+        rows, outcomes, n = self.rows, self._outcomes, len(self.rows)
+        share = self._lane.terms.route.policy.audit_share
+        self._latencies = [int((now - row.arrived) * SECOND) for row in rows]
+        none: list[Any] = [None] * n
+        return (
+            [row.given.id for row in rows],
+            [time_us] * n,
+            [wall_us] * n,
+            [self._lane.terms.route.epoch] * n,
+            [one.status for one in outcomes],
+            [one.decision for one in outcomes],
+            [one.decided_by for one in outcomes],
+            [row.level for row in rows],
+            [row.slice for row in rows],
+            [hashed(row.given.unit) if row.given.unit is not None else "" for row in rows],
+            [row.assigned.sticky for row in rows],
+            [self._version] * n,
+            [row.assigned.arm for row in rows],
+            [row.assigned.probability for row in rows],
+            self._confidences,
+            self._scores,
+            [one.suggestion for one in outcomes],
+            none,
+            [
+                audit_probability(id, share) if share and one.decided_by == "model" else 0.0
+                for id, one in zip(self._ids, outcomes, strict=True)
+            ],
+            self._latencies,
+            [{}] * n,
+            none,
+        )
+
+    def answer(self, meter: Meter) -> None:
+        """Tell everybody, and count."""
+        latency, version, epoch = meter.latency, self._version, self._lane.terms.route.epoch
+        for at, row in enumerate(self.rows):
+            one = self._outcomes[at]
+            if one.status == "decided":
+                body = decided_body(self._ids[at], one.decision, one.decided_by, version, self._confidences[at], epoch)
+                answer = Answer(200, body)
+            else:
+                answer = Answer(202, pending_body(self._ids[at], one.shown))
+            meter.outcome(one.decided_by, row.assigned.arm)
+            seconds = self._latencies[at] / SECOND
+            latency.counts[bisect_left(BUCKETS, seconds)] += 1
+            latency.sum += seconds
+            meter.answered("decisions", answer.status)
+            row.reply(answer)
+
+    def refuse(self, error: AndonError, meter: Meter) -> None:
+        """Nothing was written: tell everybody why."""
+        answer = error_answer(error)
+        for row in self.rows:
+            meter.answered("decisions", answer.status)
+            row.reply(answer)
+
+
+def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Any, bytes, list[list[str | None]]]:
+    """(what the model is given, the numbers as the log packs them, the texts as the log keeps them)."""
+    values: Sequence[tuple[Any, ...]] = [row.values for row in rows]
+    texts = [[row[i] for row in values] for i in lane.texts]
+    numeric = values if lane.plain else [tuple(row[i] for i in lane.numbers) for row in values]
+    try:
+        flat = array("d", chain.from_iterable(numeric))
+    except TypeError:
+        flat = array("d", [np.nan if cell is None else cell for row in numeric for cell in row])
+    matrix = np.frombuffer(flat, dtype=np.float64).reshape(len(rows), len(lane.names))
+    columns = Block(lane.names, matrix)
+    for i, cells in zip(lane.texts, texts, strict=True):
+        column = np.empty(len(cells), dtype=object)
+        column[:] = cells
+        columns.add(lane.terms.contract.fields[i].name, column)
+    return columns, matrix.tobytes("F"), texts
