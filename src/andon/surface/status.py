@@ -12,6 +12,7 @@ import msgspec
 
 from andon.core.record import Event, Level, Route
 from andon.deploy.chronicle import sentence
+from andon.surface.reads import alarms_of
 from andon.surface.running import Running, running
 from andon.surface.station import Known, State, Station, count, minute
 from andon.surface.stations import (
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from andon.config import Project
 
-__all__ = ["Deciding", "LevelView", "LineStatus", "Need", "line_status", "show"]
+__all__ = ["Deciding", "LevelView", "LineStatus", "Need", "deciding", "line_status", "show"]
 
 _EVENTS = 5
 _ORDER: tuple[State, ...] = ("good", "idle", "look", "stop")
@@ -118,7 +119,7 @@ def line_status(project: Project, known: Known | None = None) -> LineStatus:
         rate=project.clock.rate(),
         stations=stations,
         needs=needs,
-        deciding=_deciding(route, project),
+        deciding=deciding(route, project),
         running=runs,
         journal=tuple(events),
         trouble=known.trouble or None,
@@ -184,9 +185,7 @@ def _stopped(route: Route | None) -> list[Need]:
 
 
 def _alarms(project: Project, known: Known) -> list[Need]:
-    from andon.monitor.watch import alarms
-
-    stored = known.once("alarms", lambda: alarms(project.workspace)) or {}
+    stored = alarms_of(project, known) or {}
     return [
         Need(
             "alarm",
@@ -253,7 +252,8 @@ def _span(us: int) -> str:
 # ------------------------------------------------------------------------------------------------------- who decides
 
 
-def _deciding(route: Route | None, project: Project) -> Deciding:
+def deciding(route: Route | None, project: Project) -> Deciding:
+    """Who decides under a route; with None, who will."""
     if route is None:
         level = project.charter.automation.level
         return Deciding(f"nobody yet: the first route begins at level {level}, as the charter says")
