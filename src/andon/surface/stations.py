@@ -14,6 +14,7 @@ from andon.core.record import Route
 from andon.core.verdict import Verdict
 from andon.measure.estimate import Estimate, exact, wilson
 from andon.measure.gate import Bound, GateResult, gate
+from andon.surface.reads import alarms_of, last_windows, runs_of, shown_run
 from andon.surface.station import Known, State, Station, bound_text, count, figure_text, minute
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from andon.monitor.alarm import Alarm
 
 __all__ = [
-    "WINDOWS",
     "data_station",
     "deploy_station",
     "model_station",
@@ -34,8 +34,6 @@ __all__ = [
     "watch_station",
 ]
 
-WINDOWS = 24
-"""How many windows a trend shows."""
 _BADNESS = [Verdict.PASS, Verdict.UNSURE, Verdict.ERROR, Verdict.FAIL]
 _SAYS = {
     Verdict.PASS: "met",
@@ -92,10 +90,9 @@ def _scope(project: Project, goals: int, left: list[str]) -> tuple[bool, str, st
 def data_station(project: Project, known: Known) -> Station:
     """The newest dataset: how many rows, and how many did not fit the contract."""
     from andon.data.dataset import listing
-    from andon.model.run import runs
 
     found = known.ask(lambda: listing(project.workspace))
-    trained = known.once("runs", lambda: runs(project.workspace))
+    trained = runs_of(project, known)
     if found is None:
         return unknown("Data", known)
     if not found:
@@ -126,16 +123,12 @@ def data_station(project: Project, known: Known) -> Station:
 
 def model_station(project: Project, known: Known, route: Route | None) -> Station:
     """The run behind the live release, else of the newest release, else the newest: the goal that is worst met."""
-    from andon.deploy.release import releases
-    from andon.model.run import runs
-
-    trained = known.once("runs", lambda: runs(project.workspace))
-    made = known.once("releases", lambda: releases(project.workspace))
-    if trained is None or made is None:
+    trained, found = runs_of(project, known), shown_run(project, known, route)
+    if trained is None or (trained and found is None):
         return unknown("Model", known)
-    if not trained:
+    if found is None:
         return Station("Model", "idle", "no model yet", "nothing is trained", "`andon train` trains model.py")
-    shown, run = _shown(trained, made, route)
+    shown, run = found
     if run.status != "done":
         return Station("Model", "look", f"{run.id} {run.status}", run.error, "mend model.py, then `andon train`")
     name = shown.version if shown is not None else run.id
@@ -169,15 +162,6 @@ def _judged(project: Project, name: str, results: Sequence[GateResult], next_: s
 def _worst(project: Project, results: Sequence[GateResult]) -> GateResult:
     metrics = project.charter.metrics
     return max(results, key=lambda one: (_BADNESS.index(one.verdict), metrics[one.metric].critical))
-
-
-def _shown(trained: list[Run], made: list[Release], route: Route | None) -> tuple[Release | None, Run]:
-    by_id = {run.id: run for run in trained}
-    live = next((one for one in made if route is not None and one.version == route.live), None)
-    chosen = live or (made[-1] if made else None)
-    if chosen is not None and chosen.run in by_id:
-        return chosen, by_id[chosen.run]
-    return None, trained[-1]
 
 
 def _gates(project: Project, run: Run) -> list[GateResult]:
@@ -234,7 +218,7 @@ def deploy_station(project: Project, known: Known, route: Route | None, faults: 
         if made:
             next_ = f"`andon deploy {_first_step(project)} {made[-1]}`"
         return Station("Deploy", "idle", "no model answers", "people decide every case", next_)
-    figure, trend = _live(project, known, "automatic_share")
+    figure, trend = last_windows(project, known, "automatic_share")
     state, next_ = _deployed(route, faults)
     by = f"route {route.epoch} by {route.actor}, {minute(route.time_us)}"
     share = f"{figure_text(figure, 'share')} automatic; " if figure is not None and figure.defined else ""
@@ -293,12 +277,12 @@ def _first_step(project: Project) -> str:
 def watch_station(project: Project, known: Known, up: bool) -> Station:
     """The alarm that matters most: one that rings, else one that may, else the first. ``up``: whether the line runs."""
     from andon.monitor.alarm import alarm_key
-    from andon.monitor.watch import alarms, watched
+    from andon.monitor.watch import watched
 
     keys = [alarm_key(one.metric, one.cohort) for one in watched(project.charter)]
     if not keys:
         return Station("Watch", "look", "no alarm", "nothing would ring", "give a metric an `alarm:` in andon.yaml")
-    stored = known.once("alarms", lambda: alarms(project.workspace))
+    stored = alarms_of(project, known)
     if stored is None:
         return unknown("Watch", known)
     found = [stored[key] for key in keys if key in stored and stored[key].result is not None]
@@ -320,7 +304,7 @@ def _watching(project: Project, known: Known, found: list[Alarm], asked: int) ->
     assert result is not None
     unit = _unit(project, result)
     quiet = worst.phase not in _PHASES
-    _, trend = _live(project, known, worst.metric, worst.cohort)
+    _, trend = last_windows(project, known, worst.metric, worst.cohort)
     return Station(
         name="Watch",
         state="stop" if rings(worst) else "good" if quiet else "look",
@@ -361,22 +345,6 @@ def _watch_next(worst: Alarm) -> str:
 def unknown(name: str, known: Known) -> Station:
     """A station that cannot be read now; that is no good news."""
     return Station(name, "look", "not known now", known.why, "the line answers on; look again when it is back")
-
-
-def _live(
-    project: Project, known: Known, metric: str, cohort: str = ""
-) -> tuple[Estimate | None, tuple[float | None, ...]]:
-    """The last window of a metric that is over, and the trend up to now."""
-    from andon.monitor.overview import View, overview
-
-    def read() -> dict[str, View]:
-        # With the whole line every metric is wanted: they cost one query together.
-        only = [metric] if cohort else ()
-        found = overview(project.workspace, project.charter, cohort=cohort, only=only, windows=WINDOWS)
-        return {view.name: view for view in found}
-
-    view = (known.once(("metrics", cohort and metric, cohort), read) or {}).get(metric)
-    return (view.current, tuple(point.estimate.value for point in view.points)) if view is not None else (None, ())
 
 
 def _named(result: GateResult) -> str:
