@@ -97,6 +97,12 @@ def test_times_are_cut_by_time() -> None:
     assert (at.kind, at.first, at.last) == ("datetime", "2020-03-01T00:00:00", "2020-03-01T23:47:00")
 
 
+def test_event_time_is_a_time() -> None:
+    frame = pl.DataFrame({"x": ["a"], "y": ["a"], "time_us": [1_583_884_800_000_000]})
+    found = columns(frame, Contract((Field("x", "category"),), "y", ("a",)))[2]
+    assert (found.kind, found.first, found.low) == ("datetime", "2020-03-11T00:00:00", None)
+
+
 def test_texts_are_values_while_they_repeat_and_lengths_where_they_do_not() -> None:
     assert column(["b", "a", "b"] * 40, "text").bars[0].label == "b"
     many = column([f"{'x' * (i % 50)}{i}" for i in range(200)], "text")

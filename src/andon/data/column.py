@@ -92,6 +92,8 @@ def plain(value: Any) -> Any:
 
 def _column(column: pl.Series, field: Field | None, target: bool) -> Column:
     column = column.fill_nan(None) if column.dtype.is_float() else column
+    if field is None and column.name == "time_us" and column.dtype == pl.Int64:
+        column = column.cast(pl.Datetime("us"))  # event time, wherever it stands
     kind = field.kind if field is not None else str(column.dtype).split("(")[0].lower()
     found = Column(
         name=column.name,
