@@ -109,6 +109,31 @@ def test_it_leads_works_and_gives_the_lease_back(workspace: Workspace, w0: WalWr
     assert turns == [0.2] * 3
 
 
+def test_what_a_killed_board_held_is_sent(workspace: Workspace, w0: WalWriter) -> None:
+    """The board is gone after holding two answers: one's time ends, the other's case is due before that."""
+    from andon.deploy.line import open_inbox
+
+    decide(w0, ["a"], NOW, status="pending", decision=None, decided_by="nobody", level="human")
+    decide(w0, ["b"], NOW - HOUR + 5_000_000, status="pending", decision=None, decided_by="nobody", level="human")
+    leader = controller(workspace)
+    leader.turn()
+    board = open_inbox(workspace, CHARTER)
+    for item in board.take("maria", 2):
+        assert board.hold(item.id, "positive", "maria").state == "taken"
+    del board
+    said: dict[str, str | None] = {}
+    for seconds in (4.9, 0.2, 5.0):
+        workspace.clock.advance(seconds)  # type: ignore[attr-defined]
+        time.sleep(0.51)  # deadlines are looked at twice a second
+        leader.turn()
+        said = {item.id: item.reviewer for item in workspace.items.queue(9, "decided")}
+        assert set(said) == ({"b"} if seconds == 0.2 else {"a", "b"} if seconds == 5.0 else set())
+    assert said == {"a": "maria", "b": "maria"}
+    leader.turn()
+    kept = workspace.items.many(["a", "b"]).values()
+    assert all(item.outboxed and item.decision == "positive" for item in kept)
+
+
 def test_the_last_round_passes_everything_on(workspace: Workspace, w0: WalWriter) -> None:
     decide(w0, ["a", "b"], NOW)
     label(w0, ["a"], "positive")

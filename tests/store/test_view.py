@@ -24,7 +24,7 @@ from andon.store.frame import FrameKind
 from andon.store.reader import read_stream
 from andon.store.segment import streams
 from andon.store.snapshot import SHIPPED, Snapshot
-from andon.store.view import decisions, find, labelled, losses, outcomes, shadow_pairs, times_of
+from andon.store.view import decisions, find, labelled, losses, outcomes, reviewed, shadow_pairs, times_of
 from andon.store.workspace import Workspace
 from andon.store.writer import WalWriter
 
@@ -113,6 +113,29 @@ def test_nothing_yet(lab: Lab) -> None:
     assert times_of(lab.workspace, ["a"]) == {}
     with pytest.raises(NotFound, match="no decision has the id 'a'"):
         find(lab.workspace, "a")
+
+
+@pytest.mark.parametrize("ship", [False, True])
+def test_what_one_person_answered_with_what_became_known(lab: Lab, ship: bool) -> None:
+    lab.decide(automatic("audited", decision="positive"), pending("seen", suggestion="negative"), pending("blind"))
+    lab.review("audited", "negative", kind="audit", time_us=MARCH + 3 * HOUR, seconds=4.0)
+    lab.review("seen", "negative", saw_suggestion=True, simulated=True)
+    lab.review("seen", "negative", saw_suggestion=True, simulated=True)  # twice, as after a crash
+    lab.review("blind", "refer", time_us=MARCH + 2 * HOUR)
+    lab.review("other", "refer", reviewer="bob")
+    lab.review("late", "refer", decided_by="safe_default", reviewer="ann")
+    lab.feedback(Feedback("seen", "label", "positive"))
+    lab.feedback(Feedback("seen", "label", "negative", time_us=MARCH + 9 * DAY), Feedback("audited", "click", 1))
+    if ship:
+        lab.ship()
+    got = reviewed(lab.workspace, "ann", MARCH)
+    assert got.select("id", "kind", "decision", "seconds", "saw_suggestion", "simulated", "label", "model").rows() == [
+        ("seen", "decision", "negative", 0.0, True, True, "negative", "negative"),
+        ("blind", "decision", "refer", 0.0, False, False, None, None),
+        ("audited", "audit", "negative", 4.0, False, False, None, "positive"),
+    ]
+    assert reviewed(lab.workspace, "ann", MARCH + 2 * HOUR)["id"].to_list() == ["blind", "audited"]
+    assert reviewed(lab.workspace, "nobody", MARCH).is_empty()
 
 
 @pytest.mark.parametrize("ship", ["no", "between", "all", "all but not remembered"])
