@@ -78,7 +78,7 @@ def improve(project: Project, known: Known, route: Route | None) -> Improve:
     if found is None:
         return Improve(known.why, link, trouble=known.why)
     rows, against = found
-    said = _sentence(rows, against)
+    said = _sentence(rows)
     of = release.version if release is not None else run.id
     return Improve(said, link, rows[:_ROWS], of, run.id, run.rows.get(run.part, 0), against)
 
@@ -87,7 +87,7 @@ def _begin() -> Improve:
     return Improve("Nothing is trained yet.", linked("`andon data add FILE`, then `andon train`"))
 
 
-def _sentence(rows: tuple[Room, ...], against: str) -> str:
+def _sentence(rows: tuple[Room, ...]) -> str:
     if not rows:
         return "No case of the held-out data lies in a slice of the charter."
     if rows[0].room <= 0:
@@ -96,7 +96,7 @@ def _sentence(rows: tuple[Room, ...], against: str) -> str:
     if ties > 1:
         which = "two" if ties == 2 else f"{ties}"
         return f"The first {which} are a tie within their intervals." if ties <= _ROWS else "No slice stands out."
-    return f"Most is to be gained in “{rows[0].slice}”, {against}."
+    return f"Most is to be gained in “{rows[0].slice}”."
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,13 @@ class Wall(msgspec.Struct, frozen=True):
 
 
 def wall(project: Project, known: Known) -> Wall:
-    """The charter's metrics in its order, then what every line measures; what rings comes first where not all fit."""
+    """The charter's metrics in its order, then what else every line measures; where not all fit, none that rings is left out."""
     views = metrics_of(project, known)
     if views is None:
         return Wall(trouble=known.why)
-    names = [*project.charter.metrics, *(name for name in STANDARD if name not in project.charter.metrics)]
+    charter = project.charter.metrics
+    measured = {*charter, *(spec.of for spec in charter.values() if spec.where is None)}
+    names = [*charter, *(name for name in STANDARD if name not in measured)]
     cards = [_metric(views[name]) for name in names if name in views]
     if len(cards) > MOST:
         grave = sorted(cards, key=lambda card: card.state not in ("stop", "look"))[:MOST]
