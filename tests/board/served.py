@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 __all__ = ["Answer", "Served", "free_port"]
@@ -37,36 +39,53 @@ class Answer:
         return {name: value for name, _, value in found}
 
 
-class Served:
-    """The board of the project in ``root`` on a free port; ``words`` are what `andon` is called with instead."""
+def _call(
+    port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> Answer:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, headers or {})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
 
-    def __init__(self, root: Path, tokens: dict[str, str], words: tuple[str, ...] = ()) -> None:
+
+class Served:
+    """The board of the project in ``root`` on a free port, alone or with its ``line`` of real processes."""
+
+    def __init__(self, root: Path, tokens: dict[str, str], *, line: bool = False) -> None:
         self.root = root
         self.tokens = tokens
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._words = words
+        self.gateway = free_port() if line else 0
         self._process: subprocess.Popen[bytes] | None = None
         self._sessions: dict[str, dict[str, str]] = {}
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        words = self._words or ("board", "--project", str(self.root), "--port", "{port}")
-        command = [sys.executable, "-m", "andon", *(word.format(port=self.port) for word in words)]
+        command = [sys.executable, "-m", "andon", *self._words(), "--project", str(self.root)]
         log = self.root / "board.test.log"
         with log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out, cwd=self.root, env=dict(os.environ))
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > end:
                 self.stop()
                 raise AssertionError(f"the board did not start\n{log.read_text()[-3000:]}")
             time.sleep(0.05)
 
+    def _words(self) -> tuple[str, ...]:
+        if not self.gateway:
+            return ("board", "--port", str(self.port))
+        line = ("--port", str(self.gateway), "--workers", "1", "--ship-seconds", "0.3")
+        return ("up", "--board-port", str(self.port), *line)
+
     def answers(self) -> bool:
-        """Whether somebody answers."""
+        """Whether the board answers, and the line."""
         try:
-            return self.call("GET", "/login").status == 200
+            ready = not self.gateway or _call(self.gateway, "GET", "/v2/health/ready").status == 200
+            return ready and self.call("GET", "/login").status == 200
         except OSError:
             return False
 
@@ -83,12 +102,17 @@ class Served:
 
     def call(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
         """One request over a connection of its own; redirects are not followed."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request(method, path, body, headers or {})
-            return Answer(connection.getresponse())
-        finally:
-            connection.close()
+        return _call(self.port, method, path, body, headers)
+
+    def decide(self, number: int, project: str = "toy") -> dict[str, Any]:
+        """Ask the line for ``number`` decisions about good bolts; returns the last answer."""
+        head = {"authorization": f"Bearer {self.tokens['operator']}", "content-type": "application/json"}
+        body = json.dumps({"x": {"width": 10.0, "length": 50.0, "coating": "none", "note": None}}).encode()
+        for _ in range(number):
+            answer = _call(self.gateway, "POST", f"/v1/projects/{project}/decisions", body, head)
+            assert answer.status in (200, 202), answer.text
+        found: dict[str, Any] = json.loads(answer.text)
+        return found
 
     def session(self, role: str) -> dict[str, str]:
         """The cookies of a browser that logged in with a role's token."""

@@ -106,3 +106,16 @@ def test_without_a_token_it_says_how_to_come_in(board: Served, path: str) -> Non
     answer = board.call("GET", path)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert set(json.loads(answer.text)["error"]) <= {"code", "message", "hint", "field"}
+
+
+def test_another_method_and_another_path_are_refused_in_the_same_words(document: dict[str, Any], board: Served) -> None:
+    head = {"authorization": f"Bearer {board.tokens['owner']}"}
+    for path, item in document["paths"].items():
+        own = {method.upper() for method in item} | ({"HEAD"} if "get" in item else set())
+        for method in {"GET", "POST", "DELETE", "PUT"} - own:
+            answer = board.call(method, path.replace("{", "").replace("}", ""), headers=head)
+            assert (answer.status, answer.headers["allow"]) == (405, ", ".join(sorted(own))), f"{method} {path}"
+            assert json.loads(answer.text)["error"]["code"] == "method"
+    for method in ("GET", "POST", "DELETE"):
+        answer = board.call(method, "/api/v1/no/such/thing", headers=head)
+        assert answer.status == 404 and json.loads(answer.text)["error"]["code"]

@@ -14,9 +14,9 @@ import anyio.to_thread
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
-from andon.errors import AndonError, Denied, Overloaded
+from andon.errors import AndonError, Denied, NotFound, Overloaded
 from andon.surface.decode import from_json, from_strings
 from andon.surface.events import MOST_LISTENERS
 from andon.surface.openapi import document
@@ -28,6 +28,7 @@ __all__ = ["PREFIX", "content_response", "endpoint", "error_response", "json_res
 
 PREFIX = "/api/v1"
 PROOF = "x-andon-proof"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 Answer = Callable[[Request, Visit], Awaitable[Response]]
 
@@ -86,7 +87,7 @@ def routes(site: Site) -> list[BaseRoute]:
         Route(f"{PREFIX}/{command.path}", endpoint(site, _command(site, command)), methods=["POST"])
         for command in site.commands.values()
     ]
-    made.append(Route(PREFIX + "/{rest:path}", endpoint(site, _nowhere)))
+    made.append(Route(PREFIX + "/{rest:path}", endpoint(site, _otherwise(tuple(made))), methods=_METHODS))
     return made
 
 
@@ -150,7 +151,17 @@ def _document(site: Site) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
-async def _nowhere(request: Request, visit: Visit) -> Response:
-    from andon.errors import NotFound
+def _otherwise(known: tuple[BaseRoute, ...]) -> Answer:
+    """What is nowhere, or takes another method."""
 
-    raise NotFound(f"there is no {request.url.path[:200]}", hint="GET /api/v1/openapi.json lists what there is")
+    async def answer(request: Request, visit: Visit) -> Response:
+        here = [one for one in known if isinstance(one, Route) and one.matches(request.scope)[0] is Match.PARTIAL]
+        if not here:
+            raise NotFound(f"there is no {request.url.path[:200]}", hint="GET /api/v1/openapi.json lists what there is")
+        methods = ", ".join(sorted(set().union(*(one.methods or set() for one in here))))
+        said = {"code": "method", "message": f"{request.url.path[:200]} takes {methods}, not {request.method}"}
+        reply = json_response({"error": said}, 405)
+        reply.headers["allow"] = methods
+        return reply
+
+    return answer

@@ -46,13 +46,15 @@ def document(
     kinds += [one for one in dict.fromkeys(command.params for command in commands) if one not in kinds]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     of = dict(zip(kinds, schemas, strict=True))
-    paths: dict[str, Any] = {"/api/v1/openapi.json": {"get": _fixed("openapi", "This document", "application/json")}}
+    paths: dict[str, Any] = {
+        "/api/v1/openapi.json": {"get": _fixed("openapi", "This document", "application/json") | {"security": []}}
+    }
     paths["/api/v1/events"] = {"get": _fixed("events", _EVENTS, "text/event-stream")}
     for page in pages:
-        paths[page.twin] = {"get": _read(page.name, page.title, page.params, page.may, _json(of[page.result]))}
+        paths[page.twin] = {"get": _read(page, page.twin, page.title, _json(of[page.result]))}
     for raw in raws:
         body: dict[str, Any] = {"content": {"application/octet-stream": {}, "image/*": {}}}
-        paths["/api/v1" + raw.path] = {"get": _read(raw.name, raw.name, raw.params, raw.may, body)}
+        paths["/api/v1" + raw.path] = {"get": _read(raw, raw.path, raw.name, body)}
     for command in commands:
         paths[f"/api/v1/{command.path}"] = {"post": _do(command, of[command.params], of[command.result])}
     made: dict[str, Any] = {
@@ -86,24 +88,24 @@ def _fixed(name: str, summary: str, media: str) -> dict[str, Any]:
     return {"operationId": name, "summary": summary, "responses": _responses({"content": {media: schema}})}
 
 
-def _read(name: str, title: str, kind: type[msgspec.Struct], may: Action, found: dict[str, Any]) -> dict[str, Any]:
+def _read(one: Page | Raw, path: str, title: str, found: dict[str, Any]) -> dict[str, Any]:
     return {
-        "operationId": name,
+        "operationId": one.name,
         "summary": title,
-        "description": f"For the roles {_roles(may)}.",
-        "parameters": _parameters(name, kind),
+        "description": f"For the roles {_roles(one.may)}.",
+        "parameters": _parameters(path, one.params),
         "responses": _responses(found),
     }
 
 
-def _parameters(name: str, kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
+def _parameters(path: str, kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
     """Path and query parameters, each with the schema of its field."""
     schema = msgspec.json.schema(kind)
     properties = schema["$defs"][kind.__name__]["properties"]
     made = []
     for field in fields_of(kind):
         found = {key: value for key, value in properties[field.encode_name].items() if key != "default"}
-        where = "path" if field.required else "query"
+        where = "path" if f"{{{field.encode_name}}}" in path else "query"
         one: dict[str, Any] = {"name": field.encode_name, "in": where, "required": field.required, "schema": found}
         if is_many(field):
             one |= {"style": "form", "explode": True}

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright
+from tests.board.conftest import Workshop
 from tests.board.served import Served
+from tests.board.workshop import copy_of
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -46,6 +48,16 @@ def browser() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=path, args=[*sandbox, "--disable-dev-shm-usage"])
         yield made
         made.close()
+
+
+@pytest.fixture(scope="package")
+def floor(board_project: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A line that is up, with its board: for whoever acts, and leaves it as it was found."""
+    root = copy_of(board_project.root, tmp_path_factory.mktemp("floor") / "toy")
+    served = Served(root, board_project.tokens, line=True)
+    served.start()
+    yield served
+    served.stop()
 
 
 class Walker:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 from tests.board.browser.conftest import Walker
-from tests.board.conftest import Workshop
 from tests.board.served import Served
 
 from andon.config import open_project
@@ -20,8 +19,8 @@ def case_at(walker: Walker) -> str:
     return parse_qs(urlsplit(walker.page.url).query).get("id", [""])[0]
 
 
-def items(project: Workshop, ids: list[str]) -> dict[str, Item]:
-    opened = open_project(project.root)
+def items(board: Served, ids: list[str]) -> dict[str, Item]:
+    opened = open_project(board.root)
     try:
         return opened.workspace.items.many(ids)
     finally:
@@ -35,10 +34,8 @@ def press(walker: Walker, key: str) -> str:
     return case_at(walker)
 
 
-def test_twenty_cases_by_keyboard(
-    own_project: Workshop, serve: Callable[[Workshop], Served], walk: Callable[..., Walker]
-) -> None:
-    reviewer = walk(serve(own_project), "reviewer")
+def test_twenty_cases_by_keyboard(floor: Served, walk: Callable[..., Walker]) -> None:
+    reviewer = walk(floor, "reviewer")
     reviewer.open("/review")
     at = press(reviewer, "Enter")
     keys = ["1", "2", "2", "1", "1"] * 4
@@ -55,31 +52,26 @@ def test_twenty_cases_by_keyboard(
     at = press(reviewer, "1")
     press(reviewer, "d")
     assert "sent" in reviewer.note()
-    found = items(own_project, [*answered, at])
+    found = items(floor, [*answered, at])
     assert {id: (found[id].decision, found[id].reviewer) for id in answered} == {
         id: (label, NAME) for id, label in answered.items()
     }
     assert found[at].state == "open", "the case one was at when leaving is open again"
 
 
-def test_a_case_without_a_script(
-    own_project: Workshop, serve: Callable[[Workshop], Served], walk: Callable[..., Walker]
-) -> None:
-    reviewer = walk(serve(own_project), "reviewer", java_script_enabled=False)
+def test_a_case_without_a_script(floor: Served, walk: Callable[..., Walker]) -> None:
+    reviewer = walk(floor, "reviewer", java_script_enabled=False)
     page = reviewer.open("/review")
     page.get_by_role("button", name="Start").click()
     at = case_at(reviewer)
     page.get_by_role("button", name="reject").click()
     assert case_at(reviewer) not in ("", at)
     page.get_by_role("button", name="Done for now").click()
-    assert items(own_project, [at])[at].decision == "reject"
+    assert items(floor, [at])[at].decision == "reject"
 
 
-def test_two_reviewers_are_never_at_the_same_case(
-    own_project: Workshop, serve: Callable[[Workshop], Served], walk: Callable[..., Walker]
-) -> None:
-    served = serve(own_project)
-    one, two = walk(served, "reviewer"), walk(served, "operator")
+def test_two_reviewers_are_never_at_the_same_case(floor: Served, walk: Callable[..., Walker]) -> None:
+    one, two = walk(floor, "reviewer"), walk(floor, "operator")
     for walker in (one, two):
         walker.open("/review")
         press(walker, "Enter")
@@ -87,3 +79,6 @@ def test_two_reviewers_are_never_at_the_same_case(
     assert first != case_at(two)
     page = two.open(f"/review/case?id={first}")
     assert "somebody else" in page.inner_text("h1") and page.locator(".choices").count() == 0
+    press(one, "d")
+    two.open("/review/case")
+    press(two, "d")
