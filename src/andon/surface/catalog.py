@@ -9,7 +9,19 @@ from andon.surface.page import Command, Page, Raw
 __all__ = ["AREAS", "COMMANDS", "PAGES", "RAWS"]
 
 #: The modules of ``andon.surface.view`` that bring pages and commands, in the order of the board's tabs.
-AREAS: tuple[str, ...] = ("line", "scope", "data", "review", "watch", "watch_metric", "watch_alarms", "decision", "decision_life")
+AREAS: tuple[str, ...] = (
+    "line",
+    "scope",
+    "data",
+    "review",
+    "watch",
+    "watch_metric",
+    "watch_alarms",
+    "watch_feedback",
+    "watch_versions",
+    "decision",
+    "decision_life",
+)
 
 
 def _gather(name: str) -> tuple[object, ...]:

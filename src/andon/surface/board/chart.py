@@ -11,10 +11,10 @@ screen reader.
 from __future__ import annotations
 
 from andon.surface.board.chart_bound import Bounds, limits
-from andon.surface.board.chart_compare import Curve, Spot, curve, named, whiskers
+from andon.surface.board.chart_compare import Curve, Spot, beside, curve, named, whiskers
 from andon.surface.board.chart_series import Dot, dots, series, spark, values
 from andon.surface.board.chart_shape import Mark, marks
-from andon.surface.board.chart_share import Layer, bars, stacked
+from andon.surface.board.chart_share import Layer, bars, layers, stacked
 
 __all__ = [
     "Bounds",
@@ -24,8 +24,10 @@ __all__ = [
     "Mark",
     "Spot",
     "bars",
+    "beside",
     "curve",
     "dots",
+    "layers",
     "limits",
     "marks",
     "named",

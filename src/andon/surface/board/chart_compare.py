@@ -14,7 +14,7 @@ from andon.surface.board.chart_axis import SHORT, Scale, finite, number, shorten
 from andon.surface.board.chart_bound import Bounds, limits, nothing
 from andon.surface.board.chart_shape import FOOT, ROW, Plot, across, tag
 
-__all__ = ["Curve", "Spot", "Whole", "curve", "named", "whiskers"]
+__all__ = ["Curve", "Named", "Spot", "Whole", "beside", "curve", "named", "whiskers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,20 @@ class Whole(Protocol):
 def named(parts: Iterable[Whole]) -> list[tuple[str, Estimate]]:
     """The rows of `whiskers`."""
     return [(part.name or "everyone", part.whole) for part in parts]
+
+
+class Named(Protocol):
+    """Anything that has a name."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        ...
+
+
+def beside(names: Iterable[Named], estimates: Iterable[Estimate]) -> list[tuple[str, Estimate]]:
+    """The rows of `whiskers`, from things that have names and their estimates in the same order."""
+    return [(one.name, found) for one, found in zip(names, estimates, strict=True)]
 
 
 def whiskers(rows: Sequence[tuple[str, Estimate]], unit: str = "", bound: Bounds = None, label: str = "") -> Markup:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -13,7 +14,7 @@ from andon.surface.board.chart_axis import Scale, finite, number, span_text, tim
 from andon.surface.board.chart_bound import nothing
 from andon.surface.board.chart_shape import FOOT, Mark, Plot, across, tag
 
-__all__ = ["Layer", "bars", "stacked"]
+__all__ = ["Kind", "Layer", "bars", "layers", "stacked"]
 
 _TIPS = 800
 
@@ -25,6 +26,34 @@ class Layer:
     name: str
     tone: str
     values: Sequence[float | None]
+
+
+class Kind(Protocol):
+    """What `layers` takes: anything with a name, a tone and a value at each time."""
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def tone(self) -> str:
+        """Its colour."""
+        ...
+
+    @property
+    def values(self) -> Sequence[float | None]:
+        """At each time."""
+        ...
+
+
+def layers(kinds: Iterable[Kind]) -> list[Layer]:
+    """The layers of a chart.
+
+    >>> layers([Layer("label", "machine", [1])])
+    [Layer(name='label', tone='machine', values=[1])]
+    """
+    return [Layer(one.name, one.tone, one.values) for one in kinds]
 
 
 def stacked(

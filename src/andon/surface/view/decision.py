@@ -57,6 +57,7 @@ class DecisionRow(msgspec.Struct, frozen=True):
     label: str | None
     reviewer: str | None
     seconds: float | None
+    simulated: bool
     error: str | None
     hidden: bool
     href: str
@@ -112,6 +113,7 @@ def _row(row: dict[str, Any], hidden: bool) -> DecisionRow:
         latency_us=row["latency_us"],
         reviewer=None if hidden else row["reviewer"] or None,
         seconds=None if hidden or not row["reviewer"] else row["seconds"],
+        simulated=not hidden and bool(row["simulated"]),
         hidden=hidden,
         href=link("/decisions", row["id"]),
         **seen,
