@@ -46,6 +46,7 @@ class Desk:
         self._redacted = frozenset(config.redact)
         self.config, self.parts = config, parts
         self.quick: Callable[[], None] | None = None  # settles what came the quick way (`andon.deploy.express`)
+        self.quick_ids: set[str] = set()  # the clients' ids among that
         self._open: set[Case] = set()
         self._busy_ids: dict[str, Case] = {}
         self._feedback: list[tuple[Sequence[Feedback], Callable[[AndonError | None], None]]] = []
@@ -61,6 +62,8 @@ class Desk:
     def submit(self, case: Case, *, handed: bool = False) -> None:
         """Take a case; its client is told sooner or later. ``handed``: another worker gave it to us, so keep it."""
         parts = self.parts
+        if case.id in self.quick_ids and self.quick is not None:
+            self.quick()  # its twin came in the same turn: that one first, then this id is known
         case.arrived = parts.clock.monotonic()
         case.deadline = case.arrived + self.config.deadline_seconds
         if case.id and not handed:
@@ -90,6 +93,8 @@ class Desk:
     def find(self, id: str, done: Done, *, handed: bool = False) -> None:
         """Tell what is known of a decision."""
         parts = self.parts
+        if id in self.quick_ids and self.quick is not None:
+            self.quick()
         owner = parts.memory.owner(id)
         if owner != self._index and parts.peers is not None and not handed:
             parts.peers.find(owner, id, done)

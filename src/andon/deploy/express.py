@@ -93,7 +93,7 @@ class Express:
         self._meter = desk.meter
         self._general = general
         self._rows: list[_Row] = []
-        self._ids: set[str] = set()
+        self._ids = desk.quick_ids
         self._kept: set[bytes] = set()
         self._lane: _Lane | None = None
         self._mark: object = None
@@ -171,7 +171,6 @@ class Express:
         if memory.workers > 1 and owner_of(id, memory.workers) != memory.index:
             return False
         if id in self._ids:
-            self.run()  # its twin came in the same turn: answer that one first, then it is known
             return False
         if memory.seen.holds(id) or self._desk.busy(id):
             return False

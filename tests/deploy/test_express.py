@@ -1,0 +1,293 @@
+"""The quick way and the general way are one: same answers, same rows in the log, whatever is sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.deploy.rig import BASE, CLASSES, CONFIG, FakeServed, Rig, by_age
+
+from andon.core.record import Decision, Field
+from andon.deploy.express import Express
+from andon.deploy.protocol_message import Answer
+from andon.errors import UserCodeError
+from andon.store.codec import decode_decisions
+from andon.store.wal import Frame, FrameKind, read_stream
+from andon.store.workspace import Workspace
+
+FIELDS = (
+    Field("cough", "bool", optional=True),
+    Field("age", "float", low=0),
+    Field("site", "category", optional=True, categories=("north", "süd")),
+    Field("note", "text", optional=True),
+    Field("visits", "int", optional=True),
+)
+MIXED = msgspec.structs.replace(CONFIG, fields=FIELDS)
+MADE: dict[str, Any] = {"models": {"v1": FakeServed(fields=FIELDS), "v2": FakeServed(fields=FIELDS)}}
+NUMBERS = count()
+#: What differs from one request to another that means the same.
+OWN = {"latency_us": 0, "time_us": 0, "wall_us": 0, "sequence": 0, "stream": ""}
+
+
+def rows(rig: Rig) -> list[Decision]:
+    found = [one for one in read_stream(rig.workspace.wal_dir, rig.wal.stream) if isinstance(one, Frame)]
+    return [row for one in found if one.kind == FrameKind.DECISION for row in decode_decisions(rig.config.fields, one)]
+
+
+def counted(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Which requests were taken the quick way."""
+    taken: list[bool] = []
+    take = Express.take
+
+    def spy(self: Express, body: bytes, reply: Any) -> bool:
+        taken.append(take(self, body, reply))
+        return taken[-1]
+
+    monkeypatch.setattr(Express, "take", spy)
+    return taken
+
+
+def generally(rig: Rig) -> None:
+    """From now on this rig knows the general way only."""
+    rig.gateway._express.take = lambda body, reply: False  # type: ignore[method-assign]
+
+
+def ask_all(rig: Rig, bodies: list[bytes]) -> list[tuple[int, Any]]:
+    """All in one turn."""
+    answers = [rig.ask("POST", f"{BASE}/decisions", body) for body in bodies]
+    rig.until(lambda: all(answers))
+    assert all(len(one) == 1 for one in answers)
+    return [(one[0].status, msgspec.json.decode(one[0].body)) for one in answers]
+
+
+X = st.fixed_dictionaries(
+    {"age": st.one_of(st.floats(0, 100), st.integers(0, 100), st.just(-1.0), st.none())},
+    optional={
+        "cough": st.sampled_from([True, False, None, 1, "yes"]),
+        "site": st.sampled_from(["north", "süd", "west", None]),
+        "note": st.one_of(st.text(max_size=5), st.none()),
+        "visits": st.sampled_from([3, 3.0, 3.5, 2**60, None]),
+        "other": st.just(1),
+    },
+)
+BODY = st.fixed_dictionaries(
+    {"x": X},
+    optional={
+        "id": st.sampled_from(["a", "b", "ä", "", "w0-00000000-1", "x\n", "c-d-e"]),
+        "unit": st.sampled_from(["u1", "u2", "u3", "", 7, None]),
+        "tags": st.just({"k": "v"}),
+        "human": st.sampled_from([*CLASSES, "other"]),
+        "extra": st.just(1),
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Rig]]:
+    """The same worker twice; the second knows the general way only."""
+    spaces = [Workspace.create(tmp_path_factory.mktemp(name) / "home") for name in ("quick", "general")]
+    spaces[1].key = spaces[0].key
+    rigs = Rig(spaces[0], MIXED, **MADE), Rig(spaces[1], MIXED, **MADE)
+    generally(rigs[1])
+    yield rigs
+    for rig, space in zip(rigs, spaces, strict=True):
+        rig.close()
+        space.close()
+
+
+@given(
+    bodies=st.lists(st.one_of(BODY, st.binary(max_size=20)), min_size=1, max_size=12),
+    level=st.sampled_from(["full", "partial", "shadow"]),
+    share=st.sampled_from([0.0, 0.5]),
+    audit=st.sampled_from([0.0, 0.4]),
+)
+@settings(max_examples=150, deadline=None)
+def test_both_ways_tell_and_write_the_same(
+    ways: tuple[Rig, Rig], bodies: list[dict[str, Any] | bytes], level: str, share: float, audit: float
+) -> None:
+    run = f"{next(NUMBERS)}-"
+    sent = [
+        one
+        if isinstance(one, bytes)
+        else msgspec.json.encode({**one, **({"id": run + one["id"]} if one.get("id") else {})})
+        for one in bodies
+    ]
+    told, written = [], []
+    for rig in ways:
+        rig.route(
+            live="v1", candidate="v2", share=share, salt="s", audit_share=audit, blind=False,
+            levels={"*": level, "old": "full"}, slices={"old": "age >= 60"}, thresholds={"v1/*": 0.7, "v2/*": 0.6},
+        )  # fmt: skip
+        begun = rig.wal.next_sequence
+        told.append([(status, _unnamed(body)) for status, body in ask_all(rig, sent)])
+        new = [row for row in rows(rig) if row.sequence >= begun]
+        written.append([msgspec.structs.replace(row, id=_named(row.id), **OWN) for row in new])
+        meter = rig.desk.meter
+        told[-1].append((0, [dict(meter.requests), meter.repeated, meter.conflicts]))
+    quickly, slowly = (_by_case(one, share) for one in written)
+    assert told[0] == told[1] or _units_only(told, share)
+    assert quickly == slowly
+
+
+def _named(id: str) -> str:
+    """Ids that the server gave hold where the row is; the two ways may write their rows in another order."""
+    return "server" if id.startswith("w0-") else id
+
+
+def _unnamed(body: Any) -> Any:
+    return {**body, "id": _named(body["id"])} if "id" in body else body
+
+
+def _by_case(found: list[Decision], share: float) -> list[str]:
+    """Rows in an order of their own; who has neither unit nor id is drawn by a number that differs between the ways."""
+    kept = [row for row in found if not (share and row.id == "server" and not row.unit)]
+    return sorted(
+        repr(msgspec.structs.replace(row, audit=float(row.audit > 0)) if row.id != "server" else _blind(row))
+        for row in kept
+    )
+
+
+def _blind(row: Decision) -> Decision:
+    return msgspec.structs.replace(row, audit=0.0)
+
+
+def _units_only(told: list[list[tuple[int, Any]]], share: float) -> bool:
+    """With a share, cases without unit and id may be drawn otherwise; everything else is the same."""
+    if not share:
+        return False
+    return all(
+        one == other or (isinstance(one[1], dict) and one[1].get("id") == "server") or one[0] == 0
+        for one, other in zip(*told, strict=True)
+    )
+
+
+def test_what_needs_nothing_special_goes_the_quick_way(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make(MIXED, **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    taken = counted(rig, monkeypatch)
+    assert rig.decide({"age": 20.0}, id="a1", unit="u")[0] == 200
+    assert rig.decide({"age": 20.0, "cough": True, "note": None, "visits": 4})[0] == 200
+    assert taken == [True, True]
+    (first, second) = rows(rig)
+    assert (first.id, first.unit) == ("a1", rig.workspace.unit_hash("u"))
+    assert second.x == {"cough": True, "age": 20.0, "site": None, "note": None, "visits": 4}
+    assert rig.decide({"age": 20.0}, id="a1")[1]["decision"] == "negative"
+    assert taken == [True, True, False]
+    assert len(rows(rig)) == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"x": {"age": 20.0}, "tags": {"a": "b"}},
+        {"x": {"age": 20.0}, "human": "positive"},
+        {"x": {"age": 20.0, "note": "süß"}},
+        {"x": {"age": "old"}},
+        {"x": {"age": 20.0}, "id": "w0-00000000-1"},
+    ],
+)
+def test_what_is_rare_or_wrong_goes_the_general_way(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    rig = make(MIXED, **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    taken = counted(rig, monkeypatch)
+    rig.call("POST", f"{BASE}/decisions", body)
+    assert taken == [False]
+
+
+@pytest.mark.parametrize(
+    ("config", "route"),
+    [
+        ({"durability": "commit"}, {}),
+        ({"redact": ("age",)}, {}),
+        ({"unit_column": "site"}, {}),
+        ({}, {"levels": {"*": "assist"}}),
+        ({}, {"stopped": "people"}),
+        ({}, {"live": None}),
+    ],
+)
+def test_a_line_that_asks_for_more_goes_the_general_way(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], route: dict[str, Any]
+) -> None:
+    rig = make(msgspec.structs.replace(MIXED, **config), **MADE)
+    rig.route(**{"live": "v1", "levels": {"*": "full"}, **route})
+    taken = counted(rig, monkeypatch)
+    rig.decide({"age": 20.0})
+    assert taken == [False]
+
+
+def test_a_twin_in_the_same_turn_gets_the_same_answer_and_no_second_row(make: Callable[..., Rig]) -> None:
+    rig = make(MIXED, **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    same = msgspec.json.encode({"x": {"age": 20.0}, "id": "a"})
+    other = msgspec.json.encode({"x": {"age": 21.0}, "id": "a"})
+    first, second, third = ask_all(rig, [same, same, other])
+    assert first == second
+    assert third[0] == 409
+    assert len(rows(rig)) == 1
+
+
+def test_a_route_that_comes_between_taking_and_deciding_counts(make: Callable[..., Rig]) -> None:
+    rig = make(MIXED, **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    answers = rig.ask("POST", f"{BASE}/decisions", {"x": {"age": 20.0}, "id": "a"})
+    assert not answers
+    rig.route(live="v1", levels={"*": "full"}, stopped="people")
+    rig.until(lambda: bool(answers))
+    assert answers[0].status == 202
+    (row,) = rows(rig)
+    assert row.status == "pending"
+
+
+def test_a_row_that_breaks_the_model_fails_alone(make: Callable[..., Rig]) -> None:
+    def touchy(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        if (columns["age"] == 13).any():
+            raise UserCodeError("predict raised ValueError: thirteen")
+        return by_age(columns)
+
+    rig = make(MIXED, models={"v1": FakeServed(touchy, FIELDS)})
+    rig.route(live="v1", levels={"*": "full"})
+    bodies = [msgspec.json.encode({"x": {"age": float(age)}}) for age in range(10, 20)]
+    found = ask_all(rig, bodies)
+    assert [status for status, _ in found] == [200] * 10
+    assert [body["decided_by"] for _, body in found].count("safe_default") == 1
+    assert sum(row.error is not None for row in rows(rig)) == 1
+
+
+def test_nothing_is_answered_that_was_not_written(make: Callable[..., Rig]) -> None:
+    full: list[int] = []
+
+    def write(fd: int, data: bytes) -> int:
+        if full:
+            raise OSError(28, "No space left on device")
+        return os.write(fd, data)
+
+    rig = make(MIXED, write=write, **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    full.append(1)
+    found = ask_all(rig, [msgspec.json.encode({"x": {"age": 20.0}, "id": "a"})])
+    assert found[0][0] == 503
+    assert rows(rig) == []
+    full.clear()
+    assert rig.decide({"age": 20.0}, id="a")[0] == 200
+    assert len(rows(rig)) == 1
+
+
+def test_no_more_than_the_queue_holds_is_taken_in_one_turn(make: Callable[..., Rig]) -> None:
+    rig = make(msgspec.structs.replace(MIXED, queue=3, batch_rows=2), **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    answers: list[list[Answer]] = [
+        rig.ask("POST", f"{BASE}/decisions", {"x": {"age": 20.0}, "id": str(n)}) for n in range(8)
+    ]
+    rig.until(lambda: all(answers))
+    assert [one[0].status for one in answers] == [200] * 6 + [429] * 2
