@@ -13,6 +13,8 @@ AREAS: tuple[str, ...] = (
     "line",
     "scope",
     "data",
+    "models",
+    "deploy",
     "review",
     "watch",
     "watch_metric",

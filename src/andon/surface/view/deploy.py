@@ -1,0 +1,12 @@
+"""The Deploy pages: who answers, how that came about, what a shadow says, and the commands that change the line."""
+
+from __future__ import annotations
+
+from andon.surface.view.deploy_act import COMMANDS
+from andon.surface.view.deploy_history import PAGE as HISTORY
+from andon.surface.view.deploy_now import PAGE as NOW
+from andon.surface.view.deploy_shadow import PAGE as SHADOW
+
+__all__ = ["COMMANDS", "PAGES"]
+
+PAGES = (NOW, HISTORY, SHADOW)
