@@ -16,7 +16,7 @@ from andon.core.clock import ManualClock
 from andon.core.port import JournalWriter
 from andon.core.record import Event
 from andon.errors import AndonError, Unavailable, UsageError
-from andon.store.journal import Journal
+from andon.store.journal import Journal, Wanted
 from andon.store.tables import Database
 
 
@@ -70,6 +70,49 @@ def test_reading_filters_and_pages(journal: Journal) -> None:
     assert journal.latest(action="route", subject="v0") == [events[0]]
 
 
+def test_pages_go_back_and_forth_without_a_hole(journal: Journal) -> None:
+    events = fill(journal, 11)
+    seen = journal.page(limit=4)
+    assert seen == events[:6:-1]
+    while seen[-1].sequence > 1:
+        older = journal.page(before=seen[-1].sequence, limit=4)
+        assert journal.page(after=older[0].sequence, limit=4)[-1].sequence == older[0].sequence + 1
+        seen += older
+    assert seen == events[::-1]
+    assert journal.page(before=1) == journal.page(after=11) == []
+
+
+def test_a_page_is_of_what_was_wanted(journal: Journal, clock: ManualClock) -> None:
+    for number in range(6):
+        journal.append(f"alarm.{'fired' if number % 2 else 'resolved'}", f"m{number % 3}", "controller", "")
+        clock.advance(60)
+    journal.append("deploy.stop", "route 1", "ann", "smoke")
+    alarms = Wanted(("alarm.fired", "alarm.resolved"))
+    assert [event.sequence for event in journal.page(alarms, limit=4)] == [6, 5, 4, 3]
+    assert [event.sequence for event in journal.page(alarms, before=3)] == [2, 1]
+    assert [event.sequence for event in journal.page(alarms, after=1, limit=2)] == [3, 2]
+    assert [event.sequence for event in journal.page(Wanted(subject="m1"))] == [5, 2]
+    assert [event.sequence for event in journal.page(Wanted(actor="ann"))] == [7]
+    assert journal.page(Wanted(("alarm.fired",), actor="ann")) == journal.page(Wanted(())) == []
+    assert journal.actions() == ["alarm.fired", "alarm.resolved", "deploy.stop"]
+    assert journal.actors() == ["ann", "controller"]
+    assert journal.actors(1) == ["ann"]
+
+
+def test_a_stretch_of_time_is_half_open_also_where_the_clock_was_set_back(journal: Journal, clock: ManualClock) -> None:
+    start = clock.now()
+    for seconds in (0, 60, 60, -100, 60, 60):
+        clock.advance(seconds)
+        journal.append("a", "b", "c", "")
+    times = {event.sequence: (event.time_us - start) // 1_000_000 for event in journal.read()}
+    for since in (-200, 0, 20, 60, 120, 500):
+        for until in (-200, 20, 60, 61, 121):
+            wanted = Wanted(since_us=start + since * 1_000_000, until_us=start + until * 1_000_000)
+            found = [event.sequence for event in journal.page(wanted)]
+            assert found == [number for number in (6, 5, 4, 3, 2, 1) if since <= times[number] < until]
+    assert len(journal.page(Wanted(since_us=start + 60_000_000))) == sum(time >= 60 for time in times.values())
+
+
 @pytest.mark.parametrize("verb", ["UPDATE events SET reason = 'x'", "DELETE FROM events"])
 def test_an_event_cannot_be_changed(journal: Journal, any_db: Database, verb: str) -> None:
     fill(journal)
@@ -97,10 +140,46 @@ def test_what_is_changed_by_force_is_found(journal: Journal, any_db: Database, s
     assert journal.verify() == ((True, None) if changed_hash else (False, first_bad))
 
 
+def test_a_break_is_told_with_what_was_expected_and_found(journal: Journal, any_db: Database) -> None:
+    events = fill(journal)
+    found = journal.check()
+    assert (found.sound, found.events, found.first, found.head, found.fault) == (True, 5, 1, events[4].hash, "")
+    by_force(any_db, "UPDATE events SET reason = 'another' WHERE sequence = 3")
+    found = journal.check()
+    assert (found.sound, found.events, found.bad) == (False, 2, 3)
+    assert f"found {events[2].hash[:16]}: it was changed" in found.fault
+
+
+def test_an_event_with_a_new_hash_of_its_own_breaks_the_next(journal: Journal, any_db: Database) -> None:
+    events = fill(journal)
+    row = msgspec.structs.replace(events[1], reason="other")
+    evidence = msgspec.json.encode(row.evidence).decode()
+    content = [
+        row.sequence, row.time_us, row.wall_us, row.action, row.subject, row.actor, row.reason, evidence, row.previous
+    ]  # fmt: skip
+    forged = sha256(msgspec.json.encode(content)).hexdigest()
+    by_force(any_db, f"UPDATE events SET reason = 'other', hash = '{forged}' WHERE sequence = 2")
+    found = journal.check()
+    assert found.bad == 3
+    assert f"to follow the hash {forged[:16]}, found {events[1].hash[:16]}" in found.fault
+    assert journal.check(last=2).sound
+
+
+def test_the_last_events_can_be_checked_alone(journal: Journal, any_db: Database) -> None:
+    events = fill(journal)
+    found = journal.check(last=2)
+    assert (found.events, found.first, found.head, found.sound) == (2, 4, events[4].hash, True)
+    assert journal.check(last=99).events == 5
+    by_force(any_db, "DELETE FROM events WHERE sequence = 3")
+    assert journal.check(last=2).bad == 4
+    assert journal.check(last=1).sound
+    assert "found event 4: what was between is gone" in journal.check().fault
+
+
 MANY = """
 import sys
 from andon.core.clock import SystemClock
-from andon.store.journal import Journal
+from andon.store.journal import Journal, Wanted
 from andon.store.tables import Database
 
 journal = Journal(Database(sys.argv[1], busy_seconds=30), SystemClock())

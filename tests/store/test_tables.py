@@ -211,6 +211,23 @@ def test_items_of_the_first_release_get_the_columns_of_today(any_db: Database) -
     assert table.queue(9, None) == sorted(kept, key=lambda item: item.id)
 
 
+def test_which_migration_a_database_has_is_asked_without_migrating_it(tmp_path: Path, db: Database) -> None:
+    assert db.revision() == HEAD_REVISION
+    with db.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    db.close()
+    assert db.revision() == db.revision() == "0001"
+    file = file_of(db)
+    file.write_bytes(b"")
+    assert db.revision() is None
+    file.write_bytes(b"garbage" * 999)
+    with pytest.raises(Corrupt, match="not a database"):
+        db.revision()
+    file.unlink()
+    with pytest.raises(Unavailable, match="was moved, deleted"):
+        db.revision()
+
+
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path, db: Database) -> None:
     with db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

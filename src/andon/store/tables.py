@@ -58,7 +58,7 @@ __all__ = [
     "windows",
 ]
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The newest migration; a database that has it is opened without importing alembic."""
 
 metadata = MetaData()
@@ -76,6 +76,7 @@ events = Table(
     Column("evidence", Text, nullable=False),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
+    Index("events_time", "time_us", "sequence"),
 )
 
 records = Table(
@@ -214,6 +215,23 @@ class Database:
         if not self.sqlite:
             key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+    def revision(self) -> str | None:
+        """The newest migration that the database has had, None where it is empty; nothing is migrated by asking.
+
+        Raises ``Unavailable`` or ``Corrupt``.
+        """
+        if self.sqlite:
+            self._file()
+        engine = self._connectable()
+        try:
+            return _revision(engine)
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+            raise self._unavailable(str(getattr(error, "orig", None) or error).strip()) from error
+        except exc.DatabaseError as error:
+            raise Corrupt(f"the database {self.name} cannot be used: {error.orig}; restore it from a backup") from error
+        finally:
+            engine.dispose()
 
     def close(self) -> None:
         """Close all connections; the next transaction opens new ones."""
