@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Column, ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.measure.summary import Mergeable, summary_from_json, summary_to_dict
@@ -60,6 +60,7 @@ class WindowRow:
 
 
 _KEY = ("metric", "cohort", "start_us", "length_us")
+_CHUNK = 200
 
 
 def _pack(summary: Mergeable) -> str:
@@ -92,8 +93,13 @@ class WindowStore:
         """
         if not self.move(connection, consumer, stream, end_offset):
             return False
+        sums: dict[tuple[str, str, int, int], Mergeable] = {}
         for row in rows:
-            self._add(connection, row)
+            key = (row.metric, row.cohort, row.start_us, row.length_us)
+            sums[key] = sums[key] + row.summary if key in sums else row.summary
+        order = sorted(sums)  # the same for everybody, so that two who wait for one another cannot be
+        for first in range(0, len(order), _CHUNK):
+            self._add(connection, {key: sums[key] for key in order[first : first + _CHUNK]})
         return True
 
     def move(self, connection: Connection, consumer: str, stream: str, end_offset: int) -> bool:
@@ -111,9 +117,10 @@ class WindowStore:
 
     def replace(self, rows: Iterable[WindowLike]) -> None:
         """Store summaries in place of what was there: for windows that are measured again when labels arrive."""
-        with self._db.write() as connection:
-            for row in rows:
-                self._put(connection, _row(row))
+        made = [_row(row) for row in rows]
+        if made:
+            with self._db.write() as connection:
+                self._put(connection, made)
 
     def read(
         self,
@@ -157,18 +164,19 @@ class WindowStore:
         with self._db.read() as connection:
             return {str(stream): int(position) for stream, position in connection.execute(query)}
 
-    def _add(self, connection: Connection, window: WindowLike) -> None:
-        row = _row(window)
-        key = "/".join(str(row[name]) for name in _KEY)
-        self._db.lock(connection, f"andon-window-{key}")
-        where = [windows.c[name] == row[name] for name in _KEY]
-        stored = connection.scalar(select(windows.c.summary).where(*where))
-        if stored is not None:
-            before: Mergeable = summary_from_json(stored)
-            row["summary"] = _pack(before + window.summary)
-        self._put(connection, row)
+    def _add(self, connection: Connection, sums: dict[tuple[str, str, int, int], Mergeable]) -> None:
+        for key in sums:
+            self._db.lock(connection, f"andon-window-{'/'.join(map(str, key))}")
+        keys = [windows.c[name] for name in _KEY]
+        stored = connection.execute(select(*keys, windows.c.summary).where(tuple_(*keys).in_(list(sums)))).all()
+        for metric, cohort, start_us, length_us, text in stored:
+            before: Mergeable = summary_from_json(text)
+            mine = (metric, cohort, start_us, length_us)
+            sums[mine] = before + sums[mine]
+        self._put(connection, [_row(WindowRow(*key, summary)) for key, summary in sums.items()])
 
-    def _put(self, connection: Connection, row: dict[str, Any]) -> None:
+    def _put(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
         make = sqlite.insert if self._db.sqlite else postgresql.insert
-        statement = make(windows).values(row)
-        connection.execute(statement.on_conflict_do_update(index_elements=_KEY, set_={"summary": row["summary"]}))
+        statement = make(windows)
+        put = statement.on_conflict_do_update(index_elements=_KEY, set_={"summary": statement.excluded.summary})
+        connection.execute(put, rows)
