@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_ROWS", "PAGES", "Decider", "Measure", "VersionsParams", "VersionsView", "versions_view"]
 
 #: So many of the newest decisions are measured.
-MOST_ROWS = 200_000
+MOST_ROWS = 50_000
 _WORDS = {"person": "people", "safe_default": "safe default", "client": "decided elsewhere"}
 _TONES = {"person": "people", "model": "machine"}
 
