@@ -211,7 +211,7 @@ def _item(workspace: Workspace, id: str) -> dict[str, Any] | None:
     if item is None:
         return None
     body: dict[str, Any] = msgspec.to_builtins(item)
-    return {name: value for name, value in body.items() if name not in ("id", "x")}
+    return {name: value for name, value in body.items() if name not in ("id", "x", "draft", "skips")}
 
 
 def _route(workspace: Workspace, epoch: int) -> dict[str, Any] | None:
