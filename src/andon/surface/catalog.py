@@ -23,6 +23,7 @@ AREAS: tuple[str, ...] = (
     "watch_versions",
     "decision",
     "decision_life",
+    "journal",
 )
 
 

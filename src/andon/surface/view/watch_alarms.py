@@ -28,7 +28,18 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.surface.visit import Visit
 
-__all__ = ["COMMANDS", "PAGES", "AlarmView", "AlarmsView", "Episode", "Told", "alarm_view", "alarms_view", "episodes"]
+__all__ = [
+    "COMMANDS",
+    "PAGES",
+    "AlarmView",
+    "AlarmsView",
+    "Episode",
+    "Told",
+    "alarm_view",
+    "alarms_view",
+    "episodes",
+    "judged",
+]
 
 _EVENTS = 500
 _WINDOWS = 96
@@ -186,7 +197,7 @@ def episodes(events: Sequence[Event], unit: str) -> tuple[list[Episode], tuple[T
 def _episode(number: int, events: Sequence[Event], unit: str) -> Episode:
     fired, rest = events[0], events[1:]
     ended = next((event.time_us for event in rest if event.action == "alarm.resolved"), None)
-    return Episode(number, fired.time_us, ended, _sentence(fired, unit), tuple(_told(rest, unit)))
+    return Episode(number, fired.time_us, ended, judged(fired, unit), tuple(_told(rest, unit)))
 
 
 def _told(events: Sequence[Event], unit: str) -> Iterator[Told]:
@@ -198,7 +209,7 @@ def _words(event: Event, unit: str) -> str:
     """What an event says, in words."""
     done = event.reason.partition("; ")[2] if event.evidence.get("sentence") else ""
     if event.action == "alarm.resolved":
-        return f"it ended: {_sentence(event, unit)}" + (f"; {done}" if done else "")
+        return f"it ended: {judged(event, unit)}" + (f"; {done}" if done else "")
     if event.action in ("alarm.people", "alarm.rollback"):
         return done or event.reason
     if event.action == "alarm.silenced":
@@ -210,7 +221,7 @@ def _words(event: Event, unit: str) -> str:
     return event.reason
 
 
-def _sentence(event: Event, unit: str) -> str:
+def judged(event: Event, unit: str) -> str:
     """The verdict that an event was written for, in the metric's unit; as it was written where it cannot be read."""
     body: Mapping[str, Any] = event.evidence
     try:
