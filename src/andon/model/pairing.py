@@ -25,8 +25,9 @@ import polars as pl
 from andon.errors import Conflict
 from andon.measure.estimate import CONFIDENCE, Estimate, undefined
 from andon.measure.metric import Metric
+from andon.measure.slice import parse_slice
 from andon.measure.summary import Confusion
-from andon.model.evaluate import charter_measures
+from andon.model.evaluate import Measure, charter_measures
 from andon.model.run import Run
 from andon.model.shared import How, shared
 from andon.model.table import cohorts
@@ -112,15 +113,16 @@ def pair(
 ) -> Pair:
     """Two runs on rows that the second held out and the first did not learn from, on everybody and on the charter's slices.
 
-    ``among`` is how many such comparisons are looked at: intervals grow (Bonferroni) so that all of them together hold
-    with 95 %; those of slices grow by the number of slices, too. Raises ``NotFound`` for a failed run and ``Conflict``
+    ``among`` is how many pairs are looked at: intervals grow (Bonferroni) by that and the number of metrics, so that all
+    of them together hold with 95 %; those of slices grow by the number of slices, too. Raises ``NotFound`` for a failed run and ``Conflict``
     when the first answers what is no class now.
     """
     rows = shared(workspace, one, two, enrich)
     first, second = rows.first, rows.second
     if unknown := set(first["prediction"].drop_nulls().unique()) - set(charter.target.classes):
         raise Conflict(f"run {one.id} answers {sorted(unknown)[0]!r}, which is no class of the charter now")
-    level = 1 - (1 - CONFIDENCE) / max(1, among)
+    measures = _comparable(charter, second)
+    level = 1 - (1 - CONFIDENCE) / max(1, among * len(measures))
     parts = _slices(charter, second)
     within = 1 - (1 - level) / max(1, len(parts))
     sides = {name: (first.filter(mask), second.filter(mask)) for name, mask in parts.items()}
@@ -132,32 +134,39 @@ def pair(
         how=rows.how,
         learnt=rows.learnt,
         note=rows.note,
-        metrics=_differences(charter, first, second, level),
-        slices={name: _differences(charter, *side, within) for name, side in sides.items()},
+        metrics=_differences(measures, (first, second), charter.target.classes, level),
+        slices={name: _differences(measures, side, charter.target.classes, within) for name, side in sides.items()},
         right=discordant(first, second),
         confidence=level,
         within=within,
     )
 
 
-def _slices(charter: Charter, table: pl.DataFrame) -> dict[str, pl.Series]:
-    from andon.measure.slice import parse_slice
+def _readable(table: pl.DataFrame) -> set[str]:
+    """Columns that are the same for both: what reads the answer would be other rows for each of the two."""
+    return set(table.columns) - {"prediction", "confidence", "scores"}
 
-    # A slice that reads the answer would be other rows for each of the two.
-    readable = set(table.columns) - {"prediction", "confidence", "scores"}
-    known = {name: text for name, text in charter.slices.items() if parse_slice(text).columns <= readable}
+
+def _slices(charter: Charter, table: pl.DataFrame) -> dict[str, pl.Series]:
+    known = {name: text for name, text in charter.slices.items() if parse_slice(text).columns <= _readable(table)}
     return cohorts(table, slices=known)
 
 
-def _differences(charter: Charter, first: pl.DataFrame, second: pl.DataFrame, level: float) -> dict[str, Difference]:
-    readable = set(second.columns) - {"prediction", "confidence", "scores"}
+def _comparable(charter: Charter, table: pl.DataFrame) -> list[Measure]:
+    """Metrics that are a function of truth and answer."""
+    readable = _readable(table)
+    every = [one for one in charter_measures(charter) if one.metric.kind is Confusion]
+    return [one for one in every if one.where is None or one.where.columns <= readable]
+
+
+def _differences(
+    measures: list[Measure], sides: tuple[pl.DataFrame, pl.DataFrame], classes: tuple[str, ...], level: float
+) -> dict[str, Difference]:
+    first, second = sides
     found = {}
-    for one in charter_measures(charter):
-        if one.metric.kind is not Confusion or (one.where is not None and not one.where.columns <= readable):
-            continue
+    for one in measures:
         mask = pl.repeat(True, second.height, eager=True) if one.where is None else one.where.mask(second)
-        sides = first.filter(mask), second.filter(mask)
-        found[one.name] = differ(one.metric, *sides, charter.target.classes, level)
+        found[one.name] = differ(one.metric, first.filter(mask), second.filter(mask), classes, level)
     return found
 
 
