@@ -73,7 +73,7 @@ class Intake:
             if id not in items and len(self._unmatched) < _UNMATCHED:
                 self._unmatched[id] = review
         late = [item for item in items.values() if item.state != "decided"]
-        return sum(self._workspace.items.swap(_closed(item, reviews[item.id])) for item in late)
+        return len(self._workspace.items.swap_many([_closed(item, reviews[item.id]) for item in late]))
 
 
 def item_of(row: dict[str, Any], names: Sequence[str], deadline_us: int, blind: bool) -> Item:

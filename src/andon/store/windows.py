@@ -169,10 +169,10 @@ class WindowStore:
             self._db.lock(connection, f"andon-window-{'/'.join(map(str, key))}")
         keys = [windows.c[name] for name in _KEY]
         stored = connection.execute(select(*keys, windows.c.summary).where(tuple_(*keys).in_(list(sums)))).all()
-        for metric, cohort, start_us, length_us, text in stored:
-            before: Mergeable = summary_from_json(text)
-            mine = (metric, cohort, start_us, length_us)
-            sums[mine] = before + sums[mine]
+        for row in stored:
+            before: Mergeable = summary_from_json(row.summary)
+            key = (row.metric, row.cohort, row.start_us, row.length_us)
+            sums[key] = before + sums[key]
         self._put(connection, [_row(WindowRow(*key, summary)) for key, summary in sums.items()])
 
     def _put(self, connection: Connection, rows: list[dict[str, Any]]) -> None:
