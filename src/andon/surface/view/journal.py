@@ -96,7 +96,9 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def facts(self) -> tuple[Fact, ...]:
         """The evidence, line by line."""
-        return tuple(_fact(name, value) for name, value in self.evidence.items())
+        # A route's times and its sentence are those of the event.
+        told = ("said", "time_us", "wall_us") if self.action.startswith("deploy.") else ()
+        return tuple(_fact(name, value) for name, value in self.evidence.items() if name not in told)
 
 
 class JournalView(msgspec.Struct, frozen=True):
@@ -219,21 +221,28 @@ def _entry(event: Event, units: Mapping[str, str]) -> Entry:
 
 
 def _fact(name: str, value: Any) -> Fact:
-    """Evidence as text: a time as a time, a nested thing as JSON on lines of its own.
+    """Evidence as text: a time as a time, a few values in a row, what is nested as JSON on lines of its own.
 
     >>> _fact("time_us", 1_583_884_800_000_000), _fact("share", 0.05).text, _fact("live", None).text
     (Fact(name='time', text='2020-03-11 00:00:00 UTC', block=False), '0.05', 'none')
-    >>> _fact("levels", {"*": "full"}).text, _fact("gates", [{"metric": "error", "verdict": "pass"}] * 4).block
-    ('{"*": "full"}', True)
+    >>> _fact("levels", {"*": "full"}).text, _fact("warm", ["v1", "v2"]).text, _fact("gates", [{"n": 1}]).block
+    ('*: full', 'v1, v2', True)
     """
     if name.endswith("_us") and isinstance(value, int) and value > 1000 * DAY:  # shorter ones are durations
         return Fact(name.removesuffix("_us"), f"{iso(value)[:19].replace('T', ' ')} UTC")
-    if value is None:
-        return Fact(name, "none")
-    if isinstance(value, str):
-        return Fact(name, value, "\n" in value)
-    text = msgspec.json.format(msgspec.json.encode(value), indent=1 if len(str(value)) > 100 else 0).decode()
-    return Fact(name, text, "\n" in text)
+    if isinstance(value, dict) and not any(isinstance(one, dict | list) for one in value.values()):
+        text = ("\n" if len(str(value)) > 100 else ", ").join(f"{key}: {_plain(one)}" for key, one in value.items())
+    elif isinstance(value, list) and not any(isinstance(one, dict | list) for one in value):
+        text = ", ".join(map(_plain, value))
+    elif isinstance(value, dict | list):
+        text = msgspec.json.format(msgspec.json.encode(value), indent=1).decode()
+    else:
+        text = _plain(value)
+    return Fact(name, text or "none", "\n" in text)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else "none" if value is None else msgspec.json.encode(value).decode()
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
