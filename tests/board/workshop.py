@@ -169,7 +169,9 @@ class _Day:
             self.workspace.clock.set(time_us=BEGIN + number * HOUR + (quarter * 15 + 3) * MINUTE, rate=0.0)
             rows = frame.gather_every(4, quarter).to_dicts()
             verdicts = [row.pop("verdict") for row in rows]
-            bodies = [self._body(f"h{number}q{quarter}-{i}", row) for i, row in enumerate(rows)]
+            names = [f"h{number}q{quarter}-{i}" for i in range(len(rows))]
+            names[-2:] = [f"h{number}/{quarter}?a=%2F&b=1#<i>", f"../{number}.{quarter}"]
+            bodies = [self._body(name, row) for name, row in zip(names, rows, strict=True)]
             answers = self.client.post(self.decide, bodies)
             assert {answer.status for answer in answers} <= {200, 202}, answers
             labels = [

@@ -16,7 +16,14 @@ from andon.surface.catalog import PAGES
 LARGEST = 200_000
 AXE = Axe().axe_script
 #: A table's rows are alike: the first few stand for all.
-WHERE = {"include": [["html"]], "exclude": [["tbody tr:nth-child(n+5)"], ["ol li:nth-child(n+8)"], ["ul li:nth-child(n+12)"]]}
+WHERE = {
+    "include": [["html"]],
+    "exclude": [["tbody tr:nth-child(n+5)"], ["ol li:nth-child(n+8)"], ["ul li:nth-child(n+12)"]],
+}
+#: What no page of ours has, and what a text that is not escaped would make.
+STRANGE = """() => [...document.querySelectorAll(
+  "img[src='x'], [onload], [onerror], [onclick], [style]:not(svg *), base, iframe, object, embed, script:not([src^='/static/']), a[href^='javascript:' i]"
+)].map(one => one.outerHTML.slice(0, 120))"""
 NAMES = [page.name for page in PAGES]
 #: Who has JavaScript off sees UTC; elsewhere times are written anew, which must not move anything.
 PLACE = {"timezone_id": "Asia/Kolkata", "locale": "en-GB", "viewport": {"width": 1280, "height": 900}}
@@ -83,7 +90,7 @@ def looked_at(walker: Walker, address: str) -> list[str]:
         wrong.append(f"the layout shifted by {moved:.3f}")
     page.set_viewport_size({"width": 360, "height": 740})
     wrong += [f"360 px: {one}" for one in hang_over(page)]
-    forbidden = page.evaluate("window.forbidden")
+    forbidden = [*page.evaluate("window.forbidden"), *page.evaluate(STRANGE)]
     if forbidden or page.title() == "taken":
         wrong.append(f"a text was taken for something else: {forbidden} {page.title()}")
     return [f"{address}: {one}" for one in wrong]
