@@ -11,9 +11,9 @@ gave up. Where something fails in the middle, before anything was written, the r
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Annotated, Any
@@ -24,14 +24,15 @@ import numpy as np
 from andon.core.clock import SECOND
 from andon.core.record import Level
 from andon.data.validator import row_type
-from andon.deploy.automation import audit_probability, decide
+from andon.deploy.automation import Outcome, audit_probability, decide
 from andon.deploy.desk import Desk
 from andon.deploy.gateway_decisions import ID_MAX, UNIT_MAX, decided_body, pending_body
 from andon.deploy.idempotency import owner_of
-from andon.deploy.meter import BUCKETS, Meter
+from andon.deploy.meter import Meter
 from andon.deploy.placing import Terms
 from andon.deploy.protocol_message import Answer, Reply, error_answer
 from andon.deploy.replica import Replica
+from andon.deploy.route import CompiledRoute
 from andon.deploy.settings import GatewayConfig
 from andon.errors import AndonError
 from andon.model.columns import NUMERIC, Block
@@ -218,7 +219,7 @@ class Express:
             self._hand_over(rows)
             return
         self._meter.batches.add(len(rows))
-        batch = _Batch(lane, replica, rows, scores.tolist())
+        batch = _Batch(lane, replica, rows, scores)
         try:
             self._write(lane, batch, numbers, texts)
         except AndonError as error:
@@ -246,24 +247,37 @@ class Express:
 class _Batch:
     """What was decided of one batch, in columns."""
 
-    def __init__(self, lane: _Lane, replica: Replica, rows: list[_Row], scores: list[list[float]]) -> None:
+    def __init__(self, lane: _Lane, replica: Replica, rows: list[_Row], scores: np.ndarray[Any, Any]) -> None:
         self.rows = rows
         self._lane = lane
         self._version = replica.version
         self._scores: list[list[float] | None] = []
-        self._outcomes: list[Any] = []
+        self._outcomes: list[Outcome] = []
         self._confidences: list[float | None] = []
         self._ids: list[str] = []
         self._latencies: list[int] = []
-        route, classes = lane.terms.route, replica.classes
-        for row, cells in zip(rows, scores, strict=True):
-            best = max(cells)
-            known = all(cell - cell == 0 for cell in cells)  # neither NaN nor infinite
-            label = classes[cells.index(best)] if known else None
-            confidence = best if known else None
-            threshold = route.threshold(self._version, row.slice)
-            self._outcomes.append(decide(route.policy, row.level, label, confidence, threshold))
-            self._scores.append(cells if known else None)
+        self._settle(lane.terms.route, replica.classes, scores)
+
+    def _settle(self, route: CompiledRoute, classes: tuple[str, ...], scores: np.ndarray[Any, Any]) -> None:
+        """What becomes of each row. At level full nothing but the label counts, so that is decided once a label."""
+        best, cells = scores.argmax(axis=1).tolist(), scores.tolist()
+        sound = bool(np.isfinite(scores).all())
+        full: dict[int, Outcome] = {}
+        for row, at, mine in zip(self.rows, best, cells, strict=True):
+            if not sound and not all(math.isfinite(cell) for cell in mine):
+                self._outcomes.append(decide(route.policy, row.level, None, None, None))
+                self._scores.append(None)
+                self._confidences.append(None)
+                continue
+            confidence = mine[at]
+            outcome = full.get(at) if row.level == "full" else None
+            if outcome is None:
+                threshold = route.threshold(self._version, row.slice)
+                outcome = decide(route.policy, row.level, classes[at], confidence, threshold)
+                if row.level == "full":
+                    full[at] = outcome
+            self._outcomes.append(outcome)
+            self._scores.append(mine)
             self._confidences.append(confidence)
 
     def name(self, stream: str, generation: str, first: int) -> None:
@@ -308,26 +322,26 @@ class _Batch:
 
     def answer(self, meter: Meter) -> None:
         """Tell everybody, and count."""
-        latency, version, epoch = meter.latency, self._version, self._lane.terms.route.epoch
-        for at, row in enumerate(self.rows):
-            one = self._outcomes[at]
+        version, epoch = self._version, self._lane.terms.route.epoch
+        told: dict[tuple[str, str, int], int] = {}
+        for row, id, one, confidence in zip(self.rows, self._ids, self._outcomes, self._confidences, strict=True):
             if one.status == "decided":
-                body = decided_body(self._ids[at], one.decision, one.decided_by, version, self._confidences[at], epoch)
-                answer = Answer(200, body)
+                answer = Answer(200, decided_body(id, one.decision, one.decided_by, version, confidence, epoch))
             else:
-                answer = Answer(202, pending_body(self._ids[at], one.shown))
-            meter.outcome(one.decided_by, row.assigned.arm)
-            seconds = self._latencies[at] / SECOND
-            latency.counts[bisect_left(BUCKETS, seconds)] += 1
-            latency.sum += seconds
-            meter.answered("decisions", answer.status)
+                answer = Answer(202, pending_body(id, one.shown))
+            kind = (one.decided_by, row.assigned.arm, answer.status)
+            told[kind] = told.get(kind, 0) + 1
             row.reply(answer)
+        meter.latency.add_all([took / SECOND for took in self._latencies])
+        for (decided_by, arm, status), n in told.items():
+            meter.outcome(decided_by, arm, n)
+            meter.answered("decisions", status, n)
 
     def refuse(self, error: AndonError, meter: Meter) -> None:
         """Nothing was written: tell everybody why."""
         answer = error_answer(error)
+        meter.answered("decisions", answer.status, len(self.rows))
         for row in self.rows:
-            meter.answered("decisions", answer.status)
             row.reply(answer)
 
 
@@ -346,4 +360,4 @@ def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Any, bytes, list[list[str |
         column = np.empty(len(cells), dtype=object)
         column[:] = cells
         columns.add(lane.terms.contract.fields[i].name, column)
-    return columns, matrix.tobytes("F"), texts
+    return columns, np.ascontiguousarray(matrix.T).tobytes(), texts

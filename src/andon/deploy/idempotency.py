@@ -70,7 +70,11 @@ def same_x(given: Mapping[str, Any], recorded: Mapping[str, Any], redacted: froz
 
 
 class SeenIds:
-    """The index of one worker. ``now`` is seconds of any steady clock."""
+    """The index of one worker. ``now`` is seconds of any steady clock.
+
+    Ids are kept as Python's own hash of them: 64 bits of SipHash under a key that each process draws, so that nobody
+    outside can make two ids meet; an index never leaves its process.
+    """
 
     def __init__(self, limit: int, seconds: float) -> None:
         self._half = max(1, limit // 2)
@@ -86,7 +90,7 @@ class SeenIds:
     def add(self, id: str, place: Place, now: float) -> None:
         """Remember where an id was answered."""
         self.rotate(now)
-        self._young[id_hash(id)] = self._pack(place)
+        self._young[hash(id)] = self._pack(place)
 
     def add_frame(self, stream: str, offset: int, ids: Iterable[str | None], now: float) -> None:
         """Remember the ids of a frame's rows; an id that is empty is none."""
@@ -95,17 +99,17 @@ class SeenIds:
         young = self._young
         for id in ids:
             if id:
-                young[id_hash(id)] = place
+                young[hash(id)] = place
             place += step
 
     def holds(self, id: str) -> bool:
         """Whether there is a place for an id, or for another one with the same hash."""
-        key = id_hash(id)
+        key = hash(id)
         return key in self._young or key in self._old
 
     def get(self, id: str) -> Place | None:
         """Where an id was answered; verify what is read there, since another id may share its hash."""
-        key = id_hash(id)
+        key = hash(id)
         packed = self._young.get(key)
         if packed is None:
             packed = self._old.get(key)

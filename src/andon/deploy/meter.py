@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
 
 import msgspec
@@ -44,6 +44,22 @@ class Histogram(msgspec.Struct):
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def add_all(self, values: list[float]) -> None:
+        """Count many values: sorted, each bound is looked for once."""
+        if len(values) < 2:
+            for value in values:
+                self.add(value)
+            return
+        ordered, before = sorted(values), 0
+        for at, bound in enumerate(self.bounds):
+            upto = bisect_right(ordered, bound, before)
+            self.counts[at] += upto - before
+            before = upto
+            if before == len(ordered):
+                break
+        self.counts[-1] += len(ordered) - before
+        self.sum += sum(values)
+
     def cumulative(self) -> list[int]:
         """How many values were at or below each bound, then all of them."""
         return list(accumulate(self.counts))
@@ -72,12 +88,12 @@ class Meter(msgspec.Struct):
     loaded: tuple[str, ...] = ()
     started: float = 0.0
 
-    def answered(self, endpoint: str, status: int) -> None:
-        """Count one answer."""
+    def answered(self, endpoint: str, status: int, n: int = 1) -> None:
+        """Count answers."""
         key = f"{endpoint},{status}"
-        self.requests[key] = self.requests.get(key, 0) + 1
+        self.requests[key] = self.requests.get(key, 0) + n
 
-    def outcome(self, decided_by: str, arm: str) -> None:
-        """Count one new decision: by whom (``nobody`` is pending) and on which arm."""
+    def outcome(self, decided_by: str, arm: str, n: int = 1) -> None:
+        """Count new decisions: by whom (``nobody`` is pending) and on which arm."""
         key = f"{decided_by},{arm}"
-        self.decisions[key] = self.decisions.get(key, 0) + 1
+        self.decisions[key] = self.decisions.get(key, 0) + n

@@ -55,12 +55,13 @@ class Prospects:
         self._charter = charter
         self._stamp = Stamp(actor, reason, clock.now(), clock.wall())
         found = workspace.routes.current()
+        self._known: dict[str, dict[str, str]] = {}
         self.begun = found is not None
         self.now: Route = first_route(charter, self._stamp) if found is None else found
 
     def shadow(self, version: str) -> Route:
         """A version predicts beside whoever answers, unseen."""
-        return transition.shadow(self.now, self._stamp, version, bundles_of(self._workspace, version))
+        return transition.shadow(self.now, self._stamp, version, self._bundles(version))
 
     def unshadow(self, version: str) -> Route:
         """A shadow ends."""
@@ -69,12 +70,12 @@ class Prospects:
     def canary(self, version: str, share: float | None = None) -> Route:
         """A share of the units goes to a version; the charter's ``rollout.start_share`` when none is given."""
         part = self._charter.rollout.start_share if share is None else share
-        bundles = bundles_of(self._workspace, version)
+        bundles = self._bundles(version)
         return transition.canary(self.now, self._stamp, version, part, bundles=bundles)
 
     def blue_green(self, version: str) -> Route:
         """A version stands by, loaded, without traffic."""
-        bundles = bundles_of(self._workspace, version)
+        bundles = self._bundles(version)
         return transition.blue_green(self.now, self._stamp, version, bundles=bundles)
 
     def ramp(self, share: float) -> Route:
@@ -92,7 +93,7 @@ class Prospects:
     def switch(self, version: str | None = None) -> Route:
         """The candidate, or the version named, is live at once."""
         target = version or self.now.candidate
-        bundles = {} if target is None else bundles_of(self._workspace, target)
+        bundles = {} if target is None else self._bundles(target)
         return transition.switch(self.now, self._stamp, target, bundles=bundles)
 
     def rollback(self) -> Route:
@@ -116,3 +117,9 @@ class Prospects:
         """The workers that live and have not loaded a version, and how many live."""
         workers = alive(self._workspace.routes.acks())
         return tuple(one.worker for one in workers if version not in one.loaded), len(workers)
+
+    def _bundles(self, version: str) -> dict[str, str]:
+        """Looked up once for each version."""
+        if version not in self._known:
+            self._known[version] = bundles_of(self._workspace, version)
+        return self._known[version]

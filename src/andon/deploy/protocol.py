@@ -189,7 +189,8 @@ class Connection(asyncio.Protocol):
             if known is not None and len(data) - at == known[1]:
                 like = known[0]
                 self._take(Request(like.method, like.path, like.query, like.headers, data[at:]), True, False)
-                self._pace()
+                if len(self._slots) >= self.front.limits.pipeline:
+                    self._pace()
                 return
             self._whole = data
         reader.feed(data)
