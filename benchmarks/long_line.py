@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,7 @@ def _make(root: Path, decisions: int) -> None:
 def _routes(project: Project) -> list[tuple[int, int]]:
     """A route history of thirty days: (time, epoch) of each."""
     line, clock = Line(project.workspace, project.charter), project.workspace.clock
-    steps = (
+    steps: tuple[tuple[int, Callable[[], object]], ...] = (
         (0, lambda: line.begin(actor="ann", reason="the charter")),
         (1, lambda: line.shadow("v1", actor="ann", reason="let it watch")),
         (5, lambda: line.switch("v1", actor="ann", reason="as good as people")),
