@@ -102,13 +102,16 @@ def series(
 ) -> Markup:
     """Values over time with their intervals as a band, a bound as dashed lines and events as upright ones.
 
+    It is as long as both windows and events need.
+
     ``zoom`` is the id of a form with the fields ``since`` and ``until`` that dragging across the chart fills in.
     """
     drawn = sorted(dots, key=lambda dot: dot.time_us)
     if not finite(dot.value for dot in drawn):
         return nothing(label)
     lows = limits(bounds, unit)
-    since, until = float(drawn[0].time_us), float(max(dot.time_us + dot.length_us for dot in drawn))
+    since = float(min([drawn[0].time_us, *(mark.time_us for mark in marks)]))
+    until = float(max([*(dot.time_us + dot.length_us for dot in drawn), *(mark.time_us for mark in marks)]))
     head, inside, layouts = shape.marks_of(marks, since, until)
     height += head
     frame = Plot(head + 8, height - FOOT, _scale_of(drawn, [value for value, _ in lows], unit))

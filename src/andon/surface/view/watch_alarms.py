@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import unquote
 
 import msgspec
 
@@ -162,12 +161,11 @@ def alarm_view(visit: Visit, params: AlarmParams | SliceAlarmParams) -> AlarmVie
 
 def _found(visit: Visit, key: str, charter: Charter) -> Alarm:
     kept = alarms(visit.project.workspace)
-    for name in (key, unquote(key)):
-        if name in kept:
-            return kept[name]
-        for one in watched(charter):
-            if alarm_key(one.metric, one.cohort) == name:
-                return Alarm(name, one.metric, one.cohort)
+    if key in kept:
+        return kept[key]
+    for one in watched(charter):
+        if alarm_key(one.metric, one.cohort) == key:
+            return Alarm(key, one.metric, one.cohort)
     raise NotFound(f"no alarm is called {key[:80]!r}; {did_you_mean(key, kept)}", field="key")
 
 

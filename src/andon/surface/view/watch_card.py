@@ -90,14 +90,20 @@ class Ring(msgspec.Struct, frozen=True):
 
 
 def link(base: str, *names: str, **query: str | int | None) -> str:
-    """An address of the board; a slash inside a name is written twice over, because servers decode it once.
+    """An address of the board. What servers and browsers take for a piece of a path is written twice over.
 
-    >>> link("/watch/metrics", "missing(a/b)", slice="older", since=None)
-    '/watch/metrics/missing%28a%252Fb%29?slice=older'
+    >>> link("/watch/metrics", "missing(age)", slice="older", since=None)
+    '/watch/metrics/missing%28age%29?slice=older'
+    >>> link("/decisions", "a/b"), link("/decisions", "..")
+    ('/decisions/a%252Fb', '/decisions/%252E%252E')
     """
-    path = "/".join([base, *(quote(name.replace("/", "%2F") if "/" in name else name, safe="") for name in names)])
+    path = "/".join([base, *(quote(_twice(name), safe="") for name in names)])
     given = {name: value for name, value in query.items() if value not in (None, "")}
     return path + (f"?{urlencode(given)}" if given else "")
+
+
+def _twice(name: str) -> str:
+    return name.replace(".", "%2E") if name in (".", "..") else name.replace("/", "%2F")
 
 
 def unit_of(plan: Measured, metric: str) -> str:

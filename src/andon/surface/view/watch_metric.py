@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote
 
 import msgspec
 import numpy as np
@@ -154,9 +153,8 @@ def metric_view(visit: Visit, params: MetricParams) -> MetricView:
 
 
 def _known(name: str, plan: Measured) -> str:
-    for found in (name, unquote(name)):
-        if found in plan.metrics:
-            return found
+    if name in plan.metrics:
+        return name
     raise NotFound(f"no metric is called {name[:80]!r}; {did_you_mean(name, plan.metrics)}", field="metric")
 
 
