@@ -285,7 +285,7 @@ def _level(route: Route, name: str, level: Level) -> LevelView:
     told = {
         "human": "people decide; no model is asked",
         "shadow": "people decide; the model is asked, unseen",
-        "assist": f"people decide; {' and '.join(models)} suggests",
+        "assist": f"people decide; {' and '.join(models)} suggest{'s' if len(models) == 1 else ''}",
         "full": f"{' and '.join(models)} decides" if len(models) == 1 else f"{' and '.join(models)} decide",
         "partial": _partial(route, name, models),
     }

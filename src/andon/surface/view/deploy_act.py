@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "Acted"]
 
-P = TypeVar("P", bound="Why")
+P = TypeVar("P", bound=msgspec.Struct)
 _Version = Annotated[str, msgspec.Meta(title="Release", min_length=1, max_length=64, description="Such as v2.")]
 _Share = Annotated[float, msgspec.Meta(title="Share of the units", gt=0, le=1, description="Above 0 and at most 1.")]
 _Reason = Annotated[str, msgspec.Meta(title="Why", max_length=1000)]
@@ -33,49 +33,56 @@ _Slice = Annotated[
 ]
 
 
-class Why(msgspec.Struct, frozen=True, kw_only=True):
+class Why(msgspec.Struct, frozen=True):
     """Nothing but a reason, which is kept in the journal."""
 
     reason: _Reason = ""
 
 
-class Stop(Why, frozen=True, kw_only=True):
+class Stop(msgspec.Struct, frozen=True):
     """How to stop: every decision to people, or with ``safe_default`` that answer at once."""
 
     safe_default: Annotated[
-        bool, msgspec.Meta(title="Answer the safe default", description="At once, instead of asking people.")
+        bool, msgspec.Meta(title="Answer the safe default at once", description="instead of asking people")
     ] = False
+    reason: _Reason = ""
 
 
-class OfVersion(Why, frozen=True, kw_only=True):
+class OfVersion(msgspec.Struct, frozen=True):
     """A release by its version."""
 
     version: _Version
+    reason: _Reason = ""
 
 
-class Canary(OfVersion, frozen=True, kw_only=True):
+class Canary(msgspec.Struct, frozen=True):
     """A release and the share of the units that it gets; the charter's ``rollout.start_share`` when none is given."""
 
+    version: _Version
     share: _Share | None = None
+    reason: _Reason = ""
 
 
-class Ramp(Why, frozen=True, kw_only=True):
+class Ramp(msgspec.Struct, frozen=True):
     """The candidate's next share."""
 
     share: _Share
+    reason: _Reason = ""
 
 
-class Switch(Why, frozen=True, kw_only=True):
+class Switch(msgspec.Struct, frozen=True):
     """The release to make live; the candidate when none is named."""
 
     version: Annotated[str, msgspec.Meta(title="Release", max_length=64, description="The candidate if left out.")] = ""
+    reason: _Reason = ""
 
 
-class Automate(Why, frozen=True, kw_only=True):
+class Automate(msgspec.Struct, frozen=True):
     """The level of automation of a slice, or of everything that no slice matches."""
 
     level: Annotated[Literal["human", "shadow", "assist", "partial", "full"], msgspec.Meta(title="Level")]
     slice: _Slice = "*"
+    reason: _Reason = ""
 
 
 class Acted(Done, frozen=True, kw_only=True):
@@ -114,16 +121,18 @@ def _command(
     act: Callable[[Line, P, dict[str, Any]], Act],
     may: Action = "deploy",
 ) -> Command:
-    """One command. ``titles`` are its button's text and the question above the preview."""
+    """One command. ``titles`` are its button's text and the question above the preview, which may name a parameter."""
 
     def run(visit: Visit, given: P) -> Done:
         from andon.deploy.line import Line
 
         line = Line(visit.project.workspace, visit.project.charter)
-        return _acted(act(line, given, {"actor": visit.viewer.name, "reason": given.reason}))
+        return _acted(act(line, given, {"actor": visit.viewer.name, "reason": getattr(given, "reason", "")}))
 
     def ask(visit: Visit, given: P) -> Preview:
-        return preview(visit, titles[1], lambda prospects: wish(prospects, given))
+        named = {"version": getattr(given, "version", "") or "the candidate", "level": getattr(given, "level", "")}
+        title = titles[1].format_map(named)
+        return preview(visit, title, lambda prospects: wish(prospects, given))
 
     return Command(name, titles[0], params, run, may, ask, Acted, back="/deploy")
 
@@ -146,21 +155,21 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _command(
         "deploy.shadow",
-        ("Run it in the shadow", "Let a release predict unseen?"),
+        ("Run it in the shadow", "Let {version} predict unseen?"),
         OfVersion,
         lambda prospects, given: prospects.shadow(given.version),
         lambda line, given, who: line.shadow(given.version, **who),
     ),
     _command(
         "deploy.unshadow",
-        ("End the shadow", "End a shadow?"),
+        ("End the shadow", "End the shadow of {version}?"),
         OfVersion,
         lambda prospects, given: prospects.unshadow(given.version),
         lambda line, given, who: line.unshadow(given.version, **who),
     ),
     _command(
         "deploy.canary",
-        ("Start the canary", "Send a share of the units to a release?"),
+        ("Start the canary", "Send a share of the units to {version}?"),
         Canary,
         lambda prospects, given: prospects.canary(given.version, given.share),
         lambda line, given, who: line.canary(given.version, given.share, **who),
@@ -174,14 +183,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _command(
         "deploy.blue-green",
-        ("Load it, let it stand by", "Load a release beside the live one?"),
+        ("Load it, let it stand by", "Load {version} beside the live version?"),
         OfVersion,
         lambda prospects, given: prospects.blue_green(given.version),
         lambda line, given, who: line.blue_green(given.version, **who),
     ),
     _command(
         "deploy.switch",
-        ("Make it live", "Make a release live at once?"),
+        ("Make it live", "Make {version} live at once?"),
         Switch,
         lambda prospects, given: prospects.switch(given.version or None),
         lambda line, given, who: line.switch(given.version or None, **who),
@@ -209,7 +218,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _command(
         "automate",
-        ("Set the level", "Set how much the model decides by itself?"),
+        ("Set the level", "Level {level}?"),
         Automate,
         lambda prospects, given: prospects.automate(given.level, given.slice),
         lambda line, given, who: line.automate(given.level, given.slice, **who),

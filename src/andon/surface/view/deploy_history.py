@@ -158,7 +158,13 @@ def _marks(oldest: Sequence[Route]) -> tuple[Marked, ...]:
         "canary": lambda route: f"canary {route.candidate}",
         "automate": lambda route: f"level {route.levels.get('*', 'human')}",
     }
-    found = [(route, told[route.action](route)) for route in oldest if route.action in told]
+    befores = [None, *oldest[:-1]]
+    found = [
+        (route, told[route.action](route))
+        for route, before in zip(oldest, befores, strict=True)
+        if route.action in told
+        and not (before is not None and before.levels == route.levels and route.action == "automate")
+    ]
     if len(found) > _MOST_MARKS:
         found = [one for one in found if one[0].action in (*_LOUD, "switch")]
     return tuple(Marked(route.time_us, text, _tone(route)) for route, text in found[-_MOST_MARKS:])

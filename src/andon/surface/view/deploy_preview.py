@@ -33,13 +33,14 @@ def preview(visit: Visit, title: str, wish: Wish) -> Preview:
     prospects = Prospects(project.workspace, project.charter, actor=visit.viewer.name)
     before, after = prospects.now, wish(prospects)
     known = Known()
+    facts = tuple(_facts(visit, prospects, after, known))  # first: what cannot be read for them is warned of
     return Preview(
         title=title,
         now=who_answers(before),
         then=sentence(after),
         warnings=tuple(_warnings(visit, prospects, after, known)),
         danger=_is_danger(before, after),
-        facts=tuple(_facts(visit, prospects, after, known)),
+        facts=facts,
     )
 
 
@@ -111,6 +112,8 @@ def _facts(visit: Visit, prospects: Prospects, after: Route, known: Known) -> It
     if after.action == "rollback":
         target = visit.project.workspace.routes.at(before.previous)
         yield f"it goes back to route {target.epoch} by {target.actor} of {minute(target.time_us)} UTC"
+    if not prospects.without("")[1]:
+        yield _NOBODY
     if after.action == "switch" and before.live is not None:
         yield f"{before.live} stays loaded: `andon deploy rollback` brings it back at once"
 
@@ -131,8 +134,6 @@ def _warnings(visit: Visit, prospects: Prospects, after: Route, known: Known) ->
     new = sorted(answering - {before.live, before.candidate})
     for version in new:
         yield from _unloaded(prospects, version)
-    if not prospects.without("")[1]:
-        yield _NOBODY
     if after.action != "rollback":
         fresh = new or ([before.candidate] if after.action in ("switch", "ramp") and before.candidate else [])
         for version in fresh:

@@ -102,7 +102,10 @@ def possible(prospects: Prospects) -> tuple[Possible, ...]:
         ("deploy.switch", f"Make {candidate} live", False, prospects.switch),
         ("deploy.rollback", "Roll back", False, prospects.rollback),
     ]
-    return _tried(tried, {})
+    return tuple(
+        msgspec.structs.replace(one, params={"version": candidate}) if one.command == "deploy.switch" else one
+        for one in _tried(tried, {})
+    )
 
 
 def _row(one: Release, prospects: Prospects, shadowed: set[str]) -> ReleaseRow:

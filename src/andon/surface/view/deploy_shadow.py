@@ -128,19 +128,13 @@ def _check(visit: Visit, params: Params, routes: list[Route], charter: Charter) 
 
 
 def _reading(params: Params, routes: list[Route], now_us: int) -> Reading:
-    """The time asked for; else the last weeks of the time in which the version last ran in the shadow."""
+    """The time asked for; else the last weeks, or those before the version left the shadow."""
     since, until = moment(params.since, "since"), moment(params.until, "until")
-    began, ended = _stretch(routes, params.version)
     if since is None and until is None:
+        ended = _ended(routes, params.version)
         until = now_us if ended is None else ended
-        since = max(until - _DAYS * DAY, began if began is not None else 0)
-        runs = "it runs" if ended is None else "it ran"
-        says = (
-            f"the last {_DAYS} days"
-            if began is None
-            else f"the last {_DAYS} days at most in which {runs} in the shadow"
-        )
-        return Reading(since, until + 1, says)
+        says = f"the last {_DAYS} days" + ("" if ended is None else " before it left the shadow")
+        return Reading(max(0, until - _DAYS * DAY), until + 1, says)
     until = now_us + 1 if until is None else until
     since = until - _DAYS * DAY if since is None else since
     if until <= since:
@@ -152,17 +146,14 @@ def _reading(params: Params, routes: list[Route], now_us: int) -> Reading:
     return Reading(since, until, "as asked for")
 
 
-def _stretch(routes: list[Route], version: str) -> tuple[int | None, int | None]:
-    """When the version last began to run in the shadow, and when that ended (None: it has not)."""
-    began = ended = None
+def _ended(routes: list[Route], version: str) -> int | None:
+    """When a version that runs in the shadow no more last left it."""
+    left = None
     for route in routes:
         if version in route.shadows:
-            began = route.time_us
-        elif began is not None:
-            break
-        else:
-            ended = route.time_us
-    return (began, ended) if began is not None else (None, None)
+            return left
+        left = route.time_us
+    return None
 
 
 def _role(routes: list[Route], version: str) -> str:
