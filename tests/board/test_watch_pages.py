@@ -118,7 +118,8 @@ def test_of_a_late_metric_the_windows_before_are_shown_too(line: Line, ann: Pers
     assert [point["start_us"] for point in card(twin, "nulls")["points"]] == [BEGIN + 8 * HOUR, BEGIN + 9 * HOUR]
     starts = [point["start_us"] for point in card(twin, "error")["points"]]
     assert (
-        starts == [BEGIN + hour * HOUR for hour in (6, 7, 8, 9)] and card(twin, "error")["current_us"] == BEGIN + 7 * HOUR
+        starts == [BEGIN + hour * HOUR for hour in (6, 7, 8, 9)]
+        and card(twin, "error")["current_us"] == BEGIN + 7 * HOUR
     )
 
 

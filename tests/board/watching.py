@@ -35,6 +35,7 @@ metrics:
   latency: {of: latency_p95_ms, goal: "<= 500"}
 slices: {older: "age >= 60", coughing: "cough = TRUE"}
 risks: [{what: the forms lose a field, shows_in: [nulls]}]
+review: {deadline: 1h, undo: 10s}
 monitor: {window: 1h}
 """
 

@@ -160,6 +160,8 @@ def decision_view(visit: Visit, params: DecisionParams) -> DecisionView:
     """The whole life of a decision. Raises ``NotFound``."""
     workspace = visit.project.workspace
     found = _find(workspace, params.id)
+    # The people stream may hold a review twice, never two different ones.
+    found["reviews"] = list({_mark(one): one for one in reversed(found["reviews"])}.values())[::-1]
     row = found["decision"]
     hidden = bool(veiled(workspace, [row]))
     classes = workspace.load_contract(row["contract"])[1]
@@ -187,6 +189,10 @@ def _find(workspace: Workspace, id: str) -> dict[str, Any]:
         if unquote(id) == id:
             raise
         return find(workspace, unquote(id))
+
+
+def _mark(review: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(review[name] for name in ("kind", "decision", "decided_by", "reviewer", "time_us"))
 
 
 def _given(workspace: Workspace, row: dict[str, Any]) -> Iterator[Given]:
