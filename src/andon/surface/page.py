@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+from urllib.parse import quote
 
 import msgspec
 
 from andon.people.access import Action
 
-__all__ = ["TOPICS", "Command", "Content", "Done", "Empty", "Page", "Preview", "Raw", "Topic"]
+__all__ = ["TOPICS", "Command", "Content", "Done", "Empty", "Page", "Preview", "Raw", "Topic", "piece"]
 
 Topic = Literal["route", "journal", "items", "windows", "crew"]
 TOPICS: tuple[Topic, ...] = get_args(Topic)
@@ -55,6 +56,16 @@ class Page:
         '/api/v1/line'
         """
         return "/api/v1" + (self.path if self.path != "/" else "/line")
+
+
+def piece(name: str) -> str:
+    """A name as one piece of a path. What servers and browsers take for more than a name is written twice over.
+
+    >>> piece("lot 7"), piece("a/b"), piece("..")
+    ('lot%207', 'a%252Fb', '%252E%252E')
+    """
+    once = name.replace(".", "%2E") if name in (".", "..") else name.replace("/", "%2F")
+    return quote(once, safe="")
 
 
 class Content(msgspec.Struct, frozen=True):

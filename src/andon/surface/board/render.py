@@ -23,6 +23,7 @@ from markupsafe import Markup, escape
 
 from andon.core.clock import iso
 from andon.measure.estimate import Estimate
+from andon.surface.page import piece
 from andon.surface.station import count
 
 __all__ = ["STATIC", "asset", "code", "environment", "figure", "number", "span"]
@@ -52,6 +53,7 @@ def environment() -> jinja2.Environment:
         "day": day,
         "figure": figure,
         "number": number,
+        "piece": piece,
         "slug": slug,
         "span": span,
         "when": when,

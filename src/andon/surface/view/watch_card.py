@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -14,6 +14,7 @@ from andon.measure.gate import Bound, GateResult, gate
 from andon.monitor.alarm import Alarm, alarm_key
 from andon.monitor.overview import Point, group_of
 from andon.monitor.window import Measured, is_late
+from andon.surface.page import piece
 from andon.surface.station import State, bound_text, figure_text
 from andon.surface.stations import rings
 from andon.surface.view.watch_span import Span, points
@@ -97,13 +98,9 @@ def link(base: str, *names: str, **query: str | int | None) -> str:
     >>> link("/decisions", "a/b"), link("/decisions", "..")
     ('/decisions/a%252Fb', '/decisions/%252E%252E')
     """
-    path = "/".join([base, *(quote(_twice(name), safe="") for name in names)])
+    path = "/".join([base, *map(piece, names)])
     given = {name: value for name, value in query.items() if value not in (None, "")}
     return path + (f"?{urlencode(given)}" if given else "")
-
-
-def _twice(name: str) -> str:
-    return name.replace(".", "%2E") if name in (".", "..") else name.replace("/", "%2F")
 
 
 def unit_of(plan: Measured, metric: str) -> str:
