@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ class Walker:
         answer = self.page.goto(self.board.url + path)
         assert answer is not None and answer.status == status, f"{path}: {answer and answer.status}"
         return self.page
+
+    def until(self, script: str, seconds: float = 20.0) -> None:
+        """Wait until a script says yes.
+
+        Playwright's own way has the page itself evaluate the script again and again, which its policy forbids.
+        """
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(script):
+            assert time.monotonic() < end, f"{self.page.url}: not after {seconds} s: {script}"
+            self.page.wait_for_timeout(50)
 
     def heading(self) -> str:
         return self.page.inner_text("h1")

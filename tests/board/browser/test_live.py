@@ -17,9 +17,10 @@ def test_an_open_page_finds_the_board_again_after_it_was_started_anew(
 ) -> None:
     board = serve(own_project)
     viewer = walk(board, "viewer")
-    page = viewer.open("/")
+    page = viewer.page
+    with page.expect_response("**/api/v1/events"):
+        viewer.open("/")
     page.evaluate("window.same = 'page'")
-    page.wait_for_function("performance.getEntriesByType('resource').some(one => one.name.includes('/events'))")
     board.stop()
     page.wait_for_selector("#broken:not([hidden])")
     assert "does not answer" in page.inner_text("#broken") and "toy" in page.inner_text("h1"), "what it showed stays"
@@ -27,7 +28,7 @@ def test_an_open_page_finds_the_board_again_after_it_was_started_anew(
     Line(project.workspace, project.charter).stop(actor="olga", reason="while nobody could see it")
     project.workspace.close()
     board.start()
-    page.wait_for_function("document.querySelector('#stopped').innerText.includes('stopped')", timeout=30_000)
+    viewer.until("document.querySelector('#stopped').innerText.includes('stopped')", 30)
     page.wait_for_selector("#broken", state="hidden")
     assert page.evaluate("window.same") == "page", "the page found it by itself and was not loaded again"
 
@@ -44,6 +45,6 @@ def test_a_refresh_takes_nothing_from_under_a_person_s_hands(floor: Served, walk
       document.addEventListener('andon:refreshed', () => window.again++);
     }""")
     floor.decide(5)
-    page.wait_for_function("window.again > 0", timeout=20_000)
+    operator.until("window.again > 0")
     assert chosen.input_value() == "assist"
     assert page.evaluate("document.activeElement.name") == "level"

@@ -41,16 +41,16 @@ def test_a_canary_is_started_moves_and_is_rolled_back(floor: Served, walk: Calla
     assert "v2" in operator.note()
 
     # Whoever has the line page open sees it come, and then sees its cases counted, without loading the page again.
-    seen.wait_for_function("document.querySelector('#rollout h2').innerText.toLowerCase().includes('canary v2')")
+    onlooker.until("document.querySelector('#rollout h2').innerText.toLowerCase().includes('canary v2')")
     assert floor.decide(60)["id"]
     counted = "[...document.querySelectorAll('#rollout tbody tr')].some(row => /v2/.test(row.innerText) && / canary\\t[1-9]/.test(row.innerText))"
-    seen.wait_for_function(counted, timeout=20_000)
+    onlooker.until(counted)
     assert seen.evaluate("window.same") == "page", "the page was not loaded again"
 
     page = operator.open("/deploy")
     page.get_by_role("link", name="Roll back").click()
     confirm(operator, "too early")
-    seen.wait_for_function("!document.querySelector('#rollout h2').innerText.toLowerCase().includes('canary v2')")
+    onlooker.until("!document.querySelector('#rollout h2').innerText.toLowerCase().includes('canary v2')")
     assert page_twin(floor, "/deploy")["route"]["answering"][0]["name"] == "v1"
     seen.close()
 
@@ -63,7 +63,7 @@ def test_the_line_is_stopped_with_a_reason_and_started_again(floor: Served, walk
     assert "Stop the line?" in operator.heading()
     confirm(operator, REASON)
     assert page.url.rstrip("/") == floor.url and "stopped" in page.inner_text("#stopped")
-    seen.wait_for_function("document.querySelector('#stopped').innerText.includes('stopped')")
+    onlooker.until("document.querySelector('#stopped').innerText.includes('stopped')")
     assert floor.decide(1)["status"] == "pending", "people decide now"
     assert REASON in operator.open("/journal").inner_text("main")
     page.locator("#cord").get_by_role("link", name="Start the line").click()

@@ -90,6 +90,7 @@ function live() {
     source.onerror = () => {
       broken.hidden = false;
       marks = null;
+      returned = true;
       if (source.readyState === EventSource.CLOSED) {
         source = null;
         setTimeout(() => source || document.hidden || listen(), 3_000);
