@@ -38,8 +38,10 @@ def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[
 
 def commands_page() -> str:
     """``docs/commands.md``."""
-    parts = [_HEAD]
-    for words, command in commands(typer.main.get_command(build())):
+    root = typer.main.get_command(build())
+    version = next(_row(parameter) for parameter in root.params if parameter.name == "version")
+    parts = [_HEAD, f"## `andon`\n\n{(root.help or '').strip()}\n", f"{version}\n"]
+    for words, command in commands(root):
         parts.append(f"## `andon {' '.join(words)}`\n\n{(command.help or '').strip()}\n")
         rows = [_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
         parts.append("\n".join(row for row in rows if row) + "\n")

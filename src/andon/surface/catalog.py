@@ -14,6 +14,7 @@ AREAS: tuple[str, ...] = (
     "scope",
     "data",
     "models",
+    "models_release",
     "deploy",
     "review",
     "watch",

@@ -15,10 +15,12 @@ from contextlib import nullcontext
 from importlib import import_module
 from io import TextIOWrapper
 from types import TracebackType
+from typing import Annotated
 
 import typer
 import typer.main
 
+from andon import __version__
 from andon.errors import AndonError, CharterError, Unavailable, UsageError
 from andon.surface.cli.output import emit, one_line, results_only
 
@@ -37,9 +39,24 @@ def build(groups: Sequence[str] = GROUPS) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_whole)
     for group in groups:
         import_module(f"andon.surface.cli.{group}").register(app)
     return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"andon {__version__}\n")
+        raise typer.Exit
+
+
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the release of Andon and end.")
+    ] = False,
+) -> None:
+    """See every station; stop the line; improve; go on."""
 
 
 def main() -> None:

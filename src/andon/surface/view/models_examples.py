@@ -8,7 +8,7 @@ import msgspec
 
 from andon.core.registry import did_you_mean
 from andon.errors import NotFound
-from andon.model.example import Show
+from andon.model.example import Example, Show
 from andon.surface.view.models_kept import kept
 from andon.surface.view.models_text import brief
 
@@ -94,19 +94,6 @@ def examples_view(visit: Visit, params: ExamplesParams) -> ExamplesView:
     found = examples(workspace, run, wanted, params.page)
     columns = [name for name in found.columns if name not in found.images]
     shown = tuple(columns[:_COLUMNS])
-    rows = tuple(
-        ExampleRow(
-            row=one.row,
-            label=one.label,
-            prediction=one.prediction,
-            right=one.right,
-            confidence=one.confidence,
-            second=_second(one.scores, one.prediction),
-            values={name: _short(one.values[name]) for name in shown},
-            images={name: one.values[name] for name in sorted(found.images)},
-        )
-        for one in found.examples
-    )
     return ExamplesView(
         run=run.id,
         part=run.part,
@@ -118,12 +105,25 @@ def examples_view(visit: Visit, params: ExamplesParams) -> ExamplesView:
         inputs=tuple(name for name in shown if name in dataset.contract.names),
         images=tuple(sorted(found.images)),
         more_columns=len(columns) - len(shown),
-        rows=rows,
+        rows=tuple(_row(one, shown, found.images) for one in found.examples),
         total=found.total,
         held_out=run.rows.get(run.part, 0),
         page=found.page,
         pages=found.pages,
         sentence=_sentence(params, found.total),
+    )
+
+
+def _row(one: Example, shown: tuple[str, ...], images: frozenset[str]) -> ExampleRow:
+    return ExampleRow(
+        row=one.row,
+        label=one.label,
+        prediction=one.prediction,
+        right=one.right,
+        confidence=one.confidence,
+        second=_second(one.scores, one.prediction),
+        values={name: _short(one.values[name]) for name in shown},
+        images={name: one.values[name] for name in sorted(images)},
     )
 
 
