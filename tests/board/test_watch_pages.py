@@ -438,15 +438,19 @@ def test_versions_and_people_are_measured_on_what_each_decided(line: Line, ann: 
 def test_only_the_newest_decisions_are_measured_and_the_page_says_so(
     line: Line, ann: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from andon.surface.view import watch_versions
+    from andon.surface.view import watch_feedback, watch_versions
 
     line.decide(*(decided(f"a{i}", i / 10) for i in range(10)))
     line.at(2)
     monkeypatch.setattr(watch_versions, "MOST_ROWS", 4)
+    monkeypatch.setattr(watch_feedback, "MOST_ROWS", 4)
     line.forget()
     twin = ann.twin("/watch/versions")
     assert (twin["total"], twin["cut"], twin["span"]["since_us"]) == (4, True, BEGIN + 6 * HOUR // 10)
     assert "only the newest decisions" in ann.page("/watch/versions")
+    came = ann.twin("/watch/feedback")
+    assert (came["decisions"], came["cut_us"], came["shares"][0]["estimate"]["n"]) == (10, BEGIN + 6 * HOUR // 10, 4)
+    assert "newest decisions only" in ann.page("/watch/feedback")
 
 
 def test_addresses_may_hold_anything(ann: Person) -> None:

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     from andon.surface.visit import Visit
 
-__all__ = ["PAGES", "FeedbackParams", "FeedbackRow", "FeedbackView", "KindCount", "feedback_view"]
+__all__ = ["MOST_ROWS", "PAGES", "FeedbackParams", "FeedbackRow", "FeedbackView", "KindCount", "feedback_view"]
 
+#: Labels are looked up for so many of the newest decisions.
+MOST_ROWS = 200_000
 _ROWS = 50
 _KINDS = 6
 _TONES = ("machine", "people", "candidate", "idle", "ok", "warn")
@@ -66,7 +68,8 @@ class FeedbackView(msgspec.Struct, frozen=True):
     """The page. ``delay`` is the median from a decision to its label in seconds of event time, ``late`` the 95th percentile.
 
     ``share`` is that of decisions with a label, of those whose labels had time to come; ``promised_us`` is how late the
-    charter says that labels are. ``truth`` is where labels come from.
+    charter says that labels are. ``truth`` is where labels come from. ``cut_us``: labels were looked up for the newest
+    decisions only, those made from then on.
     """
 
     now_us: int
@@ -74,6 +77,7 @@ class FeedbackView(msgspec.Struct, frozen=True):
     times: tuple[int, ...]
     kinds: tuple[KindCount, ...]
     decisions: int
+    cut_us: int | None
     share: Estimate
     shares: tuple[Point, ...]
     delay: Estimate
@@ -86,18 +90,20 @@ class FeedbackView(msgspec.Struct, frozen=True):
 
 def feedback_view(visit: Visit, params: FeedbackParams) -> FeedbackView:
     """What came back in the time shown. Raises ``UsageError``."""
-    from andon.store.browse import delays, feedback_counts
+    from andon.store.browse import count, delays, feedback_counts, kth_newest
 
     plan, workspace = Measured.of(visit.project.charter), visit.project.workspace
     span = span_of(visit, plan, params.windows, params.since, params.until)
     step, now = span.point_us, visit.now_us
     times = tuple(range(span.since_us // step * step, span.until_us, step))
     counts = feedback_counts(workspace, times[0], span.until_us, step)
-    table = delays(workspace, times[0], span.until_us, step)
+    oldest = kth_newest(workspace, MOST_ROWS, span.until_us)
+    cut_us = oldest if oldest is not None and oldest > times[0] else None
+    table = delays(workspace, cut_us or times[0], span.until_us, step)
     ripe = [is_mature(start, step, now, plan.delay_us) for start in table["start_us"]]
     late = _late(table["delays"].explode().drop_nulls())
     return FeedbackView(
-        now_us=now, span=span, times=times, kinds=_kinds(counts, times), decisions=int(table["n"].sum()),
+        now_us=now, span=span, times=times, kinds=_kinds(counts, times), decisions=count(workspace, span.since_us, span.until_us), cut_us=cut_us,
         share=_share(table.filter(ripe)), shares=_shares(table, ripe),
         delay=late[0], late=late[1], delays=_delays(table, ripe),
         promised_us=plan.delay_us, truth=plan.truth, latest=_latest(visit),
