@@ -131,7 +131,8 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
         for number, step in enumerate(steps):
             at = NOW + number % 4 * 9 * HOUR
             if step in ("decide", "canary"):
-                lab.decide(2, at=at, **({"version": "v2", "arm": "candidate"} if step == "canary" else {}))
+                more: dict[str, Any] = {"version": "v2", "arm": "candidate"} if step == "canary" else {}
+                lab.decide(2, at=at, **more)
             elif step == "ask":
                 open_ids += lab.ask(2, at=at)
             elif step in ("answer", "lapse") and open_ids:
@@ -192,9 +193,14 @@ def test_a_long_life_is_read_by_the_day_and_drawn_in_few_points(lab: Lab, monkey
         for length in (HOUR, DAY)
     ]
     lab.workspace.windows.replace(rows)
-    read = []
+    read: list[Any] = []
     real = lab.workspace.windows.read
-    monkeypatch.setattr(lab.workspace.windows, "read", lambda *a: read.append(a) or real(*a))
+
+    def told(*asked: Any) -> list[WindowRow]:
+        read.append(asked)
+        return real(*asked)
+
+    monkeypatch.setattr(lab.workspace.windows, "read", told)
     found = over_time(lab.workspace, HOUR)
     assert 60 <= len(found) <= 120 and sum(share.total for share in found) == sum(day + 3 for day in range(days))
     assert {call[-1] for call in read} == {DAY}
@@ -245,11 +251,11 @@ def decide(lab: Lab, n: int, **row: Any) -> list[str]:
     """Decisions under route 2."""
     ids = [f"a{lab.made + i}" for i in range(n)]
     lab.made += n
-    row = {"status": "decided", "decision": "negative", "decided_by": "model", "level": "full", "time_us": NOW} | row
-    row["time_us"] = row.pop("at", row["time_us"])
+    at = row.pop("at", NOW)
+    plain: dict[str, Any] = {"status": "decided", "decision": "negative", "decided_by": "model", "level": "full"}
     batch = DecisionBatch.empty(FIELDS)
     for id in ids:
-        batch.append_row([True, "North"], DecisionRow(id=id, epoch=2, **row))
+        batch.append_row([True, "North"], DecisionRow(id=id, epoch=2, time_us=at, **plain | row))
     payload = encode_decisions(FIELDS, batch)
     lab.writer("w0").append(FrameKind.DECISION, payload, count=n, contract=bytes.fromhex(HASH), time_us=NOW)
     return ids

@@ -7,8 +7,8 @@ deadline, the safe default. ``LABELLED`` counts those whose label has come. All 
 
 >>> table = pl.DataFrame({"time_us": [1, 2, 3], "status": ["decided", "decided", "pending"],
 ...     "decided_by": ["model", "model", "nobody"], "version": ["v1", "v2", "v1"], "arm": ["live", "candidate", "live"]})
->>> [row.summary.counts for row in decided(table, 10)]
-[{'model:candidate:v2': 1, 'model:live:v1': 1, 'pending': 1}]
+>>> decided(table, 10)[0].summary.counts
+{'model:candidate:v2': 1, 'model:live:v1': 1, 'pending': 1}
 """
 
 from __future__ import annotations
