@@ -40,7 +40,7 @@ review: {reviewers_per_hour: 5}
 rollout: {start_share: 0.05}
 checklist: {security: {tokens: required}}
 """
-FIELDS = (Field("age", "int", optional=True), Field("region", "category"))
+FIELDS: tuple[Field, ...] = (Field("age", "int", optional=True), Field("region", "category"))
 HASH = "00112233445566aa"
 GATES = [
     {"metric": "error", "verdict": "pass", "sentence": "error is 0.1 (0.05 to 0.15, n 90): inside <= 0.2"},
@@ -67,6 +67,7 @@ class Yard(Room):
         for version in ("v1", "v2", "v3"):
             self.release(version, "fail" if version == "v3" else "pass")
         self.line = Line(self.workspace, self.project.charter, patience=0.2)
+        self.fields = FIELDS
         self._writers: dict[str, WalWriter] = {}
 
     def release(self, version: str, verdict: str = "pass") -> None:
@@ -129,16 +130,16 @@ class Yard(Room):
 
     def _writer(self, stream: str) -> WalWriter:
         if stream not in self._writers:
-            self.workspace.save_contract(HASH, FIELDS, ("accept", "reject"))
+            self.workspace.save_contract(HASH, self.fields, ("accept", "reject"))
             self._writers[stream] = WalWriter(self.workspace.wal_dir, stream)
         return self._writers[stream]
 
     def decide(self, *rows: DecisionRow, x: Sequence[Any] = (41, "North")) -> None:
         """Write decisions."""
-        batch = DecisionBatch.empty(FIELDS)
+        batch = DecisionBatch.empty(self.fields)
         for row in rows:
             batch.append_row(list(x), row)
-        body = encode_decisions(FIELDS, batch)
+        body = encode_decisions(self.fields, batch)
         contract = bytes.fromhex(HASH)
         self._writer("w0").append(FrameKind.DECISION, body, count=len(rows), contract=contract, time_us=rows[0].time_us)
 

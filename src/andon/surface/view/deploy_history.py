@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -125,7 +125,7 @@ def _shares(oldest: Sequence[Route], until_us: int) -> tuple[At, ...]:
     """Two points for each change, where it begins and where it ends, so that a step is drawn as a step."""
     found: list[At] = []
     last: tuple[float, float, float, float] | None = None
-    for route, end in zip(oldest, [*(route.time_us for route in oldest[1:]), until_us], strict=True):
+    for route, end in _ended(oldest, until_us):
         share = _deciding(route)
         # Event time may stand still or be set back; a chart's time does not.
         start = max(route.time_us, found[-1].time_us) if found else route.time_us
@@ -136,6 +136,12 @@ def _shares(oldest: Sequence[Route], until_us: int) -> tuple[At, ...]:
         found.append(At(max(end, start), *share))
         last = share
     return tuple(found)
+
+
+def _ended(oldest: Sequence[Route], until_us: int) -> Iterator[tuple[Route, int]]:
+    """Each route with the time at which it ended."""
+    for at, route in enumerate(oldest):
+        yield route, oldest[at + 1].time_us if at + 1 < len(oldest) else until_us
 
 
 def _deciding(route: Route) -> tuple[float, float, float, float]:
@@ -158,7 +164,7 @@ def _marks(oldest: Sequence[Route]) -> tuple[Marked, ...]:
         "canary": lambda route: f"canary {route.candidate}",
         "automate": lambda route: f"level {route.levels.get('*', 'human')}",
     }
-    befores = [None, *oldest[:-1]]
+    befores = [None, *oldest[:-1]][: len(oldest)]
     found = [
         (route, told[route.action](route))
         for route, before in zip(oldest, befores, strict=True)
@@ -184,7 +190,7 @@ def _strips(oldest: Sequence[Route], until_us: int) -> tuple[Strip, ...]:
 
 def _stretches(oldest: Sequence[Route], name: str, until_us: int) -> list[Stretch]:
     found: list[Stretch] = []
-    for route, end in zip(oldest, [*(route.time_us for route in oldest[1:]), until_us], strict=True):
+    for route, end in _ended(oldest, until_us):
         level = route.levels.get(name, route.levels.get("*", "human"))
         if found and found[-1].level == level:
             found[-1] = msgspec.structs.replace(found[-1], until_us=max(end, found[-1].since_us))

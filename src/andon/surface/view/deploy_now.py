@@ -105,7 +105,7 @@ def deploy_view(visit: Visit, params: Empty) -> DeployView:
 
 def steps(routes: list[Route]) -> tuple[Step, ...]:
     """Routes, newest first, each with what it changed against the one after it in the list."""
-    befores = [*routes[1:], None]
+    befores = [*routes[1:], None][: len(routes)]
     return tuple(
         Step(
             route.epoch,
