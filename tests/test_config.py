@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from andon.config import Place, find_root, open_workspace, place
+from andon.config import Place, find_root, open_line, open_workspace, place
 from andon.errors import NotFound, UsageError
+from andon.scope.taken import keep
+
+CHARTER = """
+project: parts
+inputs: {{width: float}}
+target: {{name: verdict, classes: [accept, reject]}}
+safe_default: {safe}
+"""
 
 
 def test_a_project_is_found_from_a_folder_below_it(tmp_path: Path) -> None:
@@ -67,3 +75,18 @@ def test_two_first_commands_at_once_share_one_workspace(tmp_path: Path) -> None:
     keys = {racer.communicate(timeout=60)[0] for racer in racers}
     assert [racer.returncode for racer in racers] == [0] * 4
     assert len(keys) == 1
+
+
+def test_a_process_of_the_line_works_by_the_charter_the_line_took(tmp_path: Path) -> None:
+    file = tmp_path / "andon.yaml"
+    file.write_text(CHARTER.format(safe="refer"))
+    first = open_line(tmp_path)  # no line ever started here: the file counts
+    keep(first.workspace.home, file, first.charter)
+    first.workspace.close()
+    file.write_text(CHARTER.format(safe="accept"))
+    changed = open_line(tmp_path)
+    changed.workspace.close()
+    file.write_text("project: [broken")
+    broken = open_line(tmp_path)
+    broken.workspace.close()
+    assert changed.charter.safe_default == broken.charter.safe_default == "refer"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["CHARTER", "Place", "Project", "find_root", "open_project", "open_workspace", "place"]
+__all__ = ["CHARTER", "Place", "Project", "find_root", "open_line", "open_project", "open_workspace", "place"]
 
 CHARTER = "andon.yaml"
 
@@ -117,3 +117,17 @@ def open_project(path: str | Path | None = None) -> Project:
     root = find_root(path)
     charter = load(root / CHARTER)
     return Project(root, charter, open_workspace(root))
+
+
+def open_line(path: str | Path | None = None) -> Project:
+    """Open a project as its line took it when it started: what every process of the line works by, until the next `up`.
+
+    A process that has to start again so works by the same charter as the others, whatever became of the file meanwhile.
+    Where no line ever started, this is ``open_project``.
+    """
+    from andon.scope.taken import taken
+
+    root = find_root(path)
+    workspace = open_workspace(root)
+    found = taken(workspace.home)
+    return open_project(root) if found is None else Project(root, found.charter(), workspace)

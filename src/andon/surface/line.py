@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from andon.config import CHARTER, Project, open_project
+from andon.config import CHARTER, Project, open_line
 from andon.engine.local import LocalEngine
 from andon.engine.port import ProcessSpec
 from andon.errors import Conflict, UsageError
@@ -298,7 +298,7 @@ def run_worker_process(root: str, *, index: int, workers: int, host: str, port: 
     from andon.deploy.settings import GatewayConfig
     from andon.deploy.worker import run_worker
 
-    project = open_project(root)
+    project = open_line(root)
     config = GatewayConfig.from_charter(project.charter)
     home = project.workspace.home
     project.workspace.close()  # nothing on the live path speaks to the database
@@ -309,7 +309,7 @@ def run_controller_process(root: str, *, ship_seconds: float, parent_fd: int) ->
     """The controller: leads if no other does."""
     from andon.monitor.controller import run_controller
 
-    project = open_project(root)
+    project = open_line(root)
     run_controller(project.workspace, project.charter, ship_seconds=ship_seconds, parent_fd=parent_fd)
 
 
@@ -317,7 +317,7 @@ def run_shadow_process(root: str, *, workers: int, parent_fd: int) -> None:
     """The shadow: predicts off the live path."""
     from andon.deploy.shadow import run_shadow
 
-    project = open_project(root)
+    project = open_line(root)
     home = project.workspace.home
     project.workspace.close()
     run_shadow(home, workers, parent_fd=parent_fd)
@@ -327,7 +327,7 @@ def run_board_process(root: str, *, host: str, port: int, parent_fd: int) -> Non
     """The board: the pages and the API."""
     from andon.surface.board.serve import serve
 
-    project = open_project(root)
+    project = open_line(root)
     try:
         serve(project, host=host, port=port, parent_fd=parent_fd)
     finally:
