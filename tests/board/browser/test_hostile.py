@@ -16,9 +16,9 @@ WRITTEN = {
     "data": HOSTILE[1],
     "data.version": HOSTILE[2],
     "data.examples": HOSTILE[0],
-    "models": HOSTILE[0],
+    "models.run": HOSTILE[0],
     "deploy.history": HOSTILE[1],
-    "decisions": HOSTILE[0],
+    "decision": HOSTILE[0],
     "journal": HOSTILE[1],
     "settings": HOSTILE[0],
 }
@@ -27,7 +27,7 @@ WRITTEN = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_it_is_shown_as_it_was_written(board: Served, walk: Callable[..., Walker], addresses: Atlas, name: str) -> None:
     owner = walk(board, "owner")
-    shown = "".join(owner.open(address).inner_text("main") for address in addresses.pages[name][:2])
+    shown = "".join(owner.open(address).inner_text("main") for address in addresses.pages[name])
     assert WRITTEN[name][:40] in shown, f"{name} shows {WRITTEN[name][:40]!r} nowhere"
 
 

@@ -32,13 +32,17 @@ def test_tab_reaches_everything_in_order_and_is_seen(
     page = walk(board, "owner").open(addresses.pages[name][0])
     count = page.evaluate(PRESSABLE)
     assert count > 12
-    reached, unseen = [], []
-    for _ in range(min(count, 120)):
+    reached: list[int] = []
+    unseen: list[str] = []
+    # A field for a date has several stops of its own.
+    for _ in range(3 * count):
         page.keyboard.press("Tab")
         index, seen, what = page.evaluate(AT)
-        reached.append(index)
-        if not seen:
-            unseen.append(what)
+        if not reached or reached[-1] != index:
+            reached.append(index)
+            unseen += [] if seen else [what]
+        if len(reached) == min(count, 100):
+            break
     assert reached == list(range(len(reached))), page.evaluate("i => window.pressable[i].outerHTML", _gap(reached))
     assert unseen == []
 

@@ -98,7 +98,7 @@ class AlarmView(msgspec.Struct, frozen=True):
     """One alarm with its story. ``bound``, ``for_windows`` and ``then`` are what the charter asks for now.
 
     ``episodes`` are its firings, the newest first; ``other`` is what happened outside of any. ``cut`` says that older
-    events were left out.
+    events were left out. ``cases_href`` leads to the decisions of the window that was judged last ("": none was).
     """
 
     now_us: int
@@ -117,6 +117,7 @@ class AlarmView(msgspec.Struct, frozen=True):
     other: tuple[Told, ...]
     cut: bool
     metric_href: str
+    cases_href: str
 
 
 def alarms_view(visit: Visit, params: Empty) -> AlarmsView:
@@ -156,7 +157,15 @@ def alarm_view(visit: Visit, params: AlarmParams | SliceAlarmParams) -> AlarmVie
         points=points(metric, rows.get((alarm.metric, alarm.cohort), []), plan, span, now) if metric else (),
         happened=tuple(happened(visit, span, alarm.key)), episodes=told_, other=other, cut=cut,
         metric_href=link("/watch/metrics", alarm.metric, slice=alarm.cohort) if metric is not None else "",
+        cases_href=_cases(alarm, charter.monitor.window_us),
     )  # fmt: skip
+
+
+def _cases(alarm: Alarm, window_us: int) -> str:
+    if alarm.window_us is None:
+        return ""
+    since, until = iso(alarm.window_us), iso(alarm.window_us + window_us)
+    return link("/decisions", since=since, until=until, slice=alarm.cohort)
 
 
 def _found(visit: Visit, key: str, charter: Charter) -> Alarm:
