@@ -172,6 +172,8 @@ def test_no_more_is_claimed_than_was_seen() -> None:
     assert same.difference.value == 0 and same.sign == 0
     every = differ(metric, *two_sides((0, 0, 4, 0)), ("no", "yes"))
     assert every.difference.value == 1 and every.difference.low is None and every.sign == 0
+    few = differ(metric, *two_sides((90, 0, 4, 6)), ("no", "yes"))
+    assert few.sign == 1 and few.chance == 0.125  # the interval says yes, the exact test does not
     precision = parse_metric("precision[yes]", ("no", "yes"))
     never = pl.DataFrame({"label": ["no"] * 3, "prediction": ["no"] * 3})
     assert differ(precision, never, never, ("no", "yes")).difference.reason == "nothing with a label was answered 'yes'"
@@ -183,6 +185,15 @@ def test_mcnemars_test_is_exact() -> None:
     found = discordant(*two_sides((10, 1, 9, 0)))
     assert (found.both, found.first, found.second, found.neither, found.answers, found.n) == (10, 1, 9, 0, 10, 20)
     assert found.chance == pytest.approx(2 * (1 + 10) / 2**10)
+    share = differ(parse_metric("error_rate"), *two_sides((10, 1, 9, 0)), ("no", "yes"))
+    assert share.chance == found.chance
+    # Of a recall only the rows of its class count: here 5 of the 10 that differ, all one way.
+    recall = differ(parse_metric("recall[yes]", ("no", "yes")), *two_sides((10, 0, 10, 0)), ("no", "yes"))
+    assert recall.chance == pytest.approx(2 / 2**5)
+    # Where rows do not count alike, it is the least that so few rows could give.
+    f1 = differ(parse_metric("f1[yes]", ("no", "yes")), *two_sides((10, 2, 8, 0)), ("no", "yes"))
+    assert f1.chance == pytest.approx(2 / 2**10)
+    assert abs(differ(parse_metric("accuracy"), *two_sides((2, 0, 8, 0)), ("no", "yes")).difference.high or 0) <= 1
 
 
 # ------------------------------------------------------------------------------------------------------------ examples

@@ -44,15 +44,21 @@ _KINDS = 5000
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One metric of both on the same rows, and second less first in the metric's unit."""
+    """One metric of both on the same rows, and second less first in the metric's unit.
+
+    ``chance`` is how probable so uneven answers are if neither were better: exact for shares such as recall (McNemar's
+    test on the rows that count), else the least it could be with so few rows that differ. An interval of few rows that
+    differ is too narrow; this is not.
+    """
 
     first: Estimate
     second: Estimate
     difference: Estimate
+    chance: float = 1.0
 
     @property
     def sign(self) -> int:
-        """1 or -1 where the whole interval is on one side of 0, else 0: the data do not tell them apart."""
+        """1 or -1 where the whole interval is on one side of 0, else 0."""
         low, high = self.difference.low, self.difference.high
         return (low is not None and low > 0) - (high is not None and high < 0)
 
@@ -81,10 +87,14 @@ class Discordant(msgspec.Struct, frozen=True):
         >>> Discordant(5, 1, 1, 0, 2).chance
         1.0
         """
-        from scipy.special import bdtr
+        return _uneven(self.first, self.second)
 
-        total = self.first + self.second
-        return min(1.0, 2 * float(bdtr(min(self.first, self.second), total, 0.5))) if total else 1.0
+
+def _uneven(one: int, two: int) -> float:
+    """The two-sided probability of a split as uneven if each side were as likely."""
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(one, two), one + two, 0.5))) if one + two else 1.0
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -189,20 +199,23 @@ def differ(
         return Difference(ends[0], ends[1], undefined(why or "no value", ends[1].n))
     value = values[1] - values[0]
     n = min(ends[0].n, ends[1].n)
-    spread = _spread(metric, matrices, _kinds(first, second, classes))
+    kinds = _kinds(first, second, classes)
+    spread = _spread(metric, matrices, kinds)
     if isinstance(spread, str):
         return Difference(ends[0], ends[1], undefined(spread, n))
-    return Difference(ends[0], ends[1], _interval(value, spread, n, confidence))
+    most = 1.0 if metric.unit == "share" else math.inf
+    difference = _interval(value, spread, n, confidence, most)
+    return Difference(ends[0], ends[1], difference, _chance(metric, matrices[0], values[0], kinds))
 
 
-def _interval(value: float, spread: float, n: int, confidence: float) -> Estimate:
-    """Student's interval; open where no row varies but there is a difference, for then its size is not known."""
+def _interval(value: float, spread: float, n: int, confidence: float, most: float) -> Estimate:
+    """Student's interval, no further from 0 than ``most``; open where no row varies but there is a difference."""
     from scipy.special import stdtrit
 
     if n < 2 or (spread == 0 and value != 0):
         return Estimate(value, None, None, n, "jackknife")
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * spread
-    return Estimate(value, value - half, value + half, n, "jackknife")
+    return Estimate(value, max(-most, value - half), min(most, value + half), n, "jackknife")
 
 
 def _kinds(first: pl.DataFrame, second: pl.DataFrame, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
@@ -233,12 +246,31 @@ def _spread(metric: Metric, matrices: list[Confusion], kinds: npt.NDArray[np.int
     return math.sqrt((n - 1) / n * float(weights @ (values - mean) ** 2))
 
 
+def _chance(metric: Metric, first: Confusion, value: float, kinds: npt.NDArray[np.int64]) -> float:
+    """How probable so uneven answers are: each row that counts could as well have its two answers the other way round."""
+    up, down, sizes = 0, 0, []
+    for truth, one, two, n in kinds.tolist():
+        if one == two:
+            continue
+        moved = metric.estimate(_with(_without(first, truth, one), truth, two)).value
+        change = 0.0 if moved is None else moved - value
+        up, down = up + n * (change > 0), down + n * (change < 0)
+        sizes += [abs(change)] if change else []
+    alike = not sizes or max(sizes) - min(sizes) <= 1e-9 * max(sizes)
+    return _uneven(up, down) if alike else min(1.0, 2 * 0.5 ** (up + down))
+
+
 def _without(kept: Confusion, truth: int, answer: int) -> Confusion:
     """The same table without one row."""
+    return _with(kept, truth, answer, -1)
+
+
+def _with(kept: Confusion, truth: int, answer: int, n: int = 1) -> Confusion:
+    """The same table with one more row."""
     row = kept.counts[truth]
-    less = (*row[:answer], row[answer] - 1, *row[answer + 1 :])
-    counts = (*kept.counts[:truth], less, *kept.counts[truth + 1 :])
-    return Confusion(kept.classes, counts, kept.n - 1, kept.total - 1, kept.squares - 1)
+    more = (*row[:answer], row[answer] + n, *row[answer + 1 :])
+    counts = (*kept.counts[:truth], more, *kept.counts[truth + 1 :])
+    return Confusion(kept.classes, counts, kept.n + n, kept.total + n, kept.squares + n)
 
 
 def discordant(first: pl.DataFrame, second: pl.DataFrame) -> Discordant:

@@ -24,7 +24,7 @@ class Line(msgspec.Struct, frozen=True):
     """One metric on one slice ("" is everybody). ``difference`` is second less first; a share's is in points of a hundred (pt).
 
     ``says`` who is better: first or second; ``differ`` where neither way is better, ``open`` where the data do not tell
-    them apart, ``same`` where no answer differs, ``none`` where there is nothing to compare.
+    them apart, ``same`` where it is the same for both on these rows, ``none`` where there is nothing to compare.
     """
 
     metric: str
@@ -69,11 +69,9 @@ def pair_of(found: Pair, heads: Sequence[MetricHead], two: Run, *, turned: bool 
     """The pair as it is shown; ``turned``: the rows are the first's, and the pair was measured the other way round."""
     if turned:
         found = _turned(found)
-    lines = tuple(
-        _line(found, one, found.metrics[one.name], "", found.right) for one in heads if one.name in found.metrics
-    )
+    lines = tuple(_line(found, one, found.metrics[one.name], "") for one in heads if one.name in found.metrics)
     parts = [
-        _line(found, one, metrics[one.name], name, None)
+        _line(found, one, metrics[one.name], name)
         for name, metrics in found.slices.items()
         for one in heads
         if one.name in metrics
@@ -103,7 +101,7 @@ def _turned(found: Pair) -> Pair:
     """The same rows with the two the other way round."""
 
     def turn(one: Difference) -> Difference:
-        return Difference(one.second, one.first, one.difference.scaled(-1))
+        return Difference(one.second, one.first, one.difference.scaled(-1), one.chance)
 
     right = found.right
     return msgspec.structs.replace(
@@ -116,9 +114,9 @@ def _turned(found: Pair) -> Pair:
     )
 
 
-def _line(found: Pair, head: MetricHead, one: Difference, part: str, right: Discordant | None) -> Line:
+def _line(found: Pair, head: MetricHead, one: Difference, part: str) -> Line:
     share = head.unit == "share"
-    says = _says(found, head, one, right)
+    says = _says(head, one, found.within if part else found.confidence)
     difference = one.difference.scaled(100) if share else one.difference
     unit = "pt" if share else head.unit
     return Line(
@@ -134,14 +132,14 @@ def _line(found: Pair, head: MetricHead, one: Difference, part: str, right: Disc
     )
 
 
-def _says(found: Pair, head: MetricHead, one: Difference, right: Discordant | None) -> Says:
+def _says(head: MetricHead, one: Difference, confidence: float) -> Says:
+    low, high = one.difference.low, one.difference.high
     if one.difference.value is None:
         return "none"
-    if right is not None and not right.answers:
+    if low == high == 0:
         return "same"
-    # The share right and McNemar's test ask the same question: both must say yes.
-    plain = head.where is None and head.of.strip() in ("accuracy", "error_rate")
-    if not one.sign or (plain and right is not None and right.chance >= 1 - found.confidence):
+    # Few rows that differ make an interval too narrow: the exact test must agree.
+    if not one.sign or one.chance >= 1 - confidence:
         return "open"
     if head.better is None:
         return "differ"
@@ -153,7 +151,7 @@ def _told(found: Pair, name: str, difference: Estimate, unit: str, says: Says) -
     if says == "none":
         return f"{name}: {difference.reason or 'nothing to compare'}"
     if says == "same":
-        return f"{name}: no difference; both gave the same answer on all {found.right.n:,} rows"
+        return f"{name}: no difference on these rows"
     if says == "open":
         return f"{name}: not told apart by this data: difference {text}"
     if says == "differ":
@@ -174,6 +172,8 @@ def difference_text(one: Estimate, unit: str) -> str:
         # One digit more than a figure has, so that an end beside 0 is not shown as 0.
         digits = min(6, max(0, 1 - math.floor(math.log10((one.high - one.low) / 2)))) if one.high > one.low else 0
     value = _signed(one.value, digits)
+    if one.low == one.high == one.value:
+        return f"{value} {unit}".rstrip()
     ends = ", ".join("open" if end is None else _signed(end, digits) for end in (one.low, one.high))
     return f"{value}{' ' + unit if unit else ''} [{ends}]"
 

@@ -86,10 +86,10 @@ def ask(visit: Visit, given: ReleaseRun) -> Preview:
 
 def _warnings(gates: Gates) -> Iterator[str]:
     if not gates.results:
-        yield "the charter has no goal that the held-out data can tell; it is refused without a reason"
+        yield "the charter has no goal that the held-out data can tell; refused unless you say below why it shall be released all the same"
     for result in gates.results:
         if result.verdict is not Verdict.PASS:
-            yield f"{result.sentence}; it is refused without a reason"
+            yield f"{result.sentence}; refused unless you say below why it shall be released all the same"
     if gates.later:
         yield f"only live traffic can tell: {', '.join(gates.later)}"
 
