@@ -16,7 +16,7 @@ WRITTEN = {
     "data": HOSTILE[1],
     "data.version": HOSTILE[2],
     "data.examples": HOSTILE[0],
-    "models.run": HOSTILE[0],
+    "models.run": HOSTILE[1],
     "deploy.history": HOSTILE[1],
     "decision": HOSTILE[0],
     "journal": HOSTILE[1],

@@ -20,7 +20,7 @@ def test_from_the_line_to_an_alarm_s_story_to_the_cases_behind_it(board: Served,
     page.locator("#needs li", has_text="alarm error").get_by_role("link").first.click()
     assert page.url.startswith(board.url + "/watch/alarms/error")
     story = page.inner_text("main")
-    assert "error is 0.8" in story and "0.45" in story, "what was measured and the bound it broke"
+    assert "error is 8" in story and "45 %" in story, "what was measured and the bound it broke"
     assert page.locator("#story li").count() > 0
     page.get_by_role("link", name="these decisions").click()
     assert page.locator("tbody tr").count() > 0, "the cases of the window in which it rang"
