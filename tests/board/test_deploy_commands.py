@@ -218,7 +218,8 @@ def test_how_many_cases_a_day_it_is_about(yard: Yard) -> None:
 def test_raising_a_level_says_what_it_lets_the_model_do(yard: Yard) -> None:
     yard.line.switch("v1")
     full = yard.ask("automate", level="full", slice="older")
-    assert full.danger and "v1 decides every case of older alone, however sure it is" in full.warnings
+    assert full.title == "Level full for older?"
+    assert full.danger and "v1 decides every case of older alone, however unsure" in full.warnings
     partial = yard.ask("automate", level="partial")
     assert not partial.danger and any("each look is written down" in one for one in partial.warnings)
     assert "level: shadow → partial" in partial.facts

@@ -130,8 +130,7 @@ def _command(
         return _acted(act(line, given, {"actor": visit.viewer.name, "reason": getattr(given, "reason", "")}))
 
     def ask(visit: Visit, given: P) -> Preview:
-        named = {"version": getattr(given, "version", "") or "the candidate", "level": getattr(given, "level", "")}
-        title = titles[1].format_map(named)
+        title = titles[1].format_map(_words(given))
         return preview(visit, title, lambda prospects: wish(prospects, given))
 
     return Command(name, titles[0], params, run, may, ask, Acted, back="/deploy")
@@ -218,12 +217,22 @@ COMMANDS: tuple[Command, ...] = (
     ),
     _command(
         "automate",
-        ("Set the level", "Level {level}?"),
+        ("Set the level", "Level {level} for {slice}?"),
         Automate,
         lambda prospects, given: prospects.automate(given.level, given.slice),
         lambda line, given, who: line.automate(given.level, given.slice, **who),
     ),
 )
+
+
+def _words(given: msgspec.Struct) -> dict[str, str]:
+    """What a question may name."""
+    cases = getattr(given, "slice", "*")
+    return {
+        "version": getattr(given, "version", "") or "the candidate",
+        "level": getattr(given, "level", ""),
+        "slice": "all other cases" if cases == "*" else cases,
+    }
 
 
 def _mode(given: Stop) -> Literal["people", "safe_default"]:

@@ -192,10 +192,13 @@ def _model_decides(route: Route) -> bool:
 def _levels(visit: Visit, before: Route, after: Route) -> Iterator[str]:
     partial = visit.project.charter.automation.partial
     raised = list(_raised(before, after))
+    models = [one for one in (after.live, after.candidate if after.share else None) if one is not None]
     for name, _, level in raised:
-        where = "every case" if name == "*" else f"every case of {name}"
+        where = (
+            f"every case of {name}" if name != "*" else "every other case" if len(after.levels) > 1 else "every case"
+        )
         if level == "full":
-            yield f"{after.live or after.candidate} decides {where} alone, however sure it is"
+            yield f"{' or '.join(models)} decides {where} alone, however unsure"
         elif level == "partial":
             yield (
                 f"a look at the evidence comes first: only a confidence at which at most {percent(partial.max_error)} of "
