@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST = 120_000
 #: Name -> (width, the most height, light).
-SHOTS = {"light": (1280, 1400, "light"), "dark": (1280, 1400, "dark"), "phone": (360, 1400, "light")}
+SHOTS = {"light": (1280, 1200, "light"), "dark": (1280, 1200, "dark"), "phone": (360, 1200, "light")}
 #: Pages that no link leads to from elsewhere.
 OUTSIDE = {"login": "/login"}
 
@@ -84,13 +84,15 @@ def settle(project: Path) -> str:
 
 @contextmanager
 def served(project: Path) -> Iterator[str]:
-    """The project's board; its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "andon", "board", "--project", str(project), "--port", str(port)]
+    """The project's line and board; the board's address."""
+    port, gateway = free_port(), free_port()
+    where = ("--port", str(gateway), "--board-port", str(port), "--workers", "2")
+    command = [sys.executable, "-m", "andon", "up", "--project", str(project), *where]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
-        until_it_answers(address, process)
+        until_it_answers(f"{address}/login", process)
+        until_it_answers(f"http://127.0.0.1:{gateway}/v2/health/ready", process)
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
@@ -100,13 +102,13 @@ def served(project: Path) -> Iterator[str]:
 def until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
     for _ in range(300):
         try:
-            urllib.request.urlopen(f"{address}/login", timeout=5).close()
+            urllib.request.urlopen(address, timeout=5).close()
             return
         except urllib.error.URLError:
             if process.poll() is not None:
                 break
             time.sleep(0.1)
-    sys.exit("the board did not start")
+    sys.exit(f"nobody answers at {address}")
 
 
 def places(context: BrowserContext, address: str, secret: str) -> dict[str, str]:
@@ -158,7 +160,7 @@ def seen(page: Page, width: int, most: int) -> Image.Image:
 
 def small(picture: Image.Image) -> bytes:
     """As WebP, as good as fits."""
-    for quality in (82, 70, 55, 40, 25):
+    for quality in (60, 50, 40, 30, 20):
         out = io.BytesIO()
         picture.save(out, "WEBP", quality=quality, method=6)
         if out.tell() <= LARGEST:
