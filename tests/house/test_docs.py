@@ -104,7 +104,7 @@ def routes() -> set[str]:
 
 def test_every_action_of_a_route_is_found() -> None:
     assert {"begin", "warm", "canary", "blue-green", "switch", "rollback", "automate", "stop"} <= routes()
-    assert {"token.create", "token.revoke"} == literals("surface/cli/admin.py", 1, "_record")
+    assert {"token.create", "token.revoke"} == literals("surface/keyring.py", 1, "_written")
 
 
 def test_every_action_in_the_journal_is_explained() -> None:
@@ -113,7 +113,7 @@ def test_every_action_in_the_journal_is_explained() -> None:
     made_of_parts = {
         "f'deploy.{route.action}'": {f"deploy.{name}" for name in routes()},
         "f'alarm.{action.what}'": {f"alarm.{what}" for what in get_args(What)},
-        "action": literals("surface/cli/admin.py", 1, "_record"),
+        "action": literals("surface/keyring.py", 1, "_written"),
     }
     found: set[str] = set()
 

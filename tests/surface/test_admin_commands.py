@@ -68,7 +68,7 @@ def test_a_token_is_made_listed_used_and_revoked(run: CliRunner, tmp_path: Path)
 def test_a_token_may_expire(run: CliRunner) -> None:
     made = json.loads(out(run, "token", "create", "guest", "--role", "viewer", "--days", "0.5", "--json"))
     assert made["expires"] > made["created"]
-    with pytest.raises(UsageError, match="--days: expected a number above 0"):
+    with pytest.raises(UsageError, match="days: expected a number above 0"):
         out(run, "token", "create", "other", "--role", "viewer", "--days", "0")
 
 
@@ -105,7 +105,9 @@ def test_the_journal_is_read_filtered_and_limited(run: CliRunner) -> None:
     assert [line.split()[0] for line in last] == ["5", "6"]
     assert "because [it] passed" in last[0]
     assert [one["subject"] for one in json.loads(out(run, "journal", "--subject", "v3", "--json"))["events"]] == ["v3"]
-    assert json.loads(out(run, "journal", "--action", "none", "--json")) == {"events": []}
+    assert json.loads(out(run, "journal", "--subject", "none", "--json")) == {"events": []}
+    with pytest.raises(UsageError, match="no action is called 'relase'; did you mean 'release'"):
+        out(run, "journal", "--action", "relase")
 
 
 def test_a_changed_journal_is_found_out(run: CliRunner) -> None:

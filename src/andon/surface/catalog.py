@@ -25,6 +25,7 @@ AREAS: tuple[str, ...] = (
     "decision",
     "decision_life",
     "journal",
+    "settings",
 )
 
 

@@ -7,6 +7,7 @@ is said once; the others go on. A check says ``good``, ``look`` (somebody should
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,7 @@ CHECKS: tuple[tuple[str, Finding], ...] = (
 )
 DEEP: tuple[tuple[str, Finding], ...] = (("losses", doctor_log.losses),)
 LOG: tuple[tuple[str, Finding], ...] = (("agreement", doctor_log.agreement),)
+_HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _ORDER: tuple[CheckState, ...] = ("good", "look", "stop")
 
 
@@ -121,9 +123,9 @@ def _open(case: Case, database_url: str | None, made: Check) -> Check:
 
 
 def _near(made: Check, home: Path) -> Check:
-    """The finding with the workspace by its name: where it lies on this machine is nobody's business."""
-    shorter = {name: getattr(made, name).replace(str(home.absolute()), home.name) for name in ("sentence", "next")}
-    return msgspec.structs.replace(made, **shorter)
+    """The finding with the workspace by its name, since where it lies is nobody's business, and hashes short."""
+    texts = {name: getattr(made, name).replace(str(home.absolute()), home.name) for name in ("sentence", "next")}
+    return msgspec.structs.replace(made, **{name: _HASH.sub(r"\1", text) for name, text in texts.items()})
 
 
 def _sentence(found: list[Check]) -> str:

@@ -140,13 +140,11 @@ def clock(case: Case) -> Check:
         return look("clock", f"{words}: no deadline passes, no window ends", next_, **facts)
     if rate != 1:
         return good("clock", f"the line's clock runs {rate:g} times as fast as the machine's", **facts)
-    apart = abs(now - wall)
-    words = (
-        "the line's clock is the machine's"
-        if apart < SECOND
-        else f"the line's clock runs, {_span(apart)} from the machine's"
-    )
-    return good("clock", words, **facts)
+    apart = now - wall
+    if abs(apart) < SECOND:
+        return good("clock", "the line's clock is the machine's", **facts)
+    way = "ahead of" if apart > 0 else "behind"
+    return good("clock", f"the line's clock runs at the machine's pace, {_span(abs(apart))} {way} it", **facts)
 
 
 def disk(case: Case) -> Check:

@@ -23,6 +23,7 @@ from markupsafe import Markup, escape
 
 from andon.core.clock import iso
 from andon.measure.estimate import Estimate
+from andon.surface.doctor_check import size_text
 from andon.surface.page import piece
 from andon.surface.station import count
 
@@ -54,6 +55,7 @@ def environment() -> jinja2.Environment:
         "figure": figure,
         "number": number,
         "piece": piece,
+        "size": size_text,
         "slug": slug,
         "span": span,
         "when": when,

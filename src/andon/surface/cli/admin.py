@@ -9,7 +9,6 @@ import typer
 
 from andon.core.clock import DAY, iso
 from andon.core.verdict import Verdict
-from andon.errors import Unavailable, UsageError
 from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
 
 if TYPE_CHECKING:
@@ -46,17 +45,16 @@ def create(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a token; it is shown this once."""
-    if days is not None and not 0 < days <= 36_500:
-        raise UsageError(f"--days: expected a number above 0 and at most 36500, found {days:g}")
+    from andon.surface.keyring import give
+
     workspace, access = _open(project)
-    now = workspace.clock.wall()
-    secret, token = access.create(name, role, now_us=now, expires_us=None if days is None else now + round(days * DAY))
-    _record(workspace, "token.create", token, actor, reason)
+    given = give(workspace, access, (name, role), days, actor or getpass.getuser(), reason)
+    _warn(given.note)
     if as_json:
-        emit({"token": secret, **_shown(token, now)})
+        emit({"token": given.secret, **_shown(given.token, workspace.clock.wall())})
         return
-    typer.echo(secret)
-    note(f"This is the token of {name} ({role}, id {token.id}); it is not shown again.")
+    typer.echo(given.secret)
+    note(f"This is the token of {name} ({role}, id {given.token.id}); it is not shown again.")
 
 
 def list_tokens(project: ProjectOption = None, everything: _ALL = False, as_json: JsonFlag = False) -> None:
@@ -87,9 +85,11 @@ def revoke(
     as_json: JsonFlag = False,
 ) -> None:
     """End a token at once; every gateway refuses it from its next request on."""
+    from andon.surface.keyring import take_back
+
     workspace, access = _open(project)
-    token = access.revoke(id, now_us=workspace.clock.wall())
-    _record(workspace, "token.revoke", token, actor, reason)
+    token, said = take_back(workspace, access, id, actor or getpass.getuser(), reason)
+    _warn(said)
     if as_json:
         emit(_shown(token, workspace.clock.wall()))
     else:
@@ -116,12 +116,10 @@ def _shown(token: Token, now_us: int) -> dict[str, Any]:
     }
 
 
-def _record(workspace: Workspace, action: str, token: Token, actor: str | None, reason: str) -> None:
-    """Write it down; with the database gone the token counts all the same, and the person is told."""
-    try:
-        workspace.journal.append(action, token.id, actor or getpass.getuser(), reason, {"role": token.role})
-    except Unavailable as error:
-        note(f"andon: done, but it is not in the journal: {error.message}")
+def _warn(said: str) -> None:
+    """With the database gone a token counts all the same, and the person is told."""
+    if said:
+        note(f"andon: {said}")
 
 
 def journal(
@@ -130,7 +128,9 @@ def journal(
         str | None, typer.Option("--decision", help="The whole life of one decision, by its id.")
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Recompute the chain of hashes.")] = False,
-    action: Annotated[str | None, typer.Option("--action", help="Only events of this action.")] = None,
+    action: Annotated[
+        str | None, typer.Option("--action", help="Only this action, such as deploy.stop, or all that begin so: alarm.")
+    ] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Only events about this.")] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most this many, the newest.")
@@ -146,7 +146,10 @@ def journal(
     elif verify:
         _verify(workspace.journal, as_json)
     else:
-        _events(workspace.journal.latest(limit, action=action, subject=subject)[::-1], as_json)
+        from andon.surface.view.journal import wanted
+
+        asked = wanted(workspace.journal, (action or "", "", subject or ""))
+        _events(workspace.journal.page(asked, limit=limit)[::-1], as_json)
 
 
 def _events(events: list[Event], as_json: bool) -> None:
@@ -161,15 +164,16 @@ def _events(events: list[Event], as_json: bool) -> None:
 
 
 def _verify(journal: Journal, as_json: bool) -> None:
-    sound, bad = journal.verify()
-    sequence, head = journal.head()
-    verdict = Verdict.PASS if sound else Verdict.FAIL
+    from andon.surface.view.journal import verified
+
+    found = journal.check()
+    verdict = Verdict.PASS if found.sound else Verdict.FAIL
     if as_json:
-        emit({"verdict": verdict, "events": sequence, "head": head, "first_bad": bad})
-    elif sound:
-        console.print(f"the journal is whole: {sequence} events, head {head[:16]}")
+        sequence, head = journal.head()
+        told = {"checked": found.events, "seconds": found.seconds, "fault": found.fault}
+        emit({"verdict": verdict, "events": sequence, "head": head, "first_bad": found.bad, **told})
     else:
-        console.print(f"the journal was changed: event {bad} does not fit the chain before it")
+        console.print(verified(found), markup=False)
     raise typer.Exit(verdict.exit_code)
 
 

@@ -22,6 +22,7 @@ from andon.surface.view.journal_words import ACTIONS, href_of, reason_of, state_
 from andon.surface.view.watch_span import Moment, moment
 
 if TYPE_CHECKING:
+    from andon.store.journal import Journal
     from andon.surface.visit import Visit
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "journal_view",
     "verified",
     "verify",
+    "wanted",
 ]
 
 EVENTS = 50
@@ -142,12 +144,10 @@ class Verified(Done, frozen=True, kw_only=True):
 def journal_view(visit: Visit, params: JournalParams) -> JournalView:
     """A page of the journal. Raises ``UsageError`` for an action that there is not and for a time that is none."""
     journal, known = visit.project.workspace.journal, Known()
-    since, until = moment(params.since, "since"), moment(params.until, "until")
-    if since is not None and until is not None and until <= since:
-        raise UsageError(f"since: expected a time before {iso(until)}, found {iso(since)}", field="since")
     kept = known.ask(journal.actions) or []
-    wanted = Wanted(_actions(params.action, kept), params.actor or None, params.subject or None, since, until)
-    found = known.ask(lambda: journal.page(wanted, before=params.before, after=params.after, limit=EVENTS + 1)) or []
+    names = (params.action, params.actor, params.subject)
+    asked = _wanted(names, moment(params.since, "since"), moment(params.until, "until"), kept)
+    found = known.ask(lambda: journal.page(asked, before=params.before, after=params.after, limit=EVENTS + 1)) or []
     more = len(found) > EVENTS
     # Read forwards, the one too many is the newest; backwards, the oldest.
     events = found[1:] if more and params.after is not None else found[:EVENTS]
@@ -158,16 +158,31 @@ def journal_view(visit: Visit, params: JournalParams) -> JournalView:
         entries=tuple(_entry(event, _units(visit)) for event in events),
         newest=head[0],
         head=head[1],
-        narrowed=wanted != Wanted(),
+        narrowed=asked != Wanted(),
         older=_beside(params, "before", events, more or forwards),
         newer=_beside(params, "after", events, more if forwards else params.before is not None),
         actions=tuple(sorted({*kept, *ACTIONS})),
         actors=tuple(known.ask(journal.actors) or ()),
         groups=tuple(sorted({name.partition(".")[0] for name in kept})),
-        since=_minute(since),
-        until=_minute(until),
+        since=_minute(asked.since_us),
+        until=_minute(asked.until_us),
         trouble=known.trouble or None,
     )
+
+
+def wanted(journal: Journal, names: tuple[str, str, str], since: str = "", until: str = "") -> Wanted:
+    """Which events, from what somebody wrote: ``names`` are action, actor and subject, each empty for any.
+
+    Raises ``UsageError`` with the closest names for an action that there is not, and for a time that is none.
+    """
+    return _wanted(names, moment(since, "since"), moment(until, "until"), journal.actions())
+
+
+def _wanted(names: tuple[str, str, str], since: int | None, until: int | None, kept: Sequence[str]) -> Wanted:
+    if since is not None and until is not None and until <= since:
+        raise UsageError(f"since: expected a time before {iso(until)}, found {iso(since)}", field="since")
+    action, actor, subject = names
+    return Wanted(_actions(action, kept), actor or None, subject or None, since, until)
 
 
 def _actions(asked: str, kept: Sequence[str]) -> tuple[str, ...] | None:
