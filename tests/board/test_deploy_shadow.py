@@ -38,7 +38,7 @@ def fill(yard: Yard) -> None:
 
 def test_agreement_matrix_and_the_paired_comparison(yard: Yard) -> None:
     fill(yard)
-    view = yard.look("deploy.shadow", version="v2")
+    view = yard.look("deploy.comparison", version="v2")
     found = view.found
     assert (found.n, found.agreement.value, found.discordant, found.silent, found.called) == (10, 0.7, 3, 1, "accuracy")
     assert found.agreement.low < 0.7 < found.agreement.high
@@ -53,19 +53,19 @@ def test_agreement_matrix_and_the_paired_comparison(yard: Yard) -> None:
 
 def test_by_slice_and_one_slice_alone(yard: Yard) -> None:
     fill(yard)
-    view = yard.look("deploy.shadow", version="v2")
+    view = yard.look("deploy.comparison", version="v2")
     assert [(one.slice, one.n, one.agreement.value, one.discordant) for one in view.by_slice] == [
         ("older", 5, 0.6, 2),
         ("north", 5, 0.6, 2),
     ]
-    older = yard.look("deploy.shadow", version="v2", slice="older")
+    older = yard.look("deploy.comparison", version="v2", slice="older")
     assert (older.found.n, older.found.agreement.value, older.total, older.by_slice) == (5, 0.6, 2, ())
     assert yard.person("vera", "viewer").page("/deploy/shadow/v2?slice=older").count("All cases") == 1
 
 
 def test_cases_that_differ_link_to_their_life_newest_first(yard: Yard) -> None:
     fill(yard)
-    view = yard.look("deploy.shadow", version="v2")
+    view = yard.look("deploy.comparison", version="v2")
     told = [(one.id, one.said, one.other, one.by, one.label, one.right) for one in view.differing]
     assert told == [
         ("c9", None, "reject", "v1", None, ""),
@@ -81,7 +81,7 @@ def test_without_an_outcome_it_is_called_agreement(tmp_path: Path) -> None:
     yard.line.switch("v1")
     yard.line.shadow("v2")
     fill(yard)
-    view = yard.look("deploy.shadow", version="v2")
+    view = yard.look("deploy.comparison", version="v2")
     assert (view.found.called, view.found.outcomes, view.found.difference.value) == ("agreement", 0, None)
     assert all(one.label is None and one.right == "" for one in view.differing)
     page = yard.person("vera", "viewer").page("/deploy/shadow/v2")
@@ -100,12 +100,12 @@ def test_a_case_that_a_blind_reviewer_may_still_get_is_left_out_and_counted(yard
     yard.add("open", blind=True)
     yard.add("audited", kind="audit", blind=True)
     yard.add("assisted", blind=False)
-    view = yard.look("deploy.shadow", version="v2", against="live")
+    view = yard.look("deploy.comparison", version="v2", against="live")
     assert ({one.id for one in view.differing}, view.total, view.veiled) == ({"seen", "assisted"}, 2, 3)
     page = yard.person("rita", "reviewer").page("/deploy/shadow/v2?against=live")
     assert "3 cases left out" in page
     assert not any(f"/decisions/{id}" in page for id in ("open", "audited", "fresh"))
-    beside = yard.look("deploy.shadow", version="v2")  # what waits has no decision yet
+    beside = yard.look("deploy.comparison", version="v2")  # what waits has no decision yet
     assert ({one.id for one in beside.differing}, beside.veiled) == ({"seen"}, 1)
 
 
@@ -115,9 +115,9 @@ def test_once_decided_it_is_shown_with_who_decided(yard: Yard) -> None:
     yard.add("open", blind=True)
     yard.inbox.take("ann", 1)
     yard.inbox.decide("open", "accept", "ann")
-    view = yard.look("deploy.shadow", version="v2")
+    view = yard.look("deploy.comparison", version="v2")
     assert [(one.id, one.other, one.by) for one in view.differing] == [("open", "accept", "ann")] and view.veiled == 0
-    people = yard.look("deploy.shadow", version="v2", against="people")
+    people = yard.look("deploy.comparison", version="v2", against="people")
     assert people.found.n == 1 and people.found.simulated == 0
 
 
@@ -127,7 +127,7 @@ def test_a_held_answer_is_not_told_yet(yard: Yard) -> None:
     yard.add("open", blind=True)
     yard.inbox.take("ann", 1)
     yard.inbox.hold("open", "accept", "ann")
-    view = yard.look("deploy.shadow", version="v2", against="live")
+    view = yard.look("deploy.comparison", version="v2", against="live")
     assert (view.differing, view.veiled) == ((), 1)
 
 
@@ -136,8 +136,8 @@ def test_people_who_saw_a_suggestion_are_no_evidence(yard: Yard) -> None:
     yard.shadow("v2", {"a": "accept", "b": "accept"})
     yard.review("a", "reject", saw_suggestion=True)
     yard.review("b", "reject", simulated=True)
-    assert yard.look("deploy.shadow", version="v2").found.n == 2
-    people = yard.look("deploy.shadow", version="v2", against="people")
+    assert yard.look("deploy.comparison", version="v2").found.n == 2
+    people = yard.look("deploy.comparison", version="v2", against="people")
     assert (people.found.n, people.found.simulated) == (1, 1)
     page = yard.person("vera", "viewer").page("/deploy/shadow/v2?against=people")
     assert "proves nothing about people" in page
@@ -147,12 +147,12 @@ def test_with_the_database_gone_no_case_is_listed_where_one_may_wait(yard: Yard)
     fill(yard)
     owner = yard.person("otto", "owner")
     with yard.gone():
-        view = yard.look("deploy.shadow", version="v2")
+        view = yard.look("deploy.comparison", version="v2")
         assert view.total == 3 and not view.trouble  # none of these can wait for anybody
     yard.decide(decided("audited", "accept", audit=0.1))
     yard.shadow("v2", {"audited": "reject"})
     with yard.gone():
-        view = yard.look("deploy.shadow", version="v2")
+        view = yard.look("deploy.comparison", version="v2")
         assert view.differing is None and view.trouble and view.found.n == 11
         page = owner.page("/deploy/shadow/v2")
         assert "Not everything is known now" in page and "/decisions/" not in page
@@ -163,23 +163,23 @@ def test_with_the_database_gone_no_case_is_listed_where_one_may_wait(yard: Yard)
 
 def test_the_time_is_the_last_weeks_or_those_before_it_left_the_shadow(yard: Yard) -> None:
     fill(yard)
-    now = yard.look("deploy.shadow", version="v2")
+    now = yard.look("deploy.comparison", version="v2")
     assert (now.reading.until_us - 1, now.reading.says) == (yard.clock.now(), "the last 28 days")
     left = yard.clock.now()
     yard.line.unshadow("v2")
     yard.clock.advance(100 * DAY / 1_000_000)
-    then = yard.look("deploy.shadow", version="v2")
+    then = yard.look("deploy.comparison", version="v2")
     assert then.reading.until_us - 1 == left and then.reading.says == "the last 28 days before it left the shadow"
     assert (then.found.n, then.role) == (10, "it does not run now")
-    part = yard.look("deploy.shadow", version="v2", since="2020-03-11T02:00", until="2020-03-11T05:00")
+    part = yard.look("deploy.comparison", version="v2", since="2020-03-11T02:00", until="2020-03-11T05:00")
     assert (part.found.n, part.reading.says) == (3, "as asked for")
-    long = yard.look("deploy.shadow", version="v2", since="2001-01-01", until="2020-03-12")
+    long = yard.look("deploy.comparison", version="v2", since="2001-01-01", until="2020-03-12")
     assert long.reading.says.startswith("the last 366 days") and long.found.n == 10
 
 
 def test_agreement_over_time_adds_up(yard: Yard) -> None:
     fill(yard)
-    found = yard.look("deploy.shadow", version="v2").over_time
+    found = yard.look("deploy.comparison", version="v2").over_time
     assert sum(one.agreement.n for one in found) == 10 and len(found) <= 30
     assert [one.start_us for one in found] == sorted(one.start_us for one in found)
 
@@ -195,7 +195,7 @@ def test_agreement_over_time_adds_up(yard: Yard) -> None:
 )
 def test_what_is_not_there_is_said(yard: Yard, given: dict[str, Any], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
-        yard.look("deploy.shadow", **given)
+        yard.look("deploy.comparison", **given)
 
 
 def test_nothing_in_common_says_what_to_do(yard: Yard) -> None:
@@ -209,7 +209,7 @@ def test_many_that_differ_come_in_pages(yard: Yard) -> None:
     yard.decide(*(decided(f"c{at:03}", "accept", BEGIN + at) for at in range(60)))
     yard.shadow("v2", {f"c{at:03}": "reject" for at in range(60)})
     yard.clock.advance(1)
-    pages = [yard.look("deploy.shadow", version="v2", page=page) for page in (1, 2, 3)]
+    pages = [yard.look("deploy.comparison", version="v2", page=page) for page in (1, 2, 3)]
     assert [len(page.differing) for page in pages] == [25, 25, 10] and pages[0].pages == 3
     ids = [one.id for page in pages for one in page.differing]
     assert ids == sorted(ids, reverse=True) and len(set(ids)) == 60
@@ -224,6 +224,6 @@ def test_an_input_may_be_called_like_a_side(tmp_path: Path) -> None:
     yard.fields = tuple(f if f.name == "age" else type(f)("model", "category") for f in yard.fields)
     yard.decide(decided("a", "accept"))
     yard.shadow("v2", {"a": "accept"})
-    view = yard.look("deploy.shadow", version="v2")
+    view = yard.look("deploy.comparison", version="v2")
     assert view.found.agreement.value == 1.0 and view.by_slice[1].n == 1
     yard.close()

@@ -42,6 +42,7 @@ def refs(value: Any) -> set[str]:
 
 def test_every_page_command_and_download_is_in_it_and_nothing_else(document: dict[str, Any]) -> None:
     found = operations(document)
+    assert len(found) == sum(map(len, document["paths"].values())), "each operation has a name of its own"
     named = {page.name for page in PAGES} | {command.name for command in COMMANDS} | {raw.name for raw in RAWS}
     assert set(found) == named | {"openapi", "events"}
     assert {page.name: page.twin for page in PAGES}.items() <= {

@@ -194,7 +194,7 @@ def _differing(
 
 
 PAGE = Page(
-    name="deploy.shadow",
+    name="deploy.comparison",
     path="/deploy/shadow/{version}",
     title="Shadow",
     section="deploy",
