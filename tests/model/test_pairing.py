@@ -15,6 +15,7 @@ from andon.data.dataset import add
 from andon.data.division import Wish, split_dataset
 from andon.errors import Corrupt, NotFound
 from andon.measure.metric import parse_metric
+from andon.model import pairing
 from andon.model import shared as shared_rows
 from andon.model.compare import compare
 from andon.model.example import Wanted, examples
@@ -179,6 +180,18 @@ def test_no_more_is_claimed_than_was_seen() -> None:
     assert differ(precision, never, never, ("no", "yes")).difference.reason == "nothing with a label was answered 'yes'"
     once = pl.DataFrame({"label": ["no"] * 3, "prediction": ["no", "no", "yes"]})
     assert "too few rows" in str(differ(precision, once, once, ("no", "yes")).difference.reason)
+
+
+def test_what_would_take_too_long_is_left_out_and_said(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (find_run(workspace, made(workspace, rows(60, 1), use)) for use in (["a"], ["b"]))
+    monkeypatch.setattr(pairing, "_LOOKS", 10)
+    found = pair(workspace, CHARTER, one, two)
+    assert (
+        found.slices == {} and "slices are left out" in found.note and found.metrics["error"].difference.low is not None
+    )
+    monkeypatch.setattr(pairing, "_NUMBERS", 10)
+    left = pair(workspace, CHARTER, one, two).metrics["error"]
+    assert left.first.defined and left.difference.reason == "too many classes: the interval would take too long"
 
 
 def test_mcnemars_test_is_exact() -> None:

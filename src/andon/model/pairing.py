@@ -39,8 +39,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Discordant", "Pair", "differ", "discordant", "pair"]
 
-#: Different (truth, answer, answer) at most, for which a difference is worked out.
-_KINDS = 5000
+#: How often a metric may be worked out for the slices of a pair, and how many numbers one metric may look at: more would
+#: take seconds while somebody waits.
+_LOOKS, _NUMBERS = 20_000, 20_000_000
+_SLICES_LEFT_OUT = "slices are left out, because with so many classes they would take too long"
+
+Array = npt.NDArray[np.float64]
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -134,6 +138,8 @@ def pair(
     measures = _comparable(charter, second)
     level = 1 - (1 - CONFIDENCE) / max(1, among * len(measures))
     parts = _slices(charter, second)
+    left_out = len(parts) * len(measures) * _cells(first, second) > _LOOKS
+    parts = {} if left_out else parts
     within = 1 - (1 - level) / max(1, len(parts))
     sides = {name: (first.filter(mask), second.filter(mask)) for name, mask in parts.items()}
     return Pair(
@@ -143,13 +149,18 @@ def pair(
         held_out=rows.held_out,
         how=rows.how,
         learnt=rows.learnt,
-        note=rows.note,
+        note="; ".join(filter(None, (rows.note, _SLICES_LEFT_OUT if left_out else ""))),
         metrics=_differences(measures, (first, second), charter.target.classes, level),
         slices={name: _differences(measures, side, charter.target.classes, within) for name, side in sides.items()},
         right=discordant(first, second),
         confidence=level,
         within=within,
     )
+
+
+def _cells(first: pl.DataFrame, second: pl.DataFrame) -> int:
+    """How many cells of both matrices are not empty: the metric is looked at without a row of each."""
+    return sum(one.select("label", "prediction").n_unique() for one in (first, second))
 
 
 def _readable(table: pl.DataFrame) -> set[str]:
@@ -199,13 +210,17 @@ def differ(
         return Difference(ends[0], ends[1], undefined(why or "no value", ends[1].n))
     value = values[1] - values[0]
     n = min(ends[0].n, ends[1].n)
+    # A metric looks at the whole matrix, and a macro average does so once for every class.
+    numbers = len(classes) ** (3 if metric.name.startswith("macro") else 2)
+    if _cells(first, second) * numbers > _NUMBERS:
+        return Difference(ends[0], ends[1], undefined("too many classes: the interval would take too long", n))
     kinds = _kinds(first, second, classes)
     spread = _spread(metric, matrices, kinds)
     if isinstance(spread, str):
         return Difference(ends[0], ends[1], undefined(spread, n))
     most = 1.0 if metric.unit == "share" else math.inf
     difference = _interval(value, spread, n, confidence, most)
-    return Difference(ends[0], ends[1], difference, _chance(metric, matrices[0], values[0], kinds))
+    return Difference(ends[0], ends[1], difference, _chance(metric, matrices[0], kinds))
 
 
 def _interval(value: float, spread: float, n: int, confidence: float, most: float) -> Estimate:
@@ -228,45 +243,40 @@ def _kinds(first: pl.DataFrame, second: pl.DataFrame, classes: tuple[str, ...]) 
     return found
 
 
+def _effects(metric: Metric, kept: Confusion, kinds: npt.NDArray[np.int64], answer: int, n: int) -> Array:
+    """For every kind the value with ``n`` (1 or -1) more rows of its truth and its answer; nan where there is none.
+
+    Shape (kinds,). The value depends on the cell of the matrix only, so each cell is looked at once.
+    """
+    cells, place = np.unique(kinds[:, [0, answer]], axis=0, return_inverse=True)
+    found = [metric.estimate(_with(kept, truth, given, n)).value for truth, given in cells.tolist()]
+    values: Array = np.array([math.nan if one is None else one for one in found], dtype=np.float64)[place.reshape(-1)]
+    return values
+
+
 def _spread(metric: Metric, matrices: list[Confusion], kinds: npt.NDArray[np.int64]) -> float | str:
     """The standard error of the difference, or why there is none."""
-    if len(kinds) > _KINDS:
-        return f"more than {_KINDS:,} kinds of answers: the interval would take too long"
-    n, left = int(kinds[:, 3].sum()), []
-    for truth, *answers, _ in kinds.tolist():
-        sides = [
-            metric.estimate(_without(one, truth, answer)).value for one, answer in zip(matrices, answers, strict=True)
-        ]
-        if sides[0] is None or sides[1] is None:
-            return "too few rows: without one of them there would be no value"
-        left.append(sides[1] - sides[0])
-    weights = kinds[:, 3].astype(np.float64)
-    values = np.array(left)
+    without = [_effects(metric, one, kinds, at, -1) for at, one in enumerate(matrices, start=1)]
+    values, weights = without[1] - without[0], kinds[:, 3].astype(np.float64)
+    if np.isnan(values).any():
+        return "too few rows: without one of them there would be no value"
+    n = float(weights.sum())
     mean = float(weights @ values) / n
     return math.sqrt((n - 1) / n * float(weights @ (values - mean) ** 2))
 
 
-def _chance(metric: Metric, first: Confusion, value: float, kinds: npt.NDArray[np.int64]) -> float:
+def _chance(metric: Metric, first: Confusion, kinds: npt.NDArray[np.int64]) -> float:
     """How probable so uneven answers are: each row that counts could as well have its two answers the other way round."""
-    up, down, sizes = 0, 0, []
-    for truth, one, two, n in kinds.tolist():
-        if one == two:
-            continue
-        moved = metric.estimate(_with(_without(first, truth, one), truth, two)).value
-        change = 0.0 if moved is None else moved - value
-        up, down = up + n * (change > 0), down + n * (change < 0)
-        sizes += [abs(change)] if change else []
-    alike = not sizes or max(sizes) - min(sizes) <= 1e-9 * max(sizes)
+    change = _effects(metric, first, kinds, 2, 1) - _effects(metric, first, kinds, 1, 1)
+    counts = np.abs(change) > 1e-12
+    up, down = (int(kinds[counts & (change * sign > 0), 3].sum()) for sign in (1, -1))
+    sizes = np.abs(change[counts])
+    alike = not len(sizes) or float(sizes.max() - sizes.min()) <= 1e-9 * float(sizes.max())
     return _uneven(up, down) if alike else min(1.0, 2 * 0.5 ** (up + down))
 
 
-def _without(kept: Confusion, truth: int, answer: int) -> Confusion:
-    """The same table without one row."""
-    return _with(kept, truth, answer, -1)
-
-
-def _with(kept: Confusion, truth: int, answer: int, n: int = 1) -> Confusion:
-    """The same table with one more row."""
+def _with(kept: Confusion, truth: int, answer: int, n: int) -> Confusion:
+    """The same table with ``n`` more rows of one kind."""
     row = kept.counts[truth]
     more = (*row[:answer], row[answer] + n, *row[answer + 1 :])
     counts = (*kept.counts[:truth], more, *kept.counts[truth + 1 :])

@@ -17,7 +17,7 @@ import msgspec
 __all__ = ["Cell", "Matrix", "MatrixRow", "Mistake", "matrix_of"]
 
 #: A larger matrix is not drawn; its mistakes are listed.
-LARGEST = 20
+LARGEST = 16
 _MISTAKES = 30
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["RunParams", "RunView", "run_view"]
 
 #: Whiskers that are drawn at most, so that the page stays small; the table has all.
-_WHISKERS = 72
+_WHISKERS = 60
 
 
 class RunParams(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BundleView", "Given", "bundle_of", "code_of", "given_of"]
 
-_CODE = 40_000
+_CODE = 24_000
 
 
 class BundleView(msgspec.Struct, frozen=True):
