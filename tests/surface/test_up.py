@@ -166,15 +166,17 @@ def test_a_second_controller_stands_by_and_says_so(folder: Path, up: Callable[..
 def test_a_process_that_cannot_start_is_said_with_its_reason(folder: Path, up: Callable[..., Up]) -> None:
     line = up(folder)
     line.until("is up at")
-    charter = folder / "andon.yaml"
+    (folder / "andon.yaml").write_text("inputs: 5\n")  # not taken yet, so it hurts nobody
+    charter = folder / ".andon" / "charter.yaml"
     sound = charter.read_text()
     charter.write_text("inputs: 5\n")
     children = Path(f"/proc/{line.process.pid}/task/{line.process.pid}/children").read_text().split()
     worker = next(pid for pid in children if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(int(worker), signal.SIGKILL)
-    said = line.until("worker-0: andon.yaml has ")
+    said = line.until("worker-0: the charter that the line took has ")
     assert "worker-0 was ended by SIGKILL" in said
     charter.write_text(sound)
+    line.until("worker-0 started again")
     time.sleep(0.5)
     assert line.process.poll() is None
     assert line.end(signal.SIGTERM) == 0
