@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -29,12 +30,35 @@ from andon.errors import UsageError
 if TYPE_CHECKING:
     from _csv import Reader
 
-__all__ = ["parse_csv"]
+__all__ = ["Block", "Unread", "parse_block", "parse_csv", "read_header"]
 
 _CHUNK = 20_000
+_OPEN = "end of data"  # how csv says that a quote was not closed
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 Parsed = tuple[pl.DataFrame, pl.Series, pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A row that cannot be read: its number, why, and its text as it stands in the file."""
+
+    row: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some records of a longer file: those that can be read, those that cannot, and how many bytes they took.
+
+    Rows are counted from 1 within the block; a record that goes on behind its end is left for the next one.
+    """
+
+    frame: pl.DataFrame
+    rows: pl.Series
+    unread: list[Unread]
+    used: int
 
 
 def parse_csv(data: bytes, name: str, separator: str | None = None) -> Parsed:
@@ -51,6 +75,58 @@ def parse_csv(data: bytes, name: str, separator: str | None = None) -> Parsed:
     if quick is not None:
         return quick, pl.int_range(1, quick.height + 1, dtype=pl.Int64, eager=True).alias("row"), _rejects([])
     return _careful(data, header, separator)
+
+
+def read_header(data: bytes, name: str, separator: str | None = None) -> tuple[list[str], str, int]:
+    """The columns, the separator, and where the rows begin, in bytes; raises as ``parse_csv`` does.
+
+    >>> read_header(b"\\n a;b\\n1;2\\n", "cases.csv")
+    (['a', 'b'], ';', 6)
+    """
+    if data.startswith(_UTF16):
+        raise UsageError(f"{name}: expected UTF-8 text, found UTF-16; save the file as UTF-8")
+    bom = len(data) - len(data.removeprefix(b"\xef\xbb\xbf"))
+    columns, separator = _header(data[bom:], name, separator)
+    begins = bom
+    while begins < len(data):
+        end = data.find(b"\n", begins)
+        line, begins = data[begins : end if end >= 0 else None], end + 1 if end >= 0 else len(data)
+        if line.strip():
+            break
+    return columns, separator, begins
+
+
+def parse_block(data: bytes, header: list[str], separator: str, *, line: int = 0, last: bool = True) -> Block:
+    """Whole lines from the middle of a file, read as ``parse_csv`` reads them; ``line`` lines came before.
+
+    Unless it is the ``last``, a block leaves a record that is open at its end alone.
+
+    >>> block = parse_block(b'1,a\\n2\\n3,"b\\n', ["n", "t"], ",", line=1, last=False)
+    >>> block.frame.rows(), block.unread[0].reason, block.used
+    ([('1', 'a')], 'line 3: expected 2 values, found 1', 6)
+    """
+    made_up = separator.join(f"c{i}" for i in range(len(header))).encode() + b"\n"
+    quick = _quick(made_up + data, header, separator)
+    if quick is not None:
+        numbers = pl.int_range(1, quick.height + 1, dtype=pl.Int64, eager=True).alias("row")
+        return Block(quick, numbers, [], len(data))
+    text = _Text(made_up + data, separator)
+    good: list[list[str]] = []
+    numbers_of, unread, used = [], list[Unread](), len(data)
+    records = _records(text, len(header), last=last)
+    next(records)  # the header made up
+    for number, (at, values, why) in enumerate(records, 1):
+        if values is not None:
+            good.append(values)
+            numbers_of.append(number)
+        elif why:
+            unread.append(Unread(number, f"line {line + at - 1}: {why}", text.line(at)))
+        else:
+            used = int(text.starts[at - 1]) - len(made_up)
+    columns = zip(*good, strict=True) if good else [[] for _ in header]
+    frame = pl.DataFrame(dict(zip(header, columns, strict=True)), schema=dict.fromkeys(header, pl.String))
+    frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+    return Block(frame, pl.Series("row", numbers_of, dtype=pl.Int64), unread, used)
 
 
 def _header(data: bytes, name: str, separator: str | None) -> tuple[list[str], str]:
@@ -123,6 +199,11 @@ class _Text:
         lines = TextIOWrapper(stream, "utf-8", errors="surrogateescape", newline="\n")
         return csv.reader(lines, delimiter=self.separator, strict=True)
 
+    def line(self, number: int) -> str:
+        """The line numbered from 1, without its end."""
+        end = self.starts[number] if number < len(self.starts) else len(self.data)
+        return self.data[int(self.starts[number - 1]) : int(end)].rstrip(b"\r\n").decode(errors="replace")
+
 
 def _careful(data: bytes, header: list[str], separator: str) -> Parsed:
     frames, numbers, faults = [], [], []
@@ -144,10 +225,13 @@ def _careful(data: bytes, header: list[str], separator: str) -> Parsed:
     return frame, pl.concat(numbers) if numbers else pl.Series("row", [], dtype=pl.Int64), _rejects(faults)
 
 
-def _records(text: _Text, width: int) -> Iterator[Record]:
-    """Every record, blank lines left out: its line from 1, its values, or None and why it cannot be read."""
-    line, last = 0, len(text.starts)
-    while line < last:
+def _records(text: _Text, width: int, *, last: bool = True) -> Iterator[Record]:
+    """Every record, blank lines left out: its line from 1, its values, or None and why it cannot be read.
+
+    With ``last`` False a record that is open at the end is told as one without values and without a reason.
+    """
+    line, count = 0, len(text.starts)
+    while line < count:
         reader = text.reader(line)
         begun = line
         try:
@@ -164,6 +248,9 @@ def _records(text: _Text, width: int) -> Iterator[Record]:
             else:
                 return
         except csv.Error as error:
+            if not last and _OPEN in str(error):
+                yield line + 1, None, ""
+                return
             yield line + 1, None, _quote_fault(error)
             line += 1
 
@@ -182,7 +269,7 @@ def _fault(values: list[str], width: int) -> str | None:
 
 def _quote_fault(error: csv.Error) -> str:
     said = str(error)
-    return "a quote that does not close" if "end of data" in said or "limit" in said else said
+    return "a quote that does not close" if _OPEN in said or "limit" in said else said
 
 
 def _rejects(faults: list[tuple[int, str]]) -> pl.DataFrame:

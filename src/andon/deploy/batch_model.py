@@ -1,0 +1,86 @@
+"""Which sealed bundle answers a file, and what the route in force would do with its answers.
+
+The live release is known from the route plane, so it is found with the database gone. Any other release or run is looked
+up where releases are kept, unless the route names its bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from andon.core.record import Route
+from andon.deploy.release import find_release
+from andon.deploy.replica import load_served
+from andon.deploy.route import CompiledRoute, compile_route
+from andon.errors import AndonError, NotFound
+from andon.model.bundle import Served, bundle_path
+from andon.model.run import find_run
+
+if TYPE_CHECKING:
+    from andon.deploy.settings import GatewayConfig
+    from andon.store.workspace import Workspace
+
+__all__ = ["Answering", "choose"]
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A loaded model under its version, and the route compiled for its inputs. ``terms`` names what the route says of it."""
+
+    version: str
+    bundle: str
+    served: Served
+    route: CompiledRoute
+    terms: str
+    notes: tuple[str, ...] = ()
+
+
+def choose(workspace: Workspace, config: GatewayConfig, wanted: str | None = None) -> Answering:
+    """Load the live release, or the release or run that is ``wanted``; every byte of its bundle is checked.
+
+    Raises ``NotFound`` when there is none, ``Corrupt`` when the bundle is not as it was sealed.
+    """
+    route = workspace.routes.current()
+    route = route or Route(0, 0, 0, "andon", "blank", "nothing was released yet", levels={"*": "human"})
+    if route.safe_default is None:
+        route = replace(route, safe_default=config.safe_default)
+    version = wanted or route.live
+    if version is None:
+        raise NotFound(
+            "nothing is live, so no release answers by itself",
+            hint="name one with --release, or make one live: andon deploy switch v1",
+        )
+    bundle = route.bundles.get(version) or _bundle(workspace, version)
+    served = load_served(lambda hash: bundle_path(workspace.home, hash))(bundle)
+    compiled, notes = _compiled(route, served.contract.names)
+    return Answering(version, bundle, served, compiled, _terms(compiled.route, version), notes)
+
+
+def _bundle(workspace: Workspace, name: str) -> str:
+    if name.startswith("r"):
+        run = find_run(workspace, name)
+        if run.status != "done":
+            raise NotFound(f"run {run.id} {run.status}, so it has no model: {run.error}")
+        return run.bundle
+    return find_release(workspace, name).bundle
+
+
+def _compiled(route: Route, names: tuple[str, ...]) -> tuple[CompiledRoute, tuple[str, ...]]:
+    """As the gateway: a route whose slices this contract cannot answer leaves everything to people."""
+    try:
+        return compile_route(route, names), ()
+    except AndonError as error:
+        return compile_route(replace(route, levels={"*": "human"}), names), (error.message,)
+
+
+def _terms(route: Route, version: str) -> str:
+    """A hash of everything in the route that bears on what becomes of this version's answers."""
+    thresholds = {name: value for name, value in sorted(route.thresholds.items()) if name.startswith(f"{version}/")}
+    kept = (route.levels, route.slices, thresholds, sorted(route.only or ()), route.only is None)
+    said = msgspec.json.encode((kept, route.stopped, route.safe_default), order="deterministic")
+    return blake2b(said, digest_size=16).hexdigest()
