@@ -36,6 +36,7 @@ BEGIN = parse_time("2026-03-02T00:00:00")
 DAYS = 30
 _MADE = "made.json"
 _FRAME = 4000
+_HELD = 128 << 20
 _OPEN, _ANSWERED, _OLD_ITEMS, _EVENTS = 1000, 2000, 20_000, 300
 
 _CHARTER = """
@@ -206,12 +207,13 @@ def _controller(project: Project) -> None:
     workspace.clock.set(time_us=BEGIN + DAYS * DAY, rate=0.0)
     plan = Measured.of(charter)
     ingest = Ingest(workspace, charter, plan=plan, pace=Pace(window=0.0, ship=5.0, tidy=3600.0))
-    again = Remeasure(workspace, plan, ingest.taps)
+    again = Remeasure(workspace, plan, ingest.taps, seconds=3600.0)
     more = True
     while more:
         more = ingest.tick().more
         again.note()
-    _say("measuring again what labels came for")
+        again.run(now=ingest.taps.held_bytes > _HELD)  # what came late is held until it is measured
+    _say("the last cases are answered")
     again.run(now=True)
     waiting = [item.id for item in workspace.items.queue(_ANSWERED)]
     now = workspace.clock.now()

@@ -178,8 +178,7 @@ def _stored(
         since -= plan.delay_us
     missing: Sequence[str] = names
     while missing:
-        for row in workspace.windows.read(missing, cohort, since):
-            found[row.metric].append(row)
+        found |= workspace.windows.tails(missing, cohort, since, plan.window.length_us, windows)
         newest = {name: workspace.windows.newest(name, cohort) for name in missing if not found[name]}
         ends = {name: end for name, end in newest.items() if end is not None}
         missing, since = list(ends), max(ends.values(), default=0) - stretch

@@ -6,7 +6,7 @@ So a consumer that is killed anywhere starts again from the stored offset and co
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,19 @@ def _among(column: Column[str], wanted: str | Collection[str] | None) -> ColumnE
     if wanted is None:
         return None
     return column == wanted if isinstance(wanted, str) else column.in_(list(wanted))
+
+
+def _made(rows: Iterable[Any]) -> list[WindowRow]:
+    return [
+        WindowRow(metric, cohort, start_us, length_us, summary_from_json(text))
+        for metric, cohort, start_us, length_us, text in rows
+    ]
+
+
+def _last(rows: Sequence[Any], length_us: int, most: int) -> Sequence[Any]:
+    """The rows of the last ``most`` stretches, of rows ordered by start."""
+    starts = sorted({row[2] // length_us for row in rows})
+    return rows if len(starts) <= most else [row for row in rows if row[2] // length_us >= starts[-most]]
 
 
 def _row(window: WindowLike) -> dict[str, Any]:
@@ -145,11 +158,24 @@ class WindowStore:
             if condition is not None:
                 query = query.where(condition)
         with self._db.read() as connection:
-            found = list(connection.execute(query))
-        return [
-            WindowRow(row.metric, row.cohort, row.start_us, row.length_us, summary_from_json(row.summary))
-            for row in found
-        ]
+            found = connection.execute(query).all()
+        return _made(found)
+
+    def tails(
+        self, metrics: Collection[str], cohort: str, since_us: int, length_us: int, most: int
+    ) -> dict[str, list[WindowRow]]:
+        """The newest windows of several metrics, those that began at ``since_us`` or later, by start.
+
+        Of each metric the last ``most`` stretches of ``length_us`` in which something was measured; only those are decoded.
+        """
+        where = (_among(windows.c.metric, metrics), windows.c.cohort == cohort, windows.c.start_us >= since_us)
+        query = select(windows).where(*(one for one in where if one is not None)).order_by(windows.c.start_us)
+        with self._db.read() as connection:
+            found = connection.execute(query).all()
+        parts: dict[str, list[Any]] = {}
+        for row in found:
+            parts.setdefault(row[0], []).append(row)
+        return {name: _made(_last(rows, length_us, most)) for name, rows in parts.items()}
 
     def newest(self, metric: str, cohort: str = "") -> int | None:
         """The start of the newest window of a metric; None where there is none."""

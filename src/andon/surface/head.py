@@ -40,7 +40,7 @@ def head_of(project: Project) -> Head:
     route = workspace.routes.current()
     stored = known.ask(lambda: alarms(workspace)) or {}
     ringing = sum(rings(alarm) and alarm.metric in charter.metrics for alarm in stored.values())
-    counts = known.ask(workspace.items.counts)
+    counts = known.ask(lambda: workspace.items.counts("open", "taken"))
     state: State = "good"
     why = "nothing rings"
     if route is not None and route.stopped:

@@ -202,7 +202,7 @@ def _alarms(project: Project, known: Known) -> list[Need]:
 
 def _cases(project: Project, known: Known) -> list[Need]:
     items, now = project.workspace.items, project.clock.now()
-    counts = known.ask(items.counts) or {}
+    counts = known.ask(lambda: items.counts("open", "taken")) or {}
     waiting = counts.get("open", 0) + counts.get("taken", 0)
     if not waiting:
         return []
