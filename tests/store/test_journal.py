@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from andon.core.clock import ManualClock
 from andon.core.port import JournalWriter
@@ -111,6 +112,47 @@ def test_a_stretch_of_time_is_half_open_also_where_the_clock_was_set_back(journa
             found = [event.sequence for event in journal.page(wanted)]
             assert found == [number for number in (6, 5, 4, 3, 2, 1) if since <= times[number] < until]
     assert len(journal.page(Wanted(since_us=start + 60_000_000))) == sum(time >= 60 for time in times.values())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "edge"),
+    [
+        (Wanted(), {}),
+        (Wanted(), {"before": 500_000}),
+        (Wanted(), {"after": 500_000}),
+        (Wanted(("route", "release")), {"before": 9}),
+        (Wanted(actor="ann"), {}),
+        (Wanted(subject="v1"), {"after": 1}),
+        (Wanted(since_us=1, until_us=9), {}),
+        (Wanted(("route",), since_us=1), {}),
+    ],
+)
+def test_no_page_reads_or_sorts_the_whole_table(
+    db: Database, clock: ManualClock, wanted: Wanted, edge: dict[str, int]
+) -> None:
+    """By SQLite's own plan of every query that a page asks: each goes by an index, in its order."""
+    journal = Journal(db, clock)
+    fill(journal)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, sql: str, values: Any, *_rest: object) -> None:
+        asked.append((sql, values))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        journal.page(wanted, **edge)
+        journal.actions()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    plans = []
+    with db.read() as connection:
+        for sql, values in [one for one in asked if one[0].startswith("SELECT")]:
+            plans += [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert plans
+    for plan in plans:
+        assert "TEMP B-TREE" not in plan
+        # The newest of all are read in the order of the table, and no further than the page is long.
+        assert not plan.startswith("SCAN events") or wanted == Wanted() or "INDEX" in plan, plan
 
 
 @pytest.mark.parametrize("verb", ["UPDATE events SET reason = 'x'", "DELETE FROM events"])

@@ -252,6 +252,11 @@ def dead_middle(ward: Ward) -> None:
     flip(ward.home / f"wal/w0/{start:016x}.wal", frame.offset - start + HEAD_SIZE + 4)
 
 
+def open_tokens(ward: Ward) -> None:
+    (ward.home / "tokens.json").write_text("[]")
+    (ward.home / "tokens.json").chmod(0o644)
+
+
 def rewind(ward: Ward) -> None:
     last = sorted((ward.home / "wal/w0").glob("*.wal"))[-1]
     os.truncate(last, SEGMENT_HEAD_SIZE)
@@ -262,7 +267,7 @@ BREAKS = [
     Break("files", lambda w: w.home.chmod(0o755), "stop", "every account of this machine may read"),
     Break("files", lambda w: w.home.chmod(0o750), "look", "its group may read"),
     Break("files", lambda w: (w.home / "key").chmod(0o644), "stop", "key can be read by others"),
-    Break("tokens", lambda w: ((w.home / "tokens.json").write_text("[]"), (w.home / "tokens.json").chmod(0o644)), "stop", "tokens.json can be read by others"),
+    Break("tokens", open_tokens, "stop", "tokens.json can be read by others"),
     Break("tokens", lambda w: (w.home / "tokens.json").write_text("{nonsense"), "stop", "is damaged"),
     Break("tokens", lambda w: (w.root / "andon.yaml").write_text((w.root / "andon.yaml").read_text() + "checklist: {security: {tokens: required}}\n"), "look", "nobody can call this line"),
     Break("database", lambda w: w.sql("UPDATE alembic_version SET version_num = '9999'"), "stop", "a newer release wrote it", also=("journal", "controller", "backlog", "blobs")),
@@ -354,7 +359,7 @@ def test_a_full_disk_and_one_that_is_soon_full(ward: Ward, monkeypatch: pytest.M
         free: int
 
     def disk(free: int, daily: int | None) -> Check:
-        monkeypatch.setattr(doctor_files.shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
         monkeypatch.setattr(doctor_files, "_daily", lambda _: daily)
         return ward.check("disk", deep=False)
 

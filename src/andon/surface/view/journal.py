@@ -52,7 +52,7 @@ Edge = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 class JournalParams(msgspec.Struct, frozen=True):
     """Which events: of one action (or of all that begin with a word, such as ``alarm``), by whom, about what, when.
 
-    ``before`` and ``after`` are sequences: the page ends before the one, or begins behind the other.
+    ``before`` and ``after`` are sequences: the page ends before the one, or begins behind the other (0: neither).
     """
 
     action: Annotated[
@@ -62,8 +62,8 @@ class JournalParams(msgspec.Struct, frozen=True):
     subject: Short = ""
     since: Moment = ""
     until: Moment = ""
-    before: Edge | None = None
-    after: Edge | None = None
+    before: Edge = 0
+    after: Edge = 0
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -147,12 +147,17 @@ def journal_view(visit: Visit, params: JournalParams) -> JournalView:
     kept = known.ask(journal.actions) or []
     names = (params.action, params.actor, params.subject)
     asked = _wanted(names, moment(params.since, "since"), moment(params.until, "until"), kept)
-    found = known.ask(lambda: journal.page(asked, before=params.before, after=params.after, limit=EVENTS + 1)) or []
+    found = (
+        known.ask(
+            lambda: journal.page(asked, before=params.before or None, after=params.after or None, limit=EVENTS + 1)
+        )
+        or []
+    )
     more = len(found) > EVENTS
     # Read forwards, the one too many is the newest; backwards, the oldest.
-    events = found[1:] if more and params.after is not None else found[:EVENTS]
+    events = found[1:] if more and params.after else found[:EVENTS]
     head = known.ask(journal.head) or (0, "")
-    forwards = params.after is not None
+    forwards = params.after > 0
     return JournalView(
         now_us=visit.now_us,
         entries=tuple(_entry(event, _units(visit)) for event in events),
@@ -160,7 +165,7 @@ def journal_view(visit: Visit, params: JournalParams) -> JournalView:
         head=head[1],
         narrowed=asked != Wanted(),
         older=_beside(params, "before", events, more or forwards),
-        newer=_beside(params, "after", events, more if forwards else params.before is not None),
+        newer=_beside(params, "after", events, more if forwards else params.before > 0),
         actions=tuple(sorted({*kept, *ACTIONS})),
         actors=tuple(known.ask(journal.actors) or ()),
         groups=tuple(sorted({name.partition(".")[0] for name in kept})),
