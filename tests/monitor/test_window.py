@@ -165,3 +165,20 @@ def test_windows_of_another_length_or_another_meaning_are_passed_over(workspace:
     put(workspace, HOUR, Moments.of(pl.Series([5])))
     assert [estimate.value for _, estimate in series(workspace, "cough", metric)] == [5.0]
     assert series(workspace, "nothing", metric) == []
+
+
+def test_the_last_windows_of_many_metrics_come_in_one_read(workspace: Workspace) -> None:
+    rows = [WindowRow(name, "", hour * HOUR, HOUR, Count(hour, 0, hour, hour)) for name in "ab" for hour in range(9)]
+    rows += [
+        WindowRow("a", "", 8 * HOUR + HOUR // 2, HOUR // 2, Count(1, 0, 1, 1)),
+        WindowRow("a", "x", 0, HOUR, Count()),
+    ]
+    workspace.windows.replace(rows)
+    found = workspace.windows.tails(["a", "b", "c"], "", 2 * HOUR, HOUR, 3)
+    assert {name: [row.start_us / HOUR for row in kept] for name, kept in found.items()} == {
+        "a": [6, 7, 8, 8.5],
+        "b": [6, 7, 8],
+    }
+    assert workspace.windows.newest("a") == 8.5 * HOUR and workspace.windows.newest("c") is None
+    assert {row.metric for row in workspace.windows.read(["a", "b"], ["", "x"], length_us=HOUR)} == {"a", "b"}
+    assert workspace.windows.read("a", "x")[0].start_us == 0 and workspace.windows.read([], "") == []

@@ -237,6 +237,20 @@ def test_running_is_judged_by_the_gravest_thing(project: Project) -> None:
     assert listening(run_dir) is None  # left behind by a process that is gone
 
 
+def test_a_controller_that_is_gone_is_silent_since_its_last_sign_of_life(project: Project) -> None:
+    leases = project.workspace.leases
+    worker(project, 1)
+    worker(project, 1, "w1")
+    assert "no controller leads: answers go on" in line_status(project).running.sentence
+    dead = holder_name().replace(f"-{os.getpid()}-", "-1-")
+    term = leases.acquire("controller", dead, 60)
+    found = line_status(project).running
+    assert found.controller == "none" and 0 <= found.controller_silent < 30
+    assert "the controller is silent for" in found.sentence and found.state == "look"
+    leases.release("controller", dead, term)
+    assert leases.seen("controller") is None and line_status(project).running.controller_silent == 0
+
+
 def test_a_worker_that_hangs_or_whose_process_id_is_another_program_now(project: Project) -> None:
     wall = project.clock.wall()
     worker(project, 1, wall_us=wall - 30_000_000)
