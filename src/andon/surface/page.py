@@ -61,10 +61,12 @@ class Page:
 def piece(name: str) -> str:
     """A name as one piece of a path. What servers and browsers take for more than a name is written twice over.
 
-    >>> piece("lot 7"), piece("a/b"), piece("..")
-    ('lot%207', 'a%252Fb', '%252E%252E')
+    Whoever takes such a name asks for it as it came and, where nothing is called so, for what `unquote` makes of it.
+
+    >>> piece("lot 7"), piece("a/b"), piece(".."), piece("a%2Fb")
+    ('lot%207', 'a%252Fb', '%252E%252E', 'a%25252Fb')
     """
-    once = name.replace(".", "%2E") if name in (".", "..") else name.replace("/", "%2F")
+    once = name.replace(".", "%2E") if name in (".", "..") else name.replace("%", "%25").replace("/", "%2F")
     return quote(once, safe="")
 
 

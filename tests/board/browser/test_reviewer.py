@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.board.browser.conftest import Walker
 from tests.board.served import Served
@@ -77,7 +77,7 @@ def test_two_reviewers_are_never_at_the_same_case(floor: Served, walk: Callable[
         press(walker, "Enter")
     first = case_at(one)
     assert first != case_at(two)
-    page = two.open(f"/review/case?id={first}")
+    page = two.open(f"/review/case?id={quote(first)}")
     assert "somebody else" in page.inner_text("h1") and page.locator(".choices").count() == 0
     press(one, "d")
     two.open("/review/case")
