@@ -10,6 +10,7 @@ Extent(name='blobs', bytes=4, files=1, whole=True)
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
@@ -23,6 +24,7 @@ from sqlalchemy import text
 from andon.errors import Corrupt, Unavailable
 from andon.store.segment import segment_starts, streams
 from andon.store.shape import is_decisions
+from andon.store.tables import Database
 
 if TYPE_CHECKING:
     from andon.store.log import DecisionLog
@@ -32,6 +34,8 @@ __all__ = [
     "MOST_FILES",
     "Extent",
     "TableFiles",
+    "database_damage",
+    "database_version",
     "extents",
     "measured",
     "oldest_day",
@@ -123,6 +127,27 @@ def _database(workspace: Workspace) -> Extent:
     with workspace.db.read() as connection:
         size = connection.scalar(text("SELECT pg_database_size(current_database())"))
     return Extent("database", int(size or 0), 0)
+
+
+def database_version(db: Database) -> str:
+    """What the database is, with its version. Raises ``Unavailable``.
+
+    >>> database_version(Database("sqlite:////nowhere/andon.db")).split()[0]
+    'SQLite'
+    """
+    if db.sqlite:
+        return f"SQLite {sqlite3.sqlite_version}"
+    with db.read() as connection:
+        return f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
+
+
+def database_damage(db: Database) -> str:
+    """What SQLite finds wrong when it reads all of itself, in its own words; empty where nothing is."""
+    if not db.sqlite:
+        return ""
+    with db.read() as connection:
+        said = str(connection.scalar(text("PRAGMA quick_check(1)")))
+    return "" if said == "ok" else said
 
 
 def written(workspace: Workspace, since_us: int, most: int = MOST_FILES) -> int:

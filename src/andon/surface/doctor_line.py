@@ -16,8 +16,7 @@ _NOT_OPEN = "the workspace cannot be opened"
 
 def database(case: Case) -> Check:
     """Reachable, and at the newest migration; asked without migrating it. Sound inside, when everything is looked at."""
-    from sqlalchemy import text
-
+    from andon.store.extent import database_damage
     from andon.store.tables import HEAD_REVISION
 
     if case.workspace is None:
@@ -34,11 +33,8 @@ def database(case: Case) -> Check:
     if found != HEAD_REVISION:
         words = f"it is at migration {found}, this release wants {HEAD_REVISION}"
         return look("database", words, "the next command that opens it migrates it; keep a copy before", **facts)
-    if case.deep and db.sqlite:
-        with db.read() as connection:
-            said = str(connection.scalar(text("PRAGMA quick_check(1)")))
-        if said != "ok":
-            return stop("database", f"SQLite says: {said}", "restore it from a backup", **facts)
+    if case.deep and (said := database_damage(db)):
+        return stop("database", f"SQLite says: {said}", "restore it from a backup", **facts)
     return good("database", f"{kind} answers and is at the newest migration, {found}", **facts)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from andon.store.extent import Extent, extents, oldest_day, segments
+from andon.store.extent import Extent, database_version, extents, oldest_day, segments
 from andon.surface.doctor import Health, examine
 from andon.surface.page import Page
 from andon.surface.station import Known
@@ -103,7 +103,7 @@ def settings_view(visit: Visit, params: SettingsParams) -> SettingsView:
         targets=targets(visit),
         stays=checklist.privacy.stays,
         storage=_storage(visit),
-        versions=_versions(),
+        versions=_versions(visit),
         lying=_lying(visit),
     )
 
@@ -125,12 +125,11 @@ def _storage(visit: Visit) -> Storage:
     )
 
 
-def _versions() -> tuple[Version, ...]:
-    import sqlite3
-
-    own = [Version("Python", platform.python_version()), Version("SQLite", sqlite3.sqlite_version)]
+def _versions(visit: Visit) -> tuple[Version, ...]:
     found = [Version(name, metadata.version(name)) for name in _LIBRARIES]
-    return (found[0], *own, *found[1:])
+    kind, _, version = (Known().ask(lambda: database_version(visit.project.workspace.db)) or "").partition(" ")
+    database = [Version(kind, version.split()[0])] if version else []
+    return (found[0], Version("Python", platform.python_version()), *database, *found[1:])
 
 
 def _lying(visit: Visit) -> Lying:
