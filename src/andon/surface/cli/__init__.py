@@ -27,7 +27,20 @@ from andon.surface.cli.output import emit, one_line, results_only
 __all__ = ["build", "main"]
 
 #: Which file registers which commands, in the order of the lifecycle.
-GROUPS = ("start", "scope", "data", "model", "deploy", "predict", "review", "monitor", "admin", "doctor", "process")
+GROUPS = (
+    "start",
+    "scope",
+    "data",
+    "model",
+    "deploy",
+    "predict",
+    "review",
+    "monitor",
+    "load",
+    "admin",
+    "doctor",
+    "process",
+)
 
 
 def build(groups: Sequence[str] = GROUPS) -> typer.Typer:
