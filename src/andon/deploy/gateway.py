@@ -2,7 +2,7 @@
 
 ``Gateway.submit`` takes a whole request and calls ``reply`` once, now or in a later turn; ``Gateway.turn`` does what the
 desk can do now. Which address does what is in ``_routes``; the bodies are in ``gateway_decisions`` and
-``gateway_inference``. A request never makes it raise.
+``gateway_inference`` and ``gateway_mlflow``. A request never makes it raise.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from andon.deploy.gateway_decisions import (
     parse_feedback_row,
 )
 from andon.deploy.gateway_inference import Inference
+from andon.deploy.gateway_mlflow import Mlflow, mlflow_error
 from andon.deploy.gateway_openapi import openapi
 from andon.deploy.protocol_message import Answer, Reply, Request, error_answer, json_answer
 from andon.deploy.settings import GatewayConfig
@@ -65,6 +66,15 @@ class Gateway:
         self._base = f"{_PROJECTS}{config.project}/"
         self._decisions = self._base + "decisions"
         self._inference = Inference(config, desk, ready, line)
+        mlflow = Mlflow(config, desk, ready)
+        self._others: dict[str, tuple[str, Callable[[Request, Reply], None], tuple[Action, ...]]] = {
+            "/metrics": ("GET", self._metrics, ("read", "decide")),
+            "/openapi.json": ("GET", self._openapi, ("read", "decide")),
+            "/invocations": ("POST", mlflow.invocations, ("decide",)),
+            "/ping": ("GET", mlflow.ping, ()),
+            "/health": ("GET", mlflow.ping, ()),
+            "/version": ("GET", mlflow.version, ("read", "decide")),
+        }
         self._express = Express(config, desk, self._generally)
         desk.quick = self._express.run
 
@@ -113,7 +123,8 @@ class Gateway:
             self._authorise(request, actions)
             handle(request, counted)
         except AndonError as error:
-            counted(error_answer(error, inference=endpoint in _V2))
+            mlflow = endpoint == "invocations"
+            counted(mlflow_error(error) if mlflow else error_answer(error, inference=endpoint in _V2))
 
     def _authorise(self, request: Request, actions: tuple[Action, ...]) -> None:
         if self._access is None or not actions:
@@ -148,17 +159,13 @@ class Gateway:
             self._unknown(request, reply)
 
     def _other(self, method: str, request: Request, reply: Reply) -> None:
-        handlers: dict[str, Callable[[Request, Reply], None]] = {
-            "/metrics": self._metrics,
-            "/openapi.json": self._openapi,
-        }
-        handle = handlers.get(request.path)
+        expected, handle, actions = self._others.get(request.path, ("", None, ()))
         if handle is None:
             self._unknown(request, reply)
-        elif method != "GET":
-            self._wrong_method(request, reply, "GET")
+        elif method != expected:
+            self._wrong_method(request, reply, expected)
         else:
-            self._guarded(request.path[1:].partition(".")[0], request, reply, handle, "read", "decide")
+            self._guarded(request.path[1:].partition(".")[0], request, reply, handle, *actions)
 
     def _v2(self, method: str, request: Request, reply: Reply) -> None:
         endpoint, expected, handle = self._inference.route(request.path)

@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2 over the same desk: health, metadata, readiness, inference with many rows.
 
+Tensors come and go as JSON or as raw bytes (``gateway_binary``).
 A row that a person decides is no error: its ``status`` is "pending" and its id is where to ask later. What the protocol
 has no place for goes back in ``parameters``, as texts, numbers and booleans.
 """
@@ -7,6 +8,7 @@ has no place for goes back in ``parameters``, as texts, numbers and booleans.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,11 +17,13 @@ import msgspec
 import andon
 from andon.core.registry import did_you_mean
 from andon.data.contract import Contract
-from andon.deploy.case import Case, Outcome, Shown
+from andon.deploy.case import Outcome, Shown
 from andon.deploy.desk import Desk
-from andon.deploy.gateway_decisions import check_id, check_tags, decode_json
-from andon.deploy.gateway_tensors import InferRequest, Row, datatype, decode_infer, rows_of
-from andon.deploy.protocol_message import Reply, Request, error_answer, json_answer
+from andon.deploy.gateway_binary import EXTENSION, LENGTH, fill, packed, split
+from andon.deploy.gateway_decisions import decode_json
+from andon.deploy.gateway_rows import ask
+from andon.deploy.gateway_tensors import InferRequest, datatype, decode_infer, flag, rows_of
+from andon.deploy.protocol_message import Answer, Reply, Request, error_answer, json_answer
 from andon.deploy.settings import GatewayConfig
 from andon.errors import AndonError, ContractError, NotFound
 
@@ -28,7 +32,8 @@ __all__ = ["OUTPUTS", "Inference"]
 Handle = Callable[[Request, Reply], None]
 
 #: The output tensors: name, datatype. An element of a row without one is "" or 0.
-OUTPUTS = (("decision", "BYTES"), ("confidence", "FP64"), ("status", "BYTES"), ("id", "BYTES"))
+OUTPUTS = (("decision", "BYTES"), ("confidence", "FP64"), ("status", "BYTES"), ("id", "BYTES"), ("error", "BYTES"))
+_NO_ERROR = ("error", "")
 _HOW = {"model": "auto", "nobody": "deferred", "person": "human", "client": "human", "safe_default": "safe_default"}
 
 
@@ -74,26 +79,34 @@ class Inference:
         reply(json_answer(200 if ready else 503, {"ready": ready}))
 
     def _server(self, request: Request, reply: Reply) -> None:
-        reply(json_answer(200, {"name": "andon", "version": andon.__version__, "extensions": []}))
+        reply(json_answer(200, {"name": "andon", "version": andon.__version__, "extensions": [EXTENSION]}))
 
     def _checked(self, name: str, version: str | None) -> str | None:
         """The version asked for by name, if any; raises ``NotFound`` for a model or version that is not here."""
         if name != self._config.project:
             raise NotFound(f"no model is called {name[:100]!r} here; {did_you_mean(name, [self._config.project])}")
-        loaded = self._desk.gauge().loaded
+        loaded = self._versions()
         if version is not None and version not in loaded:
             raise NotFound(f"version {version[:100]!r} of {name} is not loaded; {did_you_mean(version, loaded)}")
         return version
 
+    def _versions(self) -> list[str]:
+        """The versions of the route that are loaded: live, candidate, then warm ones."""
+        route, loaded = self._desk.placer.route, self._desk.parts.replicas.loaded
+        named = dict.fromkeys((route.live, route.candidate, *route.warm))
+        return [version for version in named if version in loaded]
+
     def _model_ready(self, version: str | None, reply: Reply) -> None:
-        ready = self._ready()
+        """A version by name is ready when it would answer: a warm one has to be made live or candidate first."""
+        route = self._desk.placer.route
+        ready = self._ready() and (version is None or version in (route.live, route.candidate))
         reply(json_answer(200 if ready else 503, {"name": self._config.project, "ready": ready}))
 
     def _metadata(self, version: str | None, reply: Reply) -> None:
         contract = self._contract(version)
         body = {
             "name": self._config.project,
-            "versions": list(self._desk.gauge().loaded),
+            "versions": self._versions(),
             "platform": "andon",
             "inputs": [{"name": field.name, "datatype": datatype(field), "shape": [-1]} for field in contract.fields],
             "outputs": [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in OUTPUTS],
@@ -105,92 +118,77 @@ class Inference:
         return placer.contract_of(version or placer.route.live)
 
     def _infer(self, version: str | None, request: Request, reply: Reply) -> None:
-        given = decode_json(request.body, decode_infer)
+        head, raw = split(request)
+        given = decode_json(head, decode_infer)
         wanted = _wanted(given)
-        rows = rows_of(given, self._contract(version).fields, self._config.infer_rows)
-        for row in rows:
-            self._check(row)
-        gathered = _Gathered(self._config.project, given, wanted, len(rows), reply)
-        for at, row in enumerate(rows):
-            case = Case(
-                row.x,
-                gathered.place(at),
-                id=row.id or "",
-                unit=row.unit,
-                tags=row.tags or {},
-                human=row.human,
-                pin=version,
-            )
-            self._desk.submit(case)
-
-    def _check(self, row: Row) -> None:
-        if row.id is not None:
-            check_id(row.id)
-        if row.tags:
-            check_tags(row.tags)
-        if row.unit is not None:
-            check_id(row.unit, "unit")
-        if row.human is not None and row.human not in self._config.classes:
-            raise ContractError("human: expected a class of this project", field="human")
+        fields, limit = self._contract(version).fields, self._config.infer_rows
+        fill(given, raw, fields, limit)
+        rows = rows_of(given, fields, limit)
+        done = partial(_answer, self._config.project, given.id, wanted, reply)
+        ask(self._desk, self._config.classes, rows, done, version)
 
 
-def _wanted(request: InferRequest) -> list[tuple[str, str]]:
+#: An output that is asked for: name, datatype, whether it goes back as raw bytes.
+_Wanted = tuple[str, str, bool]
+
+
+def _wanted(request: InferRequest) -> list[_Wanted]:
     """The outputs asked for; all of them when the request names none."""
+    binary = flag(request.parameters, "binary_data_output", False)
     if not request.outputs:
-        return list(OUTPUTS)
-    known = dict(OUTPUTS)
+        return [(name, kind, binary) for name, kind in OUTPUTS]
+    known, found = dict(OUTPUTS), list[_Wanted]()
     for output in request.outputs:
         if output.name not in known:
             raise ContractError(
                 f"outputs: no output is called {output.name[:60]!r}; {did_you_mean(output.name, known)}",
                 field="outputs",
             )
-    return [(output.name, known[output.name]) for output in request.outputs]
+        if any(output.name == name for name, _, _ in found):
+            raise ContractError(f"outputs: {output.name!r} is there twice", field="outputs")
+        for asked in ("classification", "shared_memory_region"):
+            if asked in output.parameters:
+                raise ContractError(f"outputs: {output.name!r}: {asked} is not offered here", field="outputs")
+        found.append((output.name, known[output.name], flag(output.parameters, "binary_data", binary)))
+    return found
 
 
-class _Gathered:
-    """Waits for the outcome of every row, then answers once."""
+def _answer(model: str, id: str | None, wanted: list[_Wanted], reply: Reply, outcomes: list[Outcome]) -> None:
+    """One answer for all rows; only where every row failed it is an error."""
+    errors = [outcome for outcome in outcomes if isinstance(outcome, AndonError)]
+    if len(errors) == len(outcomes):
+        reply(error_answer(errors[0], inference=True))
+        return
+    rows = [_described(outcome) for outcome in outcomes]
+    versions = {row["version"] for row in rows}
+    version = versions.pop() if len(versions) == 1 else None
+    body: dict[str, Any] = {"model_name": model}
+    if version is not None:
+        body["model_version"] = version
+    if id is not None:
+        body["id"] = id
+    body["parameters"] = _parameters(rows)
+    reply(_with_outputs(body, wanted, rows))
 
-    def __init__(
-        self, model: str, request: InferRequest, wanted: list[tuple[str, str]], count: int, reply: Reply
-    ) -> None:
-        self._model = model
-        self._request = request
-        self._wanted = wanted
-        self._outcomes: list[Outcome | None] = [None] * count
-        self._missing = count
-        self._reply = reply
 
-    def place(self, at: int) -> Callable[[Outcome], None]:
-        """Where the outcome of row ``at`` goes."""
-
-        def take(outcome: Outcome) -> None:
-            self._outcomes[at] = outcome
-            self._missing -= 1
-            if not self._missing:
-                self._answer([found for found in self._outcomes if found is not None])
-
-        return take
-
-    def _answer(self, outcomes: list[Outcome]) -> None:
-        errors = [outcome for outcome in outcomes if isinstance(outcome, AndonError)]
-        if len(errors) == len(outcomes):
-            self._reply(error_answer(errors[0], inference=True))
-            return
-        rows = [_described(outcome) for outcome in outcomes]
-        versions = {row["version"] for row in rows}
-        version = versions.pop() if len(versions) == 1 else None
-        body: dict[str, Any] = {"model_name": self._model}
-        if version is not None:
-            body["model_version"] = version
-        if self._request.id is not None:
-            body["id"] = self._request.id
-        body["parameters"] = _parameters(rows)
-        body["outputs"] = [
-            {"name": name, "datatype": kind, "shape": [len(rows)], "data": [row[name] for row in rows]}
-            for name, kind in self._wanted
-        ]
-        self._reply(json_answer(200, body))
+def _with_outputs(body: dict[str, Any], wanted: list[_Wanted], rows: list[dict[str, Any]]) -> Answer:
+    """The answer with its tensors: in the JSON, or behind it where raw bytes were asked for."""
+    behind: list[bytes] = []
+    outputs: list[dict[str, Any]] = []
+    for name, kind, binary in wanted:
+        output: dict[str, Any] = {"name": name, "datatype": kind, "shape": [len(rows)]}
+        values = [row[name] for row in rows]
+        if binary:
+            behind.append(packed(kind, values))
+            output["parameters"] = {"binary_data_size": len(behind[-1])}
+        else:
+            output["data"] = values
+        outputs.append(output)
+    answer = json_answer(200, {**body, "outputs": outputs})
+    if not behind:
+        return answer
+    length = ((LENGTH, str(len(answer.body))),)
+    return Answer(200, answer.body + b"".join(behind), "application/octet-stream", length)
 
 
 def _described(outcome: Outcome) -> dict[str, Any]:
@@ -205,6 +203,7 @@ def _described(outcome: Outcome) -> dict[str, Any]:
             "arm": outcome.arm,
             "epoch": outcome.epoch,
             "suggestion": outcome.suggestion,
+            "error": "",
         }
     nothing = {"id": "", "decision": "", "decided_by": "nobody", "confidence": 0.0, "version": None}
     return {**nothing, "status": "error", "arm": "none", "epoch": 0, "error": outcome.message, "code": outcome.code}
@@ -213,7 +212,10 @@ def _described(outcome: Outcome) -> dict[str, Any]:
 def _parameters(rows: list[dict[str, Any]]) -> dict[str, str | float | int]:
     """What the protocol has no place for: of a single row by name, of many as JSON text by row."""
     if len(rows) > 1:
-        kept = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        kept = [
+            {key: value for key, value in row.items() if value is not None and (key, value) != _NO_ERROR}
+            for row in rows
+        ]
         return {
             "x_pending": sum(row["status"] == "pending" for row in rows),
             "x_errors": sum(row["status"] == "error" for row in rows),
