@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from andon.core.record import Route
 from andon.deploy.release import find_release
-from andon.deploy.replica import load_served
 from andon.deploy.route import CompiledRoute, compile_route
 from andon.errors import AndonError, NotFound
-from andon.model.bundle import Served, bundle_path
+from andon.model.bundle import Served, bundle_path, load_bundle
+from andon.model.predictor import user_code
 from andon.model.run import find_run
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def choose(workspace: Workspace, config: GatewayConfig, wanted: str | None = Non
             hint="name one with --release, or make one live: andon deploy switch v1",
         )
     bundle = route.bundles.get(version) or _bundle(workspace, version)
-    served = load_served(lambda hash: bundle_path(workspace.home, hash))(bundle)
+    path = bundle_path(workspace.home, bundle)
+    with user_code("loading the model", path / "model.py"):
+        served = load_bundle(path, bundle)
     compiled, notes = _compiled(route, served.contract.names)
     return Answering(version, bundle, served, compiled, _terms(compiled.route, version), notes)
 
