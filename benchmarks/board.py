@@ -132,7 +132,8 @@ def _watched(viewers: int, rounds: int, seconds: int) -> bool:
         with line(root, port) as address:
             project = open_project(root)
             try:
-                turn = partial(_turn, project, address, script, seconds)
+                rates: dict[int, list[float]] = {0: [], viewers: []}
+                turn = partial(_turn, project, address, script, seconds, rates)
                 found = take_turns({"alone": partial(turn, 0), "watched": partial(turn, viewers)}, rounds)
             finally:
                 project.workspace.close()
@@ -141,12 +142,15 @@ def _watched(viewers: int, rounds: int, seconds: int) -> bool:
     print(f"{'nobody looks':<28}{median(found['alone']).text(1):>26} µs")
     print(f"{f'{viewers} viewers':<28}{median(found['watched']).text(1):>26} µs")
     print(f"{'watched / alone':<28}{share.text(3):>26}")
+    print(f"{'requests per second':<28}{median(rates[0]).text():>26}, watched {median(rates[viewers]).text()}")
     kept = share.value < BAR_SHARE
     print(f"bar: a median below {BAR_SHARE:g}: {'kept' if kept else 'MISSED'}")
     return kept
 
 
-def _turn(project: Project, address: str, script: Path, seconds: int, viewers: int) -> float:
+def _turn(
+    project: Project, address: str, script: Path, seconds: int, rates: dict[int, list[float]], viewers: int
+) -> float:
     pids = {ack.pid for ack in project.workspace.routes.acks()}
     with _looking(project, viewers):
         before = sum(map(_cpu_seconds, pids))
@@ -154,6 +158,7 @@ def _turn(project: Project, address: str, script: Path, seconds: int, viewers: i
         after = sum(map(_cpu_seconds, pids))
     if load.failed:
         sys.exit(f"{load.failed} requests failed")
+    rates[viewers].append(load.rps)
     return (after - before) / (load.rps * seconds) * 1e6
 
 
@@ -172,10 +177,10 @@ def _looking(project: Project, viewers: int) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=20)
-        pages, failed = (int(word) for word in said.split())
-        if failed or pages < viewers:
-            sys.exit(f"{viewers} viewers got {pages} pages, {failed} were refused")
+        said, _ = process.communicate(timeout=60)
+        pages, failed, *first = said.split(maxsplit=2)
+        if int(failed) or int(pages) < viewers:
+            sys.exit(f"{viewers} viewers got {pages} pages, {failed} failed: {' '.join(first)}")
 
 
 def _cpu_seconds(pid: int) -> float:

@@ -24,17 +24,17 @@ class _Viewer:
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self.pages = 0
-        self.failed = 0
+        self.failures: list[str] = []
+        self._due: asyncio.Task[None] | None = None
 
     async def watch(self) -> None:
         """Load the page, then again whenever something changed."""
         await self._load()
         async with self._client.stream("GET", "/api/v1/events", timeout=None) as answer:
             first, last = True, time.monotonic()
-            due: asyncio.Task[None] | None = None
             async for text in answer.aiter_lines():
-                if text.startswith("data:") and not first and (due is None or due.done()):
-                    due = asyncio.create_task(self._again(max(0.0, last + _LEAST_GAP - time.monotonic())))
+                if text.startswith("data:") and not first and (self._due is None or self._due.done()):
+                    self._due = asyncio.create_task(self._again(max(0.0, last + _LEAST_GAP - time.monotonic())))
                     last = time.monotonic()
                 first = first and not text.startswith("data:")
 
@@ -45,11 +45,17 @@ class _Viewer:
     async def _load(self) -> None:
         try:
             answer = await self._client.get("/", timeout=30)
-        except httpx.HTTPError:
-            self.failed += 1
+        except httpx.HTTPError as error:
+            self.failures.append(repr(error))
             return
-        self.pages += answer.status_code == 200
-        self.failed += answer.status_code != 200
+        self.pages += 1
+        if answer.status_code != 200:
+            self.failures.append(f"{answer.status_code}: {answer.text[-200:]}")
+
+    async def close(self) -> None:
+        """Wait for the page that is being asked for."""
+        if self._due is not None:
+            await asyncio.gather(self._due, return_exceptions=True)
 
 
 async def _main(address: str, n: int) -> None:
@@ -62,8 +68,9 @@ async def _main(address: str, n: int) -> None:
         await ending.wait()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    print(sum(one.pages for one in viewers), sum(one.failed for one in viewers))
+        await asyncio.gather(*tasks, *(one.close() for one in viewers), return_exceptions=True)
+    failures = [text for one in viewers for text in one.failures]
+    print(sum(one.pages for one in viewers), len(failures), *failures[:1])
 
 
 def watch() -> None:

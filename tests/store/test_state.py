@@ -17,7 +17,7 @@ from andon.core.port import Items
 from andon.core.record import Draft, Field, Item
 from andon.errors import Conflict, Corrupt, NotFound, UsageError
 from andon.measure.summary import Moments
-from andon.store.items import ItemTable, Waiting
+from andon.store.items import ItemTable, Waiting, last_decided
 from andon.store.leases import Leases
 from andon.store.records import Records
 from andon.store.states import States
@@ -51,6 +51,15 @@ def test_items_are_added_once(table: ItemTable) -> None:
     assert table.counts() == {"open": 2, "taken": 1}
     assert sorted(table.many(["a", "c", "z"])) == ["a", "c"]
     assert len(table.many(f"x{i}" for i in range(1200))) == 0
+
+
+def test_the_newest_decision_is_known_wherever_it_waits(any_db: Database, table: ItemTable) -> None:
+    assert last_decided(any_db) == 0
+    table.add([item("a"), item("b"), item("c")])
+    assert last_decided(any_db) == 0 and table.counts("decided") == {} and table.counts("open") == {"open": 3}
+    table.swap(changed(item("a"), state="decided", decided_us=7, outboxed=True))
+    table.swap(changed(item("b"), state="decided", decided_us=9))
+    assert last_decided(any_db) == 9 and table.counts("open", "taken") == {"open": 1}
 
 
 def test_the_queue_is_worked_on_by_risk_then_deadline(table: ItemTable) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from andon.core.record import Item, ItemState
 from andon.store.tables import Database, items
 
-__all__ = ["ItemTable", "Waiting"]
+__all__ = ["ItemTable", "Waiting", "last_decided"]
 
 _CHUNK = 500
 _decode = msgspec.json.Decoder(Item).decode
@@ -196,3 +196,10 @@ class ItemTable:
         with self._db.read() as connection:
             bodies = list(connection.scalars(query))
         return [_decode(body) for body in bodies]
+
+
+def last_decided(db: Database) -> int:
+    """When the newest decision of all was made; 0 before the first. Found in an index, however many there are."""
+    newest = select(func.max(items.c.decided_us)).where(items.c.state == "decided")
+    with db.read() as connection:
+        return max(connection.scalar(newest.where(items.c.outboxed.is_(sent))) or 0 for sent in (True, False))

@@ -33,10 +33,11 @@ def look(project: Project) -> Marks:
     """The marks now; what cannot be read has the mark "gone"."""
     from andon.deploy.crew import alive
     from andon.monitor.controller import LEASE
+    from andon.store.items import last_decided
 
     workspace, known = project.workspace, Known()
     journal = known.ask(lambda: str(workspace.journal.head()[0]))
-    counts = known.ask(workspace.items.counts)
+    counts = known.ask(lambda: (workspace.items.counts("open", "taken"), last_decided(workspace.db)))
     offsets = known.ask(lambda: [sum(workspace.windows.offsets(name).values()) for name in _CONSUMERS])
     holder = known.ask(lambda: workspace.leases.holder(LEASE) or "none")
     acks = sorted(
@@ -45,7 +46,7 @@ def look(project: Project) -> Marks:
     return {
         "route": str(workspace.routes.word()),
         "journal": journal or "gone",
-        "items": "gone" if counts is None else ",".join(f"{state}={n}" for state, n in sorted(counts.items())),
+        "items": "gone" if counts is None else f"{counts[0].get('open', 0)},{counts[0].get('taken', 0)},{counts[1]}",
         "windows": "gone" if offsets is None else ",".join(map(str, offsets)),
         "crew": " ".join([holder or "gone", *acks]),
     }
