@@ -2,7 +2,8 @@
 
 Nothing waits to fill a batch. A quick model answers on the serving thread; a slow one has a thread of its own, and
 while it works the next batch forms behind it. When a call fails it is repeated on its halves until the guilty rows are
-alone (log2 n calls for one); a model that keeps failing is given up for the batch after ``CALLS_MAX`` calls.
+alone (log2 n calls for one); a model that keeps failing is given up for the batch after ``CALLS_MAX`` calls. Where the
+model itself is gone (``Unavailable``) no row is guilty, and nothing is halved.
 
 >>> from andon.core.record import Field
 >>> def model(columns):
@@ -24,7 +25,7 @@ import msgspec
 import numpy as np
 
 from andon.core.record import Field, Scalar
-from andon.errors import AndonError, UserCodeError
+from andon.errors import AndonError, Unavailable, UserCodeError
 
 __all__ = ["CALLS_MAX", "Scored", "columns_of_rows", "score"]
 
@@ -88,7 +89,7 @@ class _Bisection:
         try:
             found = _labels(self._predict(columns), self._classes, n)
         except AndonError as error:
-            if n == 1 or self._calls >= CALLS_MAX:
+            if n == 1 or self._calls >= CALLS_MAX or isinstance(error, Unavailable):
                 return [Scored(None, error=error.message)] * n
         else:
             return found

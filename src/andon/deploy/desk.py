@@ -147,7 +147,7 @@ class Desk:
     def acknowledge(self) -> None:
         """Tell everyone which epoch is served here from now on, and what is loaded."""
         parts = self.parts
-        faults = {**parts.replicas.faults, **self.placer.faults}
+        faults = {**parts.replicas.faults, **parts.replicas.ailing(), **self.placer.faults}
         wall = parts.clock.wall()
         pid, epoch = os.getpid(), self.placer.epoch
         ack = Ack(self._name, pid, epoch, parts.replicas.loaded, wall, faults, process_began(pid))

@@ -17,13 +17,15 @@ import numpy as np
 
 from andon.core.record import Field, Route, Scalar
 from andon.data.contract import Contract
+from andon.deploy.away import Away, Limits, Model
 from andon.deploy.batcher import Columns, Scored, score
+from andon.deploy.isolated import Isolated
 from andon.deploy.route import versions
 from andon.errors import AndonError
-from andon.model.bundle import Served, load_bundle
+from andon.model.bundle import Served, load_bundle, load_manifest
 from andon.model.predictor import user_code
 
-__all__ = ["KEPT", "RETRY_SECONDS", "Replica", "Replicas", "load_served", "probe_row"]
+__all__ = ["KEPT", "RETRY_SECONDS", "Replica", "Replicas", "load_model", "load_served", "probe_row"]
 
 KEPT = 3
 RETRY_SECONDS = 5.0
@@ -44,10 +46,27 @@ def load_served(path_of: Callable[[str], Path]) -> Callable[[str], Served]:
     return load
 
 
-class Replica:
-    """One loaded version. ``seconds`` is a call's processor time, smoothed; ``busy_since`` is 0 or when its thread began."""
+def load_model(path_of: Callable[[str], Path], limits: Limits) -> Callable[[str], Model]:
+    """A loader by bundle hash as above, which gives a model a process of its own where ``limits`` say so."""
+    in_process = load_served(path_of)
 
-    def __init__(self, version: str, hash: str, served: Served) -> None:
+    def load(hash: str) -> Model:
+        path = path_of(hash)
+        if limits.isolated(load_manifest(path, hash).engine):
+            return Isolated(path, hash, limits)
+        return in_process(hash)
+
+    return load
+
+
+class Replica:
+    """One loaded version. ``seconds`` is a call's processor time, smoothed; ``busy_since`` is 0 or when its thread began.
+
+    ``foreign`` models are somebody's code or elsewhere: they may take their time, or never come back. ``closed`` says
+    that it was let go; a call that was under way is finished all the same.
+    """
+
+    def __init__(self, version: str, hash: str, served: Model) -> None:
         self.version = version
         self.hash = hash
         self.contract: Contract = served.contract
@@ -57,7 +76,10 @@ class Replica:
         self._walls: deque[float] = deque(maxlen=8)
         self._served = served
         self._where = served.path / "model.py"
-        self.foreign = served.engine == "python"  # anybody's code: it may take its time, or never come back
+        self._away = served if isinstance(served, Away) else None
+        self.foreign = served.engine == "python" or self._away is not None
+        self.closed = False
+        self._reviving = False
         self._thread: ThreadPoolExecutor | None = None
 
     def call(self, columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -67,8 +89,13 @@ class Replica:
 
     def score(self, rows: Sequence[Sequence[Scalar]]) -> list[Scored]:
         """Scores of rows, timed; never raises for what the model does."""
+        away = self._away
         wall, busy = time.perf_counter(), time.thread_time()
+        if away is not None:
+            away.begin()
         found = score(self.call, self.contract.fields, self.classes, rows)
+        if away is not None:
+            away.end()
         self.took(time.perf_counter() - wall, time.thread_time() - busy)
         return found
 
@@ -87,19 +114,41 @@ class Replica:
 
     def submit(self, rows: Sequence[Sequence[Scalar]], done: Done, post: Post) -> None:
         """Score in this version's own thread; ``done`` is called through ``post``. One batch at a time."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"andon-{self.version}")
         self.busy_since = time.monotonic()
 
         def work() -> None:
             found = self.score(rows)
             post(lambda: self._finish(found, done))
 
-        self._thread.submit(work)
+        self._own_thread().submit(work)
+
+    def _own_thread(self) -> ThreadPoolExecutor:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"andon-{self.version}")
+        return self._thread
 
     def _finish(self, found: list[Scored], done: Done) -> None:
         self.busy_since = 0.0
         done(found)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with a model that is elsewhere; empty for all others."""
+        said = "" if self._away is None else self._away.fault
+        return f"{self.version}: {said}" if said else ""
+
+    def tick(self, now: float) -> None:
+        """Bring a model that is elsewhere back, if it needs that and nobody asks it now."""
+        away = self._away
+        if away is None or self._reviving or self.busy_since or self.closed or not away.wants(now):
+            return
+        self._reviving = True
+
+        def work() -> None:
+            away.revive()
+            self._reviving = False
+
+        self._own_thread().submit(work)
 
     def warm_up(self) -> None:
         """Call it twice on a made-up row: the first call is slow for reasons of its own, the second one is timed."""
@@ -113,9 +162,14 @@ class Replica:
         self.seconds /= _SMOOTH
 
     def close(self) -> None:
-        """Let go of its thread; a call that hangs is not waited for."""
+        """Let it go, without waiting: what was asked is answered first. A call that hangs is not waited for."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._away is not None:
+            self._own_thread().submit(self._away.close)
         if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.shutdown(wait=False)
 
 
 def probe_row(fields: Sequence[Field]) -> list[Scalar] | None:
@@ -146,7 +200,7 @@ class Replicas:
     ``changed`` is called there whenever a version was loaded or failed; ``generation`` grows with each that was loaded.
     """
 
-    def __init__(self, load: Callable[[str], Served], post: Post, changed: Callable[[], None]) -> None:
+    def __init__(self, load: Callable[[str], Model], post: Post, changed: Callable[[], None]) -> None:
         self.faults: dict[str, str] = {}
         self.generation = 0
         self._load = load
@@ -156,6 +210,7 @@ class Replicas:
         self._want: dict[str, str] = {}
         self._loading: dict[str, str] = {}
         self._failed_at = 0.0
+        self._closed = False
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="andon-load")
 
     @property
@@ -178,6 +233,11 @@ class Replicas:
             return f"{version} is being loaded"
         return self.faults.get(version) or f"{version} is not loaded"
 
+    def ailing(self) -> dict[str, str]:
+        """What is wrong with models that are loaded but elsewhere, by version and where it is."""
+        said = {version: replica.fault for version, replica in self._have.items() if version in self._want}
+        return {f"{version} away": fault for version, fault in said.items() if fault}
+
     def hangs(self, now: float, seconds: float) -> bool:
         """Whether a call has been going on in a thread for longer than ``seconds``; nothing can end it but its process."""
         return any(replica.busy_since and now - replica.busy_since > seconds for replica in self._have.values())
@@ -193,7 +253,9 @@ class Replicas:
             self._bring(version, hash)
 
     def tick(self, now: float) -> None:
-        """Try again what failed, some seconds later."""
+        """Try again what failed, some seconds later; bring back what is elsewhere."""
+        for replica in self._have.values():
+            replica.tick(now)
         if self.faults and now - self._failed_at >= RETRY_SECONDS:
             self._failed_at = now
             for version in tuple(self.faults):
@@ -202,6 +264,7 @@ class Replicas:
 
     def close(self) -> None:
         """Let everything go."""
+        self._closed = True
         self._loader.shutdown(wait=False, cancel_futures=True)
         for replica in self._have.values():
             replica.close()
@@ -220,6 +283,8 @@ class Replicas:
         self._loader.submit(self._work, version, hash)
 
     def _work(self, version: str, hash: str) -> None:
+        if self._loading.get(version) != hash:
+            return  # another bundle is wanted under this version by now
         try:
             replica = Replica(version, hash, self._load(hash))
             replica.warm_up()
@@ -227,9 +292,13 @@ class Replicas:
             message = error.message
             self._post(lambda: self._fail(version, hash, message))
         else:
+            if self._closed:
+                replica.close()
             self._post(lambda: self._take(replica))
 
     def _take(self, replica: Replica) -> None:
+        if self._loading.get(replica.version) != replica.hash:
+            replica.close()  # nobody wants it any more
         if self._loading.get(replica.version) == replica.hash:
             del self._loading[replica.version]
             self.faults.pop(replica.version, None)

@@ -114,6 +114,9 @@ class Rounds:
         if replica.busy_since:
             return
         queue = [placed for placed in self._behind.pop(replica, []) if not placed[1].closed]
+        if replica.closed:  # let go while they stood behind it: they are placed anew
+            self.waiting += [case for _, case in queue]
+            return
         batch, rest = queue[: self._config.batch_rows], queue[self._config.batch_rows :]
         if rest:
             self._behind[replica] = rest

@@ -15,6 +15,7 @@ import msgspec
 from andon.core.clock import SECOND
 from andon.core.record import Field
 from andon.data.contract import Contract
+from andon.deploy.away import Isolation, Limits, Stays
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -29,7 +30,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     input that names the unit (None: the request does). Inputs in ``redact`` are never written. ``queue`` is in rows,
     times are in seconds. An id is remembered until ``idempotency_ids`` newer ones have come or ``idempotency_seconds``
     (from a charter: at least the deadline of reviews) have gone by, whichever is first. ``slow_seconds`` is how long one
-    call of a model may take on the serving thread; longer ones get a thread of their own.
+    call of a model may take on the serving thread; longer ones get a thread of their own. What a model may take that has
+    a process of its own, or is on another server, is in ``limits``.
     """
 
     project: str
@@ -51,6 +53,10 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     drain_seconds: float = 4.0
     slow_seconds: float = 0.005
     ring_bytes: int = 4 << 20
+    isolation: Isolation = "auto"
+    model_memory_mb: int = 0
+    model_seconds: float = 5.0
+    stays: Stays = "anywhere"
 
     @classmethod
     def from_charter(cls, charter: Charter) -> GatewayConfig:
@@ -70,7 +76,16 @@ class GatewayConfig(msgspec.Struct, frozen=True):
             queue=gateway.queue,
             idempotency_seconds=max(gateway.idempotency_seconds, charter.review.deadline_us / SECOND),
             idempotency_ids=gateway.idempotency_ids,
+            isolation=gateway.isolation,
+            model_memory_mb=gateway.model_memory_mb,
+            model_seconds=gateway.model_seconds,
+            stays=checklist.privacy.stays,
         )
+
+    @property
+    def limits(self) -> Limits:
+        """What a model may take that is not in the worker."""
+        return Limits(self.isolation, self.model_memory_mb, self.model_seconds, stays=self.stays)
 
     @property
     def contract(self) -> Contract:

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from andon.core.clock import Clock
 from andon.core.record import Decision, Field, Prediction, Route
+from andon.deploy.away import Limits, Model
 from andon.deploy.batcher import Scored
-from andon.deploy.replica import Replica, load_served
+from andon.deploy.replica import Replica, load_model
 from andon.deploy.ring import RingReader
 from andon.errors import AndonError, Conflict, Unavailable
-from andon.model.bundle import Served, bundle_path
+from andon.model.bundle import bundle_path
 from andon.store.codec import Loss, decode_decisions, encode_losses, encode_predictions
 from andon.store.routes import RoutePlane
 from andon.store.wal import Frame, FrameKind, WalWriter
@@ -75,7 +76,7 @@ class Shadow:
         workspace: Workspace,
         workers: int,
         wal: WalWriter,
-        load: Callable[[str], Served],
+        load: Callable[[str], Model],
         say: Callable[[str], None],
     ) -> None:
         self._routes: RoutePlane = workspace.routes
@@ -110,6 +111,11 @@ class Shadow:
         self._write()
         return len(frames)
 
+    def close(self) -> None:
+        """Let the models go."""
+        for replica in self._loaded.values():
+            replica.close()
+
     def _follow(self) -> None:
         word = self._routes.word()
         if word != self._word:
@@ -119,7 +125,7 @@ class Shadow:
                 self._failed.clear()
         shadows = self._route.shadows if self._route is not None else ()
         for version in [version for version in self._loaded if version not in shadows]:
-            del self._loaded[version]
+            self._loaded.pop(version).close()
         for version in shadows:
             self._bring(version, self._route.bundles.get(version, "") if self._route else "")
 
@@ -131,7 +137,10 @@ class Shadow:
         if now - self._failed.get(version, -_RETRY_SECONDS) < _RETRY_SECONDS:
             return
         try:
-            self._loaded[version] = Replica(version, hash, self._load(hash))
+            fresh = Replica(version, hash, self._load(hash))
+            if have is not None:
+                have.close()
+            self._loaded[version] = fresh
             self._failed.pop(version, None)
         except AndonError as error:
             if version not in self._failed:
@@ -190,20 +199,24 @@ class Shadow:
         return True
 
 
-def run_shadow(workspace_home: Path, workers: int, *, parent_fd: int) -> None:
-    """Run until SIGTERM or until ``parent_fd`` reaches its end. Raises ``Conflict`` when another shadow runs."""
+def run_shadow(workspace_home: Path, workers: int, *, parent_fd: int, limits: Limits | None = None) -> None:
+    """Run until SIGTERM or until ``parent_fd`` reaches its end. Raises ``Conflict`` when another shadow runs.
+
+    ``limits`` are those of the gateway.
+    """
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _frame: ending.append(received))
     workspace = Workspace.open(workspace_home)
     wal = _open_stream(workspace.wal_dir)
-    load = load_served(lambda hash: bundle_path(workspace.home, hash))
+    load = load_model(lambda hash: bundle_path(workspace.home, hash), limits or Limits())
     shadow = Shadow(workspace, workers, wal, load, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
     try:
         while not ending and not _ended(parent_fd):
             if not shadow.step():
                 time.sleep(_IDLE_SECONDS)
     finally:
+        shadow.close()
         wal.close()
         workspace.close()
 

@@ -34,7 +34,7 @@ from andon.deploy.placing import Terms
 from andon.deploy.protocol import Front
 from andon.deploy.protocol_reader import Limits
 from andon.deploy.recorder import Recorder
-from andon.deploy.replica import Replicas, load_served
+from andon.deploy.replica import Replicas, load_model
 from andon.deploy.reviews import Reviews
 from andon.deploy.ring import RingWriter
 from andon.deploy.settings import GatewayConfig
@@ -115,7 +115,8 @@ class Worker:
         memory.rebuild(config.idempotency_ids, workspace.clock.monotonic())
         reviews = Reviews(workspace.wal_dir)
         reviews.catch_up()
-        self._replicas = Replicas(load_served(lambda hash: bundle_path(workspace.home, hash)), self._post, self._loaded)
+        load = load_model(lambda hash: bundle_path(workspace.home, hash), config.limits)
+        self._replicas = Replicas(load, self._post, self._loaded)
         self._links = Links(workspace.run_dir, self._workers, workspace.clock, config.deadline_seconds, config.queue)
         self._ring = RingWriter(ring_path(workspace.run_dir, index), config.ring_bytes)
         parts = Parts(

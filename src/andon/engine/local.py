@@ -17,15 +17,15 @@ from andon.core.clock import Clock
 from andon.engine.port import ProcessSpec, ProcessState
 from andon.errors import UsageError
 
-__all__ = ["LocalEngine", "backoff"]
+__all__ = ["ONE_THREAD", "LocalEngine", "backoff"]
 
 # A process that ends by itself within so many seconds of its start is taken to be failing; one that was killed from
 # outside is so only if it had no time to begin.
 _QUICK = 5.0
 _QUICK_KILLED = 1.0
-# A line is several processes: each with as many threads as the machine has cores would only get in each other's way.
-# What the user has set counts.
-_ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: A line is several processes: each with as many threads as the machine has cores would only get in each other's way.
+#: What the user has set counts.
+ONE_THREAD = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def backoff(failures: int) -> float:
@@ -120,7 +120,7 @@ class LocalEngine:
                 stderr=output,
                 pass_fds=(reading,),
                 start_new_session=True,
-                env={**_ONE_THREAD, **os.environ},
+                env={**ONE_THREAD, **os.environ},
             )
         child.started = self.clock.monotonic()
         child.starts += 1

@@ -37,6 +37,7 @@ __all__ = [
     "Served",
     "bundle_path",
     "load_bundle",
+    "load_contract",
     "load_manifest",
     "load_profile",
     "seal",
@@ -283,6 +284,12 @@ def verify_bundle(path: Path, expected_hash: str) -> None:
     manifest = load_manifest(path, expected_hash)
     for name in manifest.files:
         _verified(path, manifest, name, expected_hash)
+
+
+def load_contract(path: Path, expected_hash: str) -> Contract:
+    """Only the contract, checked, without loading the model; raises as ``load_bundle`` does."""
+    manifest = load_manifest(path, expected_hash)
+    return msgspec.json.decode(_verified(path, manifest, "contract.json", expected_hash), type=Contract)
 
 
 def load_profile(path: Path, expected_hash: str) -> Profile:

@@ -284,3 +284,9 @@ class Gateway(Section):
     """How long the same id gets the same answer."""
     idempotency_ids: Whole = 1_000_000
     """How many ids are remembered at most."""
+    isolation: Literal["auto", "process", "none"] = "auto"
+    """Which models get a process of their own: those kept as Python objects, all, or none."""
+    model_memory_mb: Annotated[int, Field(ge=0, le=1 << 24)] = 0
+    """How much memory such a process may take for its model; 0 is no limit."""
+    model_seconds: Annotated[float, Field(ge=0.05, le=9)] = 5.0
+    """How long such a process, or another server, may take for one batch."""

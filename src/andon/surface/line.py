@@ -315,12 +315,13 @@ def run_controller_process(root: str, *, ship_seconds: float, parent_fd: int) ->
 
 def run_shadow_process(root: str, *, workers: int, parent_fd: int) -> None:
     """The shadow: predicts off the live path."""
+    from andon.deploy.settings import GatewayConfig
     from andon.deploy.shadow import run_shadow
 
     project = open_line(root)
     home = project.workspace.home
     project.workspace.close()
-    run_shadow(home, workers, parent_fd=parent_fd)
+    run_shadow(home, workers, parent_fd=parent_fd, limits=GatewayConfig.from_charter(project.charter).limits)
 
 
 def run_board_process(root: str, *, host: str, port: int, parent_fd: int) -> None:
