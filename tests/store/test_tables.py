@@ -228,6 +228,17 @@ def test_which_migration_a_database_has_is_asked_without_migrating_it(tmp_path: 
         db.revision()
 
 
+def test_no_message_holds_a_password() -> None:
+    db = Database("postgresql://ann:hunter2@127.0.0.1:1/line?password=hunter3&sslpassword=hunter4", busy_seconds=1)
+    assert db.name == "postgresql+psycopg://ann:***@127.0.0.1:1/line"
+    try:
+        db.revision()
+    except (Unavailable, UsageError) as error:
+        assert "hunter" not in str(error)
+    else:
+        pytest.fail("nobody listens there")
+
+
 def test_a_database_of_a_newer_release_is_refused(tmp_path: Path, db: Database) -> None:
     with db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

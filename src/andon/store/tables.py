@@ -192,8 +192,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """What messages call it; no password in it."""
-        return str(self.url.database) if self.sqlite else self.url.render_as_string(hide_password=True)
+        """What messages call it; no password in it, also none that stands behind the question mark."""
+        return str(self.url.database) if self.sqlite else self.url.set(query={}).render_as_string(hide_password=True)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

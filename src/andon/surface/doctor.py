@@ -92,7 +92,7 @@ def examine(
                 made = _open(case, where.database_url, made)
             if name == "database" and made.state != "good" and not case.known.trouble:
                 # An older one would be migrated by whoever asks it; a newer one, one that is gone: nobody can ask it.
-                case.known.trouble = made.sentence
+                case.known.trouble = "the database cannot be asked now"
             found.append(_near(made, where.home))
     finally:
         if case.workspace is not None and case.workspace is not workspace:
