@@ -47,9 +47,9 @@ def is_many(field: msgspec.inspect.Field) -> bool:
 
 
 def from_strings(pairs: Iterable[tuple[str, str]], kind: type[T], *, strict: bool = False) -> T:
-    """Decode name and value pairs; a value that is empty counts as not given.
+    """Decode name and value pairs; a value that is empty counts as not given, as a form sends it.
 
-    With ``strict`` a name that nobody asked for is an error. Raises ``UsageError`` with the field's name.
+    With ``strict``, for programs, an empty value is a value, and a name that nobody asked for is an error. Raises ``UsageError`` with the field's name.
     """
     fields = {field.encode_name: field for field in fields_of(kind)}
     found: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def from_strings(pairs: Iterable[tuple[str, str]], kind: type[T], *, strict: boo
             continue
         if len(value) > _LONGEST:
             raise UsageError(f"{name}: expected at most {_LONGEST:,} characters, found {len(value):,}", field=name)
-        if value == "" and not fields[name].required:
+        if value == "" and not strict and not fields[name].required:
             continue
         if is_many(fields[name]):
             found.setdefault(name, []).append(value)
