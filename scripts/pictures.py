@@ -32,6 +32,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST = 120_000
+MOST_LOOKED_AT = 60
 #: Name -> (width, the most height, light).
 SHOTS = {"light": (1280, 1200, "light"), "dark": (1280, 1200, "dark"), "phone": (360, 1200, "light")}
 #: Pages that no link leads to from elsewhere.
@@ -43,6 +44,7 @@ def main() -> None:
     asked.add_argument("folder", nargs="?", type=Path, help="a project that a story left")
     asked.add_argument("--only", default="", help="only pages whose name begins so")
     given = asked.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started here is ended, too
     with tempfile.TemporaryDirectory() as scratch:
         left = given.folder or played(Path(scratch) / "story")
         project = Path(scratch) / left.name
@@ -112,7 +114,10 @@ def until_it_answers(address: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def places(context: BrowserContext, address: str, secret: str) -> dict[str, str]:
-    """One address for each page of the catalog: the first that a link leads to, in the order of the tabs."""
+    """One address for each page of the catalog: the first that a link leads to, in the order of the tabs.
+
+    A page that the story has nothing for is left out.
+    """
     from andon.surface.catalog import PAGES
 
     page = context.new_page()
@@ -124,13 +129,16 @@ def places(context: BrowserContext, address: str, secret: str) -> dict[str, str]
     patterns = {one.name: re.compile(re.sub(r"\{\w+\}", "[^/?]+", one.path) + r"(\?.*)?\Z") for one in plain}
     found = {one.name: one.path for one in PAGES if "{" not in one.path}
     waiting, seen = list(found.values()), set(found.values())
-    while waiting and len(found) < len(PAGES) and len(seen) < 2000:
+    for _ in range(MOST_LOOKED_AT):
+        if not waiting or len(found) == len(PAGES):
+            break
         page.goto(address + waiting.pop(0))
         for where in page.eval_on_selector_all("a[href^='/']", "all => all.map(one => one.getAttribute('href'))"):
             name = next((name for name, pattern in patterns.items() if pattern.match(where)), None)
             if name is not None and where not in seen:
                 seen.add(where)
-                waiting.append(where)
+                # What is not known yet is looked at first: its links lead to more.
+                waiting.insert(0 if name not in found else len(waiting), where)
                 found.setdefault(name, where)
     page.close()
     return found | OUTSIDE
