@@ -25,7 +25,20 @@ from andon.model.table import Cohorts, cohorts, labelled
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
 
-__all__ = ["Evaluation", "Measure", "charter_measures", "confusion", "default_metrics", "evaluate", "measure"]
+__all__ = [
+    "UNKNOWN",
+    "Evaluation",
+    "Measure",
+    "charter_measures",
+    "confusion",
+    "default_metrics",
+    "evaluate",
+    "measure",
+]
+
+
+UNKNOWN = "is not known of these records"
+"""How the reason ends where only live traffic can tell a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +58,7 @@ class Measure:
         """The estimate for a table; undefined, with the reason, when a column that it needs is not there."""
         missing = self.missing(frame.columns)
         if missing:
-            return undefined(f"{missing[0]} is not known of these records")
+            return undefined(f"{missing[0]} {UNKNOWN}")
         return self.metric.measure(self.where.filter(frame) if self.where else frame)
 
 

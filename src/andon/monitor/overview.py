@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,9 +79,11 @@ def overview(
     names = list(only) or [*charter.metrics, *(name for name in plan.metrics if name not in charter.metrics)]
     now, states = workspace.clock.now(), alarms(workspace)
     stored = _stored(workspace, plan, names, cohort, windows, now)
+    points = {name: _points(plan, name, rows, windows, now) for name, rows in stored.items()}
+    ripe = _ripe(workspace, plan, points, cohort, windows, now)
     return [
-        _view(charter, plan, states.get(alarm_key(name, cohort)), name, cohort, _points(plan, name, rows, windows, now))
-        for name, rows in stored.items()
+        _view(charter, plan, states.get(alarm_key(name, cohort)), (name, cohort), points[name], ripe.get(name))
+        for name in names
     ]
 
 
@@ -140,10 +142,15 @@ def spark(values: Sequence[float | None]) -> str:
 
 
 def _view(
-    charter: Charter, plan: Measured, state: Alarm | None, name: str, cohort: str, points: Sequence[Point]
+    charter: Charter,
+    plan: Measured,
+    state: Alarm | None,
+    what: tuple[str, str],
+    points: Sequence[Point],
+    ripe: Point | None,
 ) -> View:
+    name, cohort = what
     metric, spec = plan.metrics[name], charter.metrics.get(name)
-    ripe = next((point for point in reversed(points) if point.mature), None)
     alarm = state if spec is not None and spec.alarm is not None else None
     return View(
         name=name,
@@ -190,6 +197,21 @@ def _points(plan: Measured, name: str, rows: Sequence[WindowRow], windows: int, 
     delay = plan.delay_us if is_late(metric) else 0
     found = folded(rows, metric, length)[-windows:]
     return [Point(start, metric.estimate(kept), is_mature(start, length, now, delay)) for start, kept in found]
+
+
+def _ripe(
+    workspace: Workspace, plan: Measured, points: Mapping[str, Sequence[Point]], cohort: str, windows: int, now: int
+) -> dict[str, Point]:
+    """The last mature window of each metric: among the last ones, or before them where labels take longer than those."""
+    found = {name: [point for point in some if point.mature][-1:] for name, some in points.items()}
+    waiting = [name for name, some in found.items() if not some and points[name]]
+    if waiting:
+        length = plan.window.length_us
+        until = now - plan.delay_us - length + 1
+        since = until - 2 * windows * length
+        for name, rows in workspace.windows.tails(waiting, cohort, since, length, 1, until).items():
+            found[name] = _points(plan, name, rows, 1, now)
+    return {name: some[-1] for name, some in found.items() if some and some[-1].mature}
 
 
 def _nothing(points: Sequence[Point]) -> Estimate:

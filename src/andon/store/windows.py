@@ -162,14 +162,21 @@ class WindowStore:
         return _made(found)
 
     def tails(
-        self, metrics: Collection[str], cohort: str, since_us: int, length_us: int, most: int
+        self,
+        metrics: Collection[str],
+        cohort: str,
+        since_us: int,
+        length_us: int,
+        most: int,
+        until_us: int | None = None,
     ) -> dict[str, list[WindowRow]]:
-        """The newest windows of several metrics, those that began at ``since_us`` or later, by start.
+        """The newest windows of several metrics, those that began at ``since_us`` or later (before ``until_us``), by start.
 
         Of each metric the last ``most`` stretches of ``length_us`` in which something was measured; only those are decoded.
         """
-        where = (_among(windows.c.metric, metrics), windows.c.cohort == cohort, windows.c.start_us >= since_us)
-        query = select(windows).where(*(one for one in where if one is not None)).order_by(windows.c.start_us)
+        where = (windows.c.cohort == cohort) & (windows.c.start_us >= since_us)
+        query = select(windows).where(windows.c.metric.in_(list(metrics)) & where).order_by(windows.c.start_us)
+        query = query if until_us is None else query.where(windows.c.start_us < until_us)
         with self._db.read() as connection:
             found = connection.execute(query).all()
         parts: dict[str, list[Any]] = {}

@@ -165,10 +165,17 @@ def _worst(project: Project, results: Sequence[GateResult]) -> GateResult:
 
 
 def _gates(project: Project, run: Run) -> list[GateResult]:
-    """A run's figures against the goals of the charter as it is now, critical ones on every slice too."""
+    """A run's figures against the goals of the charter as it is now, critical ones on every slice too.
+
+    Goals that only live traffic can tell are left out: the Watch station has them.
+    """
+    from andon.model.evaluate import UNKNOWN
+
     results = []
     for name, spec in project.charter.metrics.items():
         if isinstance(spec.goal, Bound) and name in run.metrics:
+            if (run.metrics[name].reason or "").endswith(UNKNOWN):
+                continue
             results.append(gate(name, run.metrics[name], spec.goal))
             parts = run.slices if spec.critical else {}
             results += [gate(name, part[name], spec.goal, cohort) for cohort, part in parts.items() if name in part]

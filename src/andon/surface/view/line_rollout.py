@@ -17,7 +17,7 @@ from andon.measure.summary import Summary
 from andon.monitor.arms import ARMS, Arm, so_far
 from andon.monitor.deciders import DECIDED, shares
 from andon.monitor.window import Measured
-from andon.surface.station import Known
+from andon.surface.station import Known, bound_text
 from andon.surface.view.line_words import Word, linked
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ class Arms(msgspec.Struct, frozen=True):
 
 
 class Guard(msgspec.Struct, frozen=True):
-    """A guardrail in both arms so far; ``bound`` is its goal as written."""
+    """A guardrail in both arms so far; ``bound`` is its goal as written, ``says`` with its unit."""
 
     metric: str
     unit: str
     bound: str | None
+    says: str
     candidate: Estimate
     live: Estimate
 
@@ -158,4 +159,5 @@ def _guard(project: Project, plan: Measured, name: str, kept: Mapping[Arm, Mappi
         summary = kept[arm].get(name)
         fits = summary is not None and isinstance(summary, metric.kind)
         both.append(metric.estimate(summary) if summary is not None and fits else undefined("nothing was measured yet"))
-    return Guard(name, metric.unit, None if spec.goal is None else str(spec.goal), *both)
+    says = "" if spec.goal is None else bound_text(spec.goal, metric.unit)
+    return Guard(name, metric.unit, None if spec.goal is None else str(spec.goal), says, *both)
