@@ -141,6 +141,11 @@ class Controller:
 
     def _stand_by(self, why: str) -> None:
         self._say(f"this controller no longer leads: {why}")
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._duties is not None:
+            self._duties.close()
         self._term = self._duties = None
 
     def _report(self, tick: Tick) -> None:
@@ -175,7 +180,7 @@ class Controller:
                 self._workspace.leases.release(LEASE, self._holder, self._term)
         except AndonError as error:
             self._say(f"ended without a last round: {error.message}")
-        self._term = self._duties = None
+        self._leave()
 
 
 def run_controller(workspace: Workspace, charter: Charter, *, ship_seconds: float = 5.0, parent_fd: int = -1) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from andon.core.clock import DAY
 from andon.deploy.line import open_inbox, reconcile
 from andon.measure.metric import parse_metric
+from andon.monitor.events import emitter_of
 from andon.monitor.hands import Hands
 from andon.monitor.ingest import Ingest, Pace, Tick
 from andon.monitor.notify import Notifier
@@ -28,6 +29,7 @@ __all__ = ["Duties", "forget_changed"]
 
 _DEADLINES_EVERY = 0.5
 _KEEP_EVERY = 600.0
+_LAST_SECONDS = 1.0
 
 
 class Duties:
@@ -43,6 +45,7 @@ class Duties:
         self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
+        self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
         self._epoch = -1
@@ -64,7 +67,9 @@ class Duties:
             self._inbox.settle()
             self._inbox.expire()
             self._inbox.flush_outbox()
-        said = self._alarms()
+        said, self._told = [*self._told, *self._alarms()], []
+        if self._events is not None:
+            said += self._events.turn()
         if self._is_time("keep", _KEEP_EVERY):
             self._keep()
         return tick, said
@@ -75,6 +80,14 @@ class Duties:
         self._remeasure.note()
         self._remeasure.run(now=True)
         self.ingest.finish()
+        if self._events is not None:
+            self._events.turn(_LAST_SECONDS)
+            self._events.store()
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        if self._events is not None:
+            self._events.close()
 
     def _routes(self) -> None:
         epoch = self._workspace.routes.word()

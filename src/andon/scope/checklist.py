@@ -116,9 +116,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "checklist.privacy.stays",
         "Where may data go?",
-        "`device`: notices go to this machine only",
-        "tests/monitor/test_notify.py::test_addresses_are_checked_before_they_are_needed",
-        lambda stays: stays == "organisation",
+        "`device`: notices go to this machine only, events nowhere; `organisation`: events stay inside",
+        "tests/monitor/test_events.py::test_where_events_may_go",
     ),
     Question(
         "checklist.privacy.redact",

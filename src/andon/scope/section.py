@@ -85,6 +85,8 @@ class Logging(Section):
     """`flush` (power loss costs at most the last 0.1 s) or `commit` (nothing; every answer waits for the disk). A killed process loses nothing in either."""
     retain_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     """Days that decisions are kept."""
+    events: Text | None = None
+    """An address (`http://host:port/path`) that gets every decision as two CloudEvents, request and response. `privacy` says which addresses it may be."""
 
 
 class Security(Section):
@@ -98,9 +100,11 @@ class Privacy(Section):
     """Where data may go."""
 
     stays: Literal["device", "organisation", "anywhere"] = "organisation"
-    """The widest circle that data may reach. Enforced is `device`, for notices: they go to this machine only."""
+    """The widest circle that data may reach. `device`: notices go to this machine only, events nowhere; `organisation`: events go to private addresses and `hosts` only."""
+    hosts: Many = ()
+    """Names of hosts that count as inside the organisation."""
     redact: Many = ()
-    """Inputs whose values are never stored."""
+    """Inputs whose values are never stored and never sent."""
 
 
 class Checklist(Section):

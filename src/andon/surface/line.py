@@ -157,12 +157,16 @@ def run(project: Project, settings: Settings, say: Say) -> None:
     """Run the line in the foreground until SIGINT or SIGTERM, starting again whatever ends.
 
     A copy of the charter it takes is left in the workspace. Raises ``Conflict`` when this line is up already or the port
-    is taken, ``UsageError`` for an address of ``alarms.notify`` that nobody can tell; then nothing was started.
+    is taken, ``UsageError`` for an address of ``alarms.notify`` or ``checklist.logging.events`` that must not be told;
+    then nothing was started.
     """
     from andon.monitor.notify import check_targets
+    from andon.monitor.sink import check_sink
     from andon.scope.taken import keep
 
-    check_targets(project.charter.alarms.notify, project.charter.checklist.privacy.stays)
+    checklist = project.charter.checklist
+    check_targets(project.charter.alarms.notify, checklist.privacy.stays)
+    check_sink(checklist.logging.events, checklist.privacy.stays, checklist.privacy.hosts)
     run_dir = project.workspace.run_dir
     ending: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):

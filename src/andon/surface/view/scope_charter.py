@@ -158,6 +158,10 @@ def _service(charter: Charter) -> Said:
     costs = {"flush": "at most the last 0.1 s of decisions", "commit": "nothing; every answer waits for the disk"}
     yield "checklist.logging.durability", f"A power cut may cost {costs[asked.logging.durability]}."
     yield "checklist.logging.retain_days", f"Decisions are kept for {_count(asked.logging.retain_days, 'day')}."
+    if asked.logging.events is not None:
+        from andon.monitor.sink import shown_sink
+
+        yield "checklist.logging.events", f"Every decision is told to {shown_sink(asked.logging.events)}."
     tokens = {"required": "Every call carries a token.", "none": "Anyone who reaches the port may call."}
     yield "checklist.security.tokens", tokens[asked.security.tokens]
     stays = {"device": "on this device", "organisation": "within the organisation", "anywhere": "anywhere"}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["CharterFile", "Edit", "FileFault", "Source", "TakenCopy", "lines_by_key", "read_source"]
 
 _NOTIFY = "alarms.notify"
+_EVENTS = "checklist.logging.events"
 
 
 class FileFault(msgspec.Struct, frozen=True):
@@ -130,6 +131,7 @@ def _now(project: Project) -> tuple[str, Charter | None, tuple[FileFault, ...]]:
     """The file's text, the charter in it where it is valid, and its faults."""
     from andon.config import CHARTER
     from andon.monitor.notify import check_targets
+    from andon.monitor.sink import check_sink
 
     try:
         text = read_text(project.root / CHARTER)
@@ -139,15 +141,17 @@ def _now(project: Project) -> tuple[str, Charter | None, tuple[FileFault, ...]]:
     faults = [FileFault(one.line, one.path, one.sentence) for one in found]
     if charter is not None and not faults:
         try:
-            check_targets(charter.alarms.notify, charter.checklist.privacy.stays)
+            privacy = charter.checklist.privacy
+            check_targets(charter.alarms.notify, privacy.stays)
+            check_sink(charter.checklist.logging.events, privacy.stays, privacy.hosts)
         except UsageError as error:
-            faults.append(_notify_fault(text, error))
+            faults.append(_address_fault(text, error))
     return text, charter if not faults else None, tuple(faults)
 
 
-def _notify_fault(text: str, error: UsageError) -> FileFault:
-    line = lines_by_key(text).get(_NOTIFY, 1)
-    fault = Fault(line, _NOTIFY, error.message.removeprefix(f"{_NOTIFY}: "))
+def _address_fault(text: str, error: UsageError) -> FileFault:
+    key, _, said = error.message.partition(": ")
+    fault = Fault(lines_by_key(text).get(key, 1), key, said)
     return FileFault(fault.line, fault.path, fault.sentence)
 
 
@@ -179,6 +183,8 @@ def _edit(change: Change, before: Charter, after: Charter, lines: dict[str, int]
     was, now = change.before, change.after
     if key.startswith(_NOTIFY):
         was, now = (_addresses(charter) for charter in (before, after))
+    elif key == _EVENTS:
+        was, now = (_receiver(charter) for charter in (before, after))
     return Edit(change.key, was, now, lines.get(change.place), effect.commands, effect.line)
 
 
@@ -188,6 +194,13 @@ def _addresses(charter: Charter) -> str | None:
 
     shown = [shown_target(target) for target in charter.alarms.notify]
     return ", ".join(shown) or None
+
+
+def _receiver(charter: Charter) -> str | None:
+    from andon.monitor.sink import shown_sink
+
+    url = charter.checklist.logging.events
+    return None if url is None else shown_sink(url)
 
 
 def _sentence(valid: bool, faults: int, copy: TakenCopy | None, edits: tuple[Edit, ...], running: bool) -> str:
