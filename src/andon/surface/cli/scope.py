@@ -121,11 +121,14 @@ def check(
 def _loaded(path: Path) -> Charter:
     """The charter; whether its addresses are understood is known only to what sends to them."""
     from andon.monitor.notify import check_targets
+    from andon.monitor.sink import check_sink
     from andon.scope.charter import load
 
     charter = load(path)
     try:
-        check_targets(charter.alarms.notify, charter.checklist.privacy.stays)
+        privacy = charter.checklist.privacy
+        check_targets(charter.alarms.notify, privacy.stays)
+        check_sink(charter.checklist.logging.events, privacy.stays, privacy.hosts)
     except UsageError as error:
         raise CharterError(f"{path.name} has 1 fault", (error.message,)) from None
     return charter
