@@ -20,7 +20,9 @@ NUMBERS = count()
 CELL = st.sampled_from(
     ["1", "", "a b", '"q"', '"two\nlines"', '"d""d"', '"open', "é", "\udcff", 'x"y', '"a,b"', " ", "\r"]
 )
-LINE = st.one_of(st.lists(CELL, min_size=2, max_size=2), st.lists(CELL, min_size=1, max_size=4), st.just([]))
+LINE: st.SearchStrategy[list[str]] = st.one_of(
+    st.lists(CELL, min_size=2, max_size=2), st.lists(CELL, min_size=1, max_size=4), st.just([])
+)
 
 
 def told(chunks: list[Chunk]) -> list[tuple[int, object]]:

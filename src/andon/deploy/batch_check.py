@@ -32,7 +32,7 @@ from andon.core.registry import did_you_mean
 from andon.data.conform import typed
 from andon.data.contract import Contract
 from andon.data.stream import Chunk
-from andon.data.validator import FAULTS_MAX, fault
+from andon.data.validator import FAULTS_MAX, FLOAT_MAX, fault
 from andon.deploy.batcher import columns_of_rows
 from andon.errors import ContractError, UsageError
 from andon.model.columns import columns_of
@@ -118,6 +118,9 @@ class Checker:
         columns, faults = [], []
         for one in self._fields:
             column = frame[one.name] if one.name in frame.columns else _absent(one, frame.height)
+            if _sound(one, column):
+                columns.append(column)
+                continue
             series, said = typed(one, column)
             columns.append(series)
             if said.height:
@@ -225,6 +228,16 @@ def _joined(said: Sequence[str]) -> str:
     """All faults of a row as the validator tells them."""
     more = len(said) - FAULTS_MAX
     return "; ".join(said[:FAULTS_MAX]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _sound(one: Field, column: pl.Series) -> bool:
+    """Whether all of a column of floats fits, seen at one glance; ``typed`` takes three looks at each column."""
+    if one.kind != "float" or column.dtype != pl.Float64 or column.null_count() or not column.len():
+        return False
+    values = column.to_numpy()
+    low = -FLOAT_MAX if one.low is None else max(one.low, -FLOAT_MAX)
+    high = FLOAT_MAX if one.high is None else min(one.high, FLOAT_MAX)
+    return bool(values.min() >= low and values.max() <= high)  # NaN is neither
 
 
 def _absent(one: Field, height: int) -> pl.Series:
