@@ -85,6 +85,7 @@ TOLD = [
     ("token.create", "5f0c2a91", "", {"role": "client"}, "the token 5f0c2a91 of role client was made", "/settings#tokens"),
     ("token.revoke", "5f0c2a91", "", {"role": "client"}, "the token 5f0c2a91 of role client was revoked", "/settings#tokens"),
     ("notify.test", "alarms.notify", "", {"sent": 1, "failed": 1}, "a test notice reached 1 of 2 addresses", "/settings#notifications"),
+    ("load.run", "l1", "100 per second", {"sent": 6000, "verdict": "pass"}, "6,000 requests were sent to see what the line bears (l1)", "/watch"),
     ("kiln.heat", "kiln 3", "cold", {}, "kiln.heat: kiln 3", ""),
 ]  # fmt: skip
 

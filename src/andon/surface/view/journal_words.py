@@ -164,6 +164,10 @@ def _tested(event: Event, units: Units) -> str:
     return f"a test notice reached {sent} of {sent + failed} address{'' if sent + failed == 1 else 'es'}"
 
 
+def _loaded(event: Event, units: Units) -> str:
+    return f"{count(_number(event, 'sent'), 'request')} were sent to see what the line bears ({event.subject})"
+
+
 _ROUTES = (
     "begin", "policy", "warm", "cool", "shadow", "unshadow", "canary", "ramp", "blue-green", "switch", "hold", "resume",
     "rollback", "automate", "stop", "start",
@@ -188,6 +192,7 @@ _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "token.create": _token,
     "token.revoke": _token,
     "notify.test": _tested,
+    "load.run": _loaded,
 }
 ACTIONS: tuple[str, ...] = tuple(_TOLD)
 """Every action that this release writes, each with a sentence."""
@@ -212,4 +217,5 @@ _PLACES = {
     "token.create": "/settings#tokens",
     "token.revoke": "/settings#tokens",
     "notify.test": "/settings#notifications",
+    "load.run": "/watch",
 }
