@@ -9,6 +9,7 @@ import typer
 
 from andon.errors import CharterError, Conflict, UsageError
 from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit, note
+from andon.surface.cli.size import Sizing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="What the line is for.", no_args_is_help=True)
     group.command("show")(show)
     group.command("risks")(risks)
+    group.command("size")(Sizing)
     app.add_typer(group, name="scope")
 
 

@@ -1,0 +1,72 @@
+"""An open loop at the charter's rate: 1,000 requests per second for 60 s; p99 below 10 ms, no error.
+
+The project of the other benchmarks, one worker, with its controller, shadow and board running, driven with `andon load` from the
+same machine. Every latency counts from when the request was due. Bounded: one run, about 75 s (``--seconds 10`` for a short
+one). It ends with 1 when the bar was missed by a driver that kept its schedule, and with 3 when the driver did not.
+
+    python -m benchmarks.open_loop --qps 1000 --seconds 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.project import build, free_port, line
+
+_BAR_MS = 10.0
+
+
+def main() -> None:
+    """Print the table and the verdict."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--qps", type=float, default=1000.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        port = free_port()
+        project = build(Path(name) / "project", port=port, workers=options.workers)
+        with line(project, port):
+            words = ["load", "--json", "--qps", str(options.qps), "--seconds", str(options.seconds)]
+            command = [sys.executable, "-m", "andon", *words, "--connections", str(options.connections)]
+            done = subprocess.run(command, cwd=project, stdout=subprocess.PIPE, text=True, check=False)
+    found = json.loads(done.stdout)
+    if "error" in found:
+        sys.exit(str(found["error"]["message"]))
+    sys.exit(_report(found))
+
+
+def _report(found: dict[str, object]) -> int:
+    lateness, checks = found["lateness"], found["checks"]
+    assert isinstance(lateness, dict)
+    assert isinstance(checks, list)
+    print(
+        f"\n{found['sent']:,} requests, {found['rate']:,.0f} answers per second; load average {os.getloadavg()[0]:.1f}"
+    )
+    print(f"{'ms, from when it was due':<26}{'':>10}{'95 % interval':>24}")
+    for name, one in lateness.items():
+        ends = [f"{end:,.2f}" if end is not None else "open" for end in (one["low"], one["high"])]
+        value = f"{one['value']:,.2f}" if one["value"] is not None else "none"
+        print(f"{name.replace('_', '.'):<26}{value:>10}{' to '.join(ends):>24}")
+    print(f"{'max':<26}{found['max_ms']:>10,.2f}")
+    print(f"the gateway's processors: {found['cpu_ms_per_request']} ms a request")
+    for check in checks:
+        print(f"{check['verdict']:<7} {check['sentence']}")
+    kept = all(check["verdict"] == "pass" for check in checks if check["name"] == "schedule")
+    p99 = lateness["p99"]["value"]
+    good = p99 is not None and p99 < _BAR_MS and found["sent"] == found["answered"]
+    print(
+        f"bar: p99 below {_BAR_MS:g} ms, 0 errors: {'met' if good else 'missed' if kept else 'not told: the driver was late'}"
+    )
+    return 0 if good else 1 if kept else 3
+
+
+if __name__ == "__main__":
+    main()
