@@ -23,13 +23,15 @@ if TYPE_CHECKING:
     from andon.model.evaluate import evaluate
     from andon.model.predictor import TrainingData
     from andon.model.priority import errors
+    from andon.model.remote import Remote
     from andon.store.workspace import Workspace
 
 __version__ = "0.1.0"
-__all__ = ["TrainingData", "Workspace", "__version__", "agreement", "errors", "evaluate", "open", "split"]
+__all__ = ["Remote", "TrainingData", "Workspace", "__version__", "agreement", "errors", "evaluate", "open", "split"]
 
 #: Public name -> (module, name there; "" is the module itself). Loaded when first used, so that ``import andon`` costs next to nothing.
 _PUBLIC = {
+    "Remote": ("andon.model.remote", "Remote"),
     "TrainingData": ("andon.model.predictor", "TrainingData"),
     "Workspace": ("andon.store.workspace", "Workspace"),
     "agreement": ("andon.measure.agreement", "agreement"),

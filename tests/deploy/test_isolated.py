@@ -32,7 +32,7 @@ from andon.deploy.isolated_wire import (
     encode_scores,
 )
 from andon.deploy.replica import Replica, load_model
-from andon.engine.child import ANSWER_MAX, LENGTH, Child, ChildGone
+from andon.engine.child import ANSWER_MAX, LENGTH, Child
 from andon.errors import AndonError, Corrupt, Unavailable, UserCodeError
 from andon.model.bundle import Compiled, Parts, seal
 from andon.model.predictor import load_user_source
@@ -353,7 +353,7 @@ def test_a_process_that_says_anything_else_is_ended(tmp_path: Path, answer: byte
 
 def test_a_child_that_closes_its_line_is_gone() -> None:
     child = Child((sys.executable, "-c", "import socket, sys, time; socket.socket(fileno=int(sys.argv[1])).close(); time.sleep(60)", "{fd}"))  # fmt: skip
-    with pytest.raises(ChildGone, match="closed its end"):
+    with pytest.raises(Unavailable, match="closed its end"):
         child.hear(20.0)
     child.close()
     assert child.ended and Child.said(-77) == "was ended by signal 77"

@@ -19,7 +19,7 @@ import numpy as np
 
 from andon.deploy.away import Away, Limits
 from andon.deploy.isolated_wire import decode_answer, decode_ready, encode_question
-from andon.engine.child import Child, ChildGone
+from andon.engine.child import Child
 from andon.engine.local import backoff
 from andon.errors import AndonError, Unavailable, UserCodeError
 from andon.model.bundle import load_contract, load_manifest
@@ -108,7 +108,7 @@ class Isolated(Away):
         except TimeoutError:
             self._lose(f"the model's process did not answer within {self._limits.seconds:g} s and was ended")
             raise Unavailable(self._said) from None
-        except ChildGone as gone:
+        except Unavailable as gone:
             self._lose(f"the model's process {gone}")
             raise UserCodeError(self._said) from None
         except ValueError as strange:
@@ -181,7 +181,7 @@ class Isolated(Away):
             if time.monotonic() - child.started > self._limits.load_seconds:
                 self._lose(f"the model's process did not load the model within {self._limits.load_seconds:g} s")
             raise Unavailable(self._said or "the model is being loaded") from None
-        except (ChildGone, ValueError) as gone:
+        except (Unavailable, ValueError) as gone:
             self._lose(f"the model's process {gone}, while it loaded the model")
             raise UserCodeError(self._said) from None
         except AndonError as error:

@@ -20,10 +20,12 @@ from andon.data.contract import Contract
 from andon.deploy.away import Away, Limits, Model
 from andon.deploy.batcher import Columns, Scored, score
 from andon.deploy.isolated import Isolated
+from andon.deploy.remote import RemoteModel
 from andon.deploy.route import versions
 from andon.errors import AndonError
 from andon.model.bundle import Served, load_bundle, load_manifest
 from andon.model.predictor import user_code
+from andon.model.remote import RemoteScorer
 
 __all__ = ["KEPT", "RETRY_SECONDS", "Replica", "Replicas", "load_model", "load_served", "probe_row"]
 
@@ -54,7 +56,9 @@ def load_model(path_of: Callable[[str], Path], limits: Limits) -> Callable[[str]
         path = path_of(hash)
         if limits.isolated(load_manifest(path, hash).engine):
             return Isolated(path, hash, limits)
-        return in_process(hash)
+        served = in_process(hash)
+        scorer = served.scorer
+        return RemoteModel(served, scorer, limits) if isinstance(scorer, RemoteScorer) else served
 
     return load
 
@@ -130,6 +134,11 @@ class Replica:
     def _finish(self, found: list[Scored], done: Done) -> None:
         self.busy_since = 0.0
         done(found)
+
+    @property
+    def away(self) -> bool:
+        """Whether the model is in a process of its own or on another server."""
+        return self._away is not None
 
     @property
     def fault(self) -> str:
@@ -239,8 +248,11 @@ class Replicas:
         return {f"{version} away": fault for version, fault in said.items() if fault}
 
     def hangs(self, now: float, seconds: float) -> bool:
-        """Whether a call has been going on in a thread for longer than ``seconds``; nothing can end it but its process."""
-        return any(replica.busy_since and now - replica.busy_since > seconds for replica in self._have.values())
+        """Whether a call has been going on in a thread for longer than ``seconds``; nothing can end it but its process.
+
+        Models that are elsewhere end their calls themselves.
+        """
+        return any(one.busy_since and now - one.busy_since > seconds for one in self._have.values() if not one.away)
 
     def follow(self, route: Route) -> None:
         """Load what the route needs, keep a few that it no longer does, let the others go."""

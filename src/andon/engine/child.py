@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from andon.engine.local import ONE_THREAD
+from andon.errors import Unavailable
 
-__all__ = ["ANSWER_MAX", "LENGTH", "Child", "ChildGone"]
+__all__ = ["ANSWER_MAX", "LENGTH", "Child"]
 
 #: Bytes of the length that stands before every message.
 LENGTH = 8
@@ -27,12 +28,11 @@ ANSWER_MAX = 64 << 20
 _CHUNK = 1 << 20
 
 
-class ChildGone(Exception):
-    """The process has ended, or said what cannot be an answer; the text says how, as the end of a sentence."""
-
-
 class Child:
-    """One running process. ``{fd}`` in the command is the number of its end of the socket. Used by one thread at a time."""
+    """One running process. ``{fd}`` in the command is the number of its end of the socket. Used by one thread at a time.
+
+    ``Unavailable`` says that it has ended, or said what cannot be an answer; its message is the end of a sentence.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
@@ -65,7 +65,7 @@ class Child:
         return bool(select.select([self._socket], [], [], 0)[0])
 
     def ask(self, question: Sequence[bytes], seconds: float) -> bytes:
-        """Its answer. Raises ``TimeoutError`` after so many seconds, ``ChildGone`` when there is none."""
+        """Its answer. Raises ``TimeoutError`` after so many seconds, ``Unavailable`` when there is none."""
         until = time.monotonic() + seconds
         body = b"".join(question)
         try:
@@ -76,7 +76,7 @@ class Child:
         except TimeoutError:
             raise
         except OSError:
-            raise ChildGone(self._how()) from None
+            raise Unavailable(self._how()) from None
         return self.hear(until - time.monotonic())
 
     def hear(self, seconds: float) -> bytes:
@@ -84,7 +84,7 @@ class Child:
         until = time.monotonic() + seconds
         length = int.from_bytes(self._exactly(LENGTH, until), "little")
         if length > ANSWER_MAX:
-            raise ChildGone(f"said that its answer has {length} bytes, which is more than {ANSWER_MAX}")
+            raise Unavailable(f"said that its answer has {length} bytes, which is more than {ANSWER_MAX}")
         return self._exactly(length, until)
 
     def _exactly(self, count: int, until: float) -> bytes:
@@ -101,7 +101,7 @@ class Child:
             except OSError:
                 chunk = b""
             if not chunk:
-                raise ChildGone(self._how())
+                raise Unavailable(self._how())
             found += chunk
         return bytes(found)
 

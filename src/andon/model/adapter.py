@@ -34,11 +34,16 @@ __all__ = [
     "load_model",
 ]
 
-Engine = Literal["onnx", "skops", "python"]
+Engine = Literal["onnx", "skops", "python", "remote"]
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 
 #: The file of each engine inside a bundle.
-FILES: dict[Engine, str] = {"onnx": "model.onnx", "skops": "model.skops", "python": "model.pkl"}
+FILES: dict[Engine, str] = {
+    "onnx": "model.onnx",
+    "skops": "model.skops",
+    "python": "model.pkl",
+    "remote": "remote.json",
+}
 
 _GRAPH = Path("model.onnx")
 
@@ -154,6 +159,10 @@ def load_model(engine: Engine, payload: bytes, layout: Layout, classes: tuple[st
     """
     if engine == "onnx":
         return OnnxScorer(payload, layout)
+    if engine == "remote":
+        from andon.model.remote import RemoteScorer
+
+        return RemoteScorer(payload, classes)
     if engine == "skops":
         return ObjectScorer(_load_skops(payload), classes, path)
     with user_code("unpickling the model", path):

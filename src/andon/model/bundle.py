@@ -207,7 +207,7 @@ class Served:
         self._code = _code(path, manifest, files)
         model = files[FILES[manifest.engine]]
         source = self._code.path if self._code else path / "model.py"
-        self._scorer: Scorer = load_model(manifest.engine, model, manifest.layout, self.classes, source)
+        self.scorer: Scorer = load_model(manifest.engine, model, manifest.layout, self.classes, source)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -231,7 +231,7 @@ class Served:
         expected = (rows if kept is None else len(kept), len(self.classes))
         if expected[0] == 0:
             return np.full((rows, expected[1]), np.nan, dtype=np.float32)
-        scores = self._scorer.scores(x)
+        scores = self.scorer.scores(x)
         if scores.shape != expected:
             raise UserCodeError(
                 f"the model answered with shape {scores.shape}: expected {expected}, one row for each row"
@@ -241,7 +241,7 @@ class Served:
     def _input(self, columns: Columns) -> tuple[Any, Any]:
         if self._code is not None and self._code.prepares:
             return self._code.prepare(columns, self.fields)
-        return (columns if self.engine == "onnx" else frame_of(columns, self.fields)), None
+        return (columns if self.engine in ("onnx", "remote") else frame_of(columns, self.fields)), None
 
 
 def _spread(scores: Scores, kept: Any, rows: int) -> Scores:

@@ -21,6 +21,7 @@ from andon.model.bundle import Compiled
 from andon.model.columns import NUMERIC, Columns, take
 from andon.model.predictor import UserCode, user_code
 from andon.model.probe import Probe, Table, probes
+from andon.model.remote import Remote, RemoteScorer, Stays, seal_remote
 
 __all__ = ["TOLERANCE", "compile_model"]
 
@@ -42,6 +43,7 @@ def compile_model(
     code: UserCode,
     *,
     trusted_by: str = "",
+    stays: Stays = "anywhere",
 ) -> Compiled:
     """The form in which ``model`` is sealed, compared with the original on rows of ``columns`` and on probes.
 
@@ -49,6 +51,8 @@ def compile_model(
     and ``UserCodeError`` when the model cannot answer rows of its own training data.
     """
     columns = take(columns, slice(0, ROWS_MAX))
+    if isinstance(model, Remote):
+        return _as_remote(model, _table(columns, fields, code), classes, stays)
     original = ObjectScorer(model, classes, code.path)
     table, reason = _table(columns, fields, code)
     original.scores(table.original(_head(table)) if table else code.prepare(columns, fields)[0])
@@ -58,6 +62,18 @@ def compile_model(
             return compared
         reason = compared
     return _as_object(model, reason, code, trusted_by)
+
+
+def _as_remote(model: Remote, found: tuple[Table | None, str], classes: tuple[str, ...], stays: Stays) -> Compiled:
+    """The address of a model on another server, which has answered some rows of the training data."""
+    table, why = found
+    if table is None or why:
+        raise UsageError(f"the model at {model.url} cannot be asked: {why}")
+    payload = seal_remote(model, table.fields, stays)
+    scorer = RemoteScorer(payload, classes)
+    scorer.scores(table.build(_head(table)))
+    scorer.close()
+    return Compiled("remote", payload, reason=f"answered by {model.address}")
 
 
 def _head(table: Table) -> dict[str, Any]:

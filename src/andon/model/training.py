@@ -188,7 +188,10 @@ def _fit(job: _Job, data: TrainingData) -> Any:
 
 def _compile(job: _Job, model: Any, columns: dict[str, Any]) -> Compiled:
     contract = job.contract
-    return compile_model(model, columns, contract.fields, contract.classes, job.code, trusted_by=job.options.trusted_by)
+    trusted_by, stays = job.options.trusted_by, job.charter.checklist.privacy.stays
+    return compile_model(
+        model, columns, contract.fields, contract.classes, job.code, trusted_by=trusted_by, stays=stays
+    )
 
 
 def _answered(job: _Job, served: Served, data: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:

@@ -1,0 +1,372 @@
+"""A model on another server that speaks the Open Inference Protocol v2: Triton, KServe, MLServer, MLflow, another line.
+
+``train`` returns ``andon.Remote(url, model)``; what is sealed is the address and which column goes into which tensor.
+Calls are JSON over a connection that is kept. A call that fails because the connection was closed before anything came
+back is made once more; a server that keeps failing is left alone for a while (``Breaker``). Rows go only where
+``privacy.stays`` lets them: the address that is really connected to is looked at, not its name.
+
+>>> Remote("http://10.0.0.7:8000", "screening", version="3").address
+'http://10.0.0.7:8000/v2/models/screening/versions/3'
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+import msgspec
+import numpy as np
+
+from andon.core.record import Field
+from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
+from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
+
+__all__ = ["ANSWER_MAX", "Breaker", "Remote", "RemoteScorer", "SealedRemote", "seal_remote"]
+
+Stays = Literal["device", "organisation", "anywhere"]
+
+#: The longest answer that is read, in bytes.
+ANSWER_MAX = 32 << 20
+_SECONDS = 10.0
+#: What weighs how much, and at which weight in a row the server is left alone.
+_GONE, _FAILED, _OPENS = 4, 1, 12
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
+#: Statuses that say nothing about the rows.
+_NOT_THE_ROWS = frozenset({401, 403, 404, 405, 408, 429, 502, 503, 504})
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """Where a model is. ``output`` names the tensor to read where there are several; ``rows`` go in one call at most."""
+
+    url: str
+    model: str
+    version: str = ""
+    output: str = ""
+    rows: int = 256
+
+    @property
+    def address(self) -> str:
+        """The model's own address."""
+        version = f"/versions/{quote(self.version, safe='')}" if self.version else ""
+        return f"{self.url.rstrip('/')}/v2/models/{quote(self.model, safe='')}{version}"
+
+
+class SealedRemote(msgspec.Struct, frozen=True):
+    """What a bundle keeps of a remote model. ``stays`` is how far rows might go when it was sealed."""
+
+    remote: Remote
+    inputs: tuple[Input, ...]
+    stays: Stays
+
+
+class _Metadata(msgspec.Struct):
+    inputs: list[Spec] = []
+
+
+class _Answer(msgspec.Struct):
+    outputs: list[Tensor]
+
+
+class _Said(msgspec.Struct):
+    error: Any = ""
+
+
+def check(remote: Remote, stays: Stays) -> None:
+    """Raise ``UsageError`` for an address that cannot be one, ``Denied`` where rows may not leave at all."""
+    try:
+        parts = urlsplit(remote.url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound or parts.username or parts.password or parts.query or parts.fragment or not remote.url.isprintable():
+        raise UsageError(
+            f"a remote model's url: expected http(s)://host:port without a password, found {remote.url[:200]!r}"
+        )
+    if not remote.model or remote.rows < 1:
+        raise UsageError("a remote model needs a name, and at least one row for each call")
+    if stays == "device":
+        raise Denied(
+            f"rows may not be sent to {remote.url}: checklist.privacy.stays is 'device'",
+            hint="train a model that answers here, or change privacy.stays if rows may leave",
+        )
+
+
+def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays) -> bytes:
+    """What is sealed: asks the server which inputs the model takes. Raises as ``check``, ``plan`` and a call do."""
+    check(remote, stays)
+    line = _Line(remote, stays)
+    try:
+        said = line.call("GET", remote.address, b"", time.monotonic() + _SECONDS)
+    finally:
+        line.close()
+    try:
+        found = msgspec.json.decode(said, type=_Metadata)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise UserCodeError(f"{remote.address} does not describe a model: {error}") from None
+    return msgspec.json.encode(SealedRemote(remote, plan(found.inputs, fields), stays))
+
+
+class Breaker:
+    """Leaves a server alone that keeps failing: 5 s, then twice as long each time, up to a minute; then one call tries.
+
+    >>> breaker = Breaker()
+    >>> for _ in range(3): breaker.failed(0.0, "no connection", gone=True)
+    >>> breaker.closed_in(0.0), breaker.closed_in(5.0)
+    (5.0, 0.0)
+    """
+
+    def __init__(self) -> None:
+        self.why = ""
+        self._weight = 0
+        self._pause = 0.0
+        self._until = 0.0
+
+    def closed_in(self, now: float) -> float:
+        """Seconds until the server is asked again; 0 when it may be asked now."""
+        return max(0.0, self._until - now)
+
+    def worked(self) -> None:
+        """A call was answered."""
+        self.why, self._weight, self._pause, self._until = "", 0, 0.0, 0.0
+
+    def failed(self, now: float, why: str, *, gone: bool) -> None:
+        """A call failed; ``gone``: because of the server, whatever the rows."""
+        self.why = why
+        self._weight += _GONE if gone else _FAILED
+        if self._weight >= _OPENS:
+            self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+            self._until = now + self._pause
+            self._weight = _OPENS - _FAILED  # the next failure opens it again
+
+
+class RemoteScorer:
+    """Asks the server. ``until`` (monotonic seconds) is when an answer is of no more use; 0: 10 s for each call."""
+
+    def __init__(self, payload: bytes, classes: tuple[str, ...]) -> None:
+        try:
+            self.sealed = msgspec.json.decode(payload, type=SealedRemote)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise Corrupt(f"remote.json holds no remote model: {error}") from None
+        check(self.sealed.remote, self.sealed.stays)
+        self.until = 0.0
+        self.breaker = Breaker()
+        self._classes = classes
+        self._lock = threading.Lock()
+        self._line = _Line(self.sealed.remote, self.sealed.stays)
+
+    def restrict(self, stays: Stays) -> None:
+        """Hold it to where rows may go now; the stricter of that and what was sealed counts. Raises as ``check``."""
+        order: tuple[Stays, ...] = ("device", "organisation", "anywhere")
+        self._line.stays = min(stays, self.sealed.stays, key=order.index)
+        check(self.sealed.remote, self._line.stays)
+
+    @property
+    def fault(self) -> str:
+        """That the server is left alone, and why; empty when it is not."""
+        if self.breaker.closed_in(time.monotonic()) <= 0:
+            return ""
+        return f"{self.sealed.remote.url} is left alone for a while, since it keeps failing: {self.breaker.why}"
+
+    def scores(self, x: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Scores of rows. ``Unavailable`` says that no row is to blame."""
+        rows = len(x) if hasattr(x, "shape") else len(next(iter(x.values())))
+        step = self.sealed.remote.rows
+        with self._lock:
+            parts = [self._part(_rows(x, at, at + step), min(step, rows - at)) for at in range(0, rows, step)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._line.close()
+
+    def _part(self, x: Any, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        now = time.monotonic()
+        if wait := self.breaker.closed_in(now):
+            raise Unavailable(f"{self.sealed.remote.url} is asked again in {wait:.1f} s: {self.breaker.why}")
+        remote = self.sealed.remote
+        body = msgspec.json.encode({"inputs": encode(self.sealed.inputs, x, rows)})
+        try:
+            said = self._line.call("POST", f"{remote.address}/infer", body, self.until or now + _SECONDS)
+            found = decode(_answer(said), rows, self._classes, remote.output)
+        except Denied as error:
+            self.breaker.failed(time.monotonic(), error.message, gone=True)
+            raise Unavailable(error.message) from error
+        except AndonError as error:
+            if not isinstance(error, _Refused):
+                self.breaker.failed(time.monotonic(), error.message, gone=isinstance(error, Unavailable))
+            raise
+        self.breaker.worked()
+        return found
+
+
+class _Refused(UserCodeError):
+    """The server says that these rows do not fit: it is well."""
+
+
+def _answer(said: bytes) -> list[Tensor]:
+    try:
+        return msgspec.json.decode(said, type=_Answer).outputs
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise UserCodeError(f"the server's answer is none of the protocol: {error}") from None
+
+
+def _rows(x: Any, start: int, stop: int) -> Any:
+    return x[start:stop] if hasattr(x, "shape") else {name: column[start:stop] for name, column in x.items()}
+
+
+class _Line:
+    """One kept connection."""
+
+    def __init__(self, remote: Remote, stays: Stays) -> None:
+        self._connection: http.client.HTTPConnection | None = None
+        parts = urlsplit(remote.url)
+        self.stays = stays
+        self._host, self._port, self._secure = parts.hostname or "", parts.port, parts.scheme == "https"
+        self._url = remote.url
+        self._clock = _Clock()
+
+    def call(self, method: str, address: str, body: bytes, until: float) -> bytes:
+        """The body of a good answer. Raises ``Unavailable``, ``Denied``, or ``UserCodeError`` where rows may be to blame."""
+        self._clock.until = until
+        try:
+            status, said = self._twice(method, urlsplit(address).path, body)
+        except TimeoutError:
+            self.close()
+            raise Unavailable(f"{self._url} did not answer in time") from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise Unavailable(f"{self._url} does not answer: {reason}") from None
+        except AndonError:
+            self.close()
+            raise
+        if status == 200:
+            return said
+        message = f"{self._url} answered {status}: {_error(said)}"
+        if status in _NOT_THE_ROWS or status < 400:
+            raise Unavailable(message)
+        raise (_Refused if status < 500 else UserCodeError)(message)
+
+    def _twice(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        try:
+            return self._once(method, path, body)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if self._clock.heard:
+                raise
+            self.close()
+            return self._once(method, path, body)
+
+    def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        connection = self._connection or self._connect()
+        self._clock.heard = False
+        connection.request(
+            method, path, body or None, {"content-type": "application/json", "accept": "application/json"}
+        )
+        answer = connection.getresponse()
+        said = answer.read(ANSWER_MAX + 1)
+        if len(said) > ANSWER_MAX:
+            raise ValueError(f"its answer is longer than {ANSWER_MAX} bytes")
+        if answer.will_close:
+            self.close()
+        return answer.status, said
+
+    def _connect(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._clock.left())
+        connection.connect()
+        connection.auto_open = 0  # never by itself again: where it leads is looked at below
+        found = connection.sock
+        try:
+            _may_go_to(str(found.getpeername()[0]), self._url, self.stays)
+        except Denied:
+            connection.close()
+            raise
+        connection.sock = _Timed(found, self._clock)
+        self._connection = connection
+        return connection
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __del__(self) -> None:
+        self.close()  # an evaluation lets its model go without a word
+
+
+def _may_go_to(host: str, url: str, stays: Stays) -> None:
+    """Raise ``Denied`` when an address is outside of what ``stays`` allows."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if stays == "device" or (stays == "organisation" and not (address.is_private or address.is_loopback)):
+        raise Denied(
+            f"rows may not be sent to {url} ({host}): checklist.privacy.stays is {stays!r}",
+            hint="only loopback and private addresses are inside the organisation",
+        )
+
+
+def _error(said: bytes) -> str:
+    """What a server says is wrong, shortened."""
+    try:
+        found = msgspec.json.decode(said, type=_Said).error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = said[:300].decode("utf-8", "replace")
+    text = found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:300]).split()) or "(nothing)"
+
+
+class _Clock:
+    """When the call under way must be over, and whether anything came back."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.heard = False
+
+    def left(self) -> float:
+        """Seconds left; raises ``TimeoutError`` when there are none."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+
+class _Timed:
+    """A socket whose every wait ends when the call must be over, however slowly bytes come."""
+
+    def __init__(self, inner: socket.socket, clock: _Clock) -> None:
+        self._inner = inner
+        self._clock = clock
+
+    def sendall(self, data: bytes) -> None:
+        self._inner.settimeout(self._clock.left())
+        self._inner.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self._inner, self._clock))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, inner: socket.socket, clock: _Clock) -> None:
+        super().__init__()
+        self._inner = inner
+        self._clock = clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: Any) -> int:
+        self._inner.settimeout(self._clock.left())
+        count = self._inner.recv_into(into)
+        self._clock.heard = self._clock.heard or count > 0
+        return count
