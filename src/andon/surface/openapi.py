@@ -107,6 +107,8 @@ def _parameters(path: str, kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
         found = {key: value for key, value in properties[field.encode_name].items() if key != "default"}
         where = "path" if f"{{{field.encode_name}}}" in path else "query"
         one: dict[str, Any] = {"name": field.encode_name, "in": where, "required": field.required, "schema": found}
+        if where == "query" and not field.required:
+            one["allowEmptyValue"] = True  # a form sends what was left empty, too; it counts as not given
         if is_many(field):
             one |= {"style": "form", "explode": True}
         made.append(one)
