@@ -17,9 +17,11 @@ import msgspec
 
 from andon.core.record import Field, Route
 from andon.data.contract import Contract
+from andon.deploy.route import versions
 from andon.deploy.settings import GatewayConfig
 from andon.model.bundle import Compiled, Parts, seal
 from andon.model.predictor import load_user_source
+from andon.store.routes import Ack
 from andon.store.workspace import Workspace
 
 FIELDS = (Field("cough", "bool", optional=True), Field("age", "float"))
@@ -119,10 +121,18 @@ class Line:
                 del self.processes[index]
                 raise AssertionError(f"worker {index} ended: {said}")
             sock = self.workspace.run_dir / f"w{index}.sock"
-            if sock.exists() and any(ack.pid == process.pid for ack in self.workspace.routes.acks()):
+            if sock.exists() and any(
+                ack.pid == process.pid and self._has_all(ack) for ack in self.workspace.routes.acks()
+            ):
                 return
             time.sleep(0.01)
         raise AssertionError(f"worker {index} did not start")
+
+    def _has_all(self, ack: Ack) -> bool:
+        """Whether a worker has loaded what the route asks, or knows that it cannot: only then does it listen."""
+        route = self.workspace.routes.current()
+        wanted = () if route is None else versions(route)
+        return {*wanted} <= {*ack.loaded, *ack.faults}
 
     def kill(self, name: int | str, number: int = signal.SIGKILL) -> int:
         """Send a signal and wait for the end; its exit code."""
