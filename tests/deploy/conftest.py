@@ -11,6 +11,9 @@ from andon.store.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+#: Scripts for environments of other people's clients.
+collect_ignore = ["clients"]
+
 if TYPE_CHECKING:
     from tests.deploy.rig import Rig
 

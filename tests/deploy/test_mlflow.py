@@ -51,6 +51,19 @@ def test_every_form_of_a_table_is_decided_and_written_down(rig: Rig, table: dict
     assert [one is not None and one[0].x["age"] for one in kept] == [5.0, 95.0]
 
 
+def test_missing_numbers_as_mlflows_client_writes_them(rig: Rig) -> None:
+    status, found = invoke(rig, b'{"inputs": {"age": [5, 95.0], "cough": [NaN, 1]}}')
+    assert status == 200 and found["predictions"] == ["negative", "positive"]
+    for body in (
+        b'{"inputs": [[NaN, Infinity]]}',
+        b'["NaN"]',
+        b'{"a": NaN',
+        b'{"inputs": {"age": ["\\ud800", NaN]}}',
+        b"[" * 9000 + b"NaN",
+    ):
+        assert invoke(rig, body)[0] == 400
+
+
 def test_csv(rig: Rig) -> None:
     status, found = invoke(rig, b"\xef\xbb\xbfage,cough\r\n5,TRUE\r\n\r\n95.0,\r\n", CSV + b"; charset=UTF-8")
     assert status == 200 and found["predictions"] == ["negative", "positive"]

@@ -14,6 +14,7 @@ and ``errors`` say which and why, ``ids`` is where to ask later and what feedbac
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -126,7 +127,7 @@ def table_rows(body: bytes, fields: Sequence[Field], limit: int) -> list[Row]:
 
     ``params`` may hold ``ids`` and ``units``, lists with one for each row, and ``tags``, an object for all of them.
     """
-    table = decode_json(body, _table)
+    table = _decoded(body)
     forms = [name for name in _FORMATS if name in table]
     if len(forms) != 1:
         raise UsageError(
@@ -144,6 +145,25 @@ def table_rows(body: bytes, fields: Sequence[Field], limit: int) -> list[Row]:
     rows = [Row({name: adapted(value, kinds.get(name, "")) for name, value in one.items()}) for one in named]
     _more(rows, table.get("params"))
     return rows
+
+
+def _decoded(body: bytes) -> dict[str, Any]:
+    """The table. MLflow's client writes what is missing as NaN, for which JSON has no word: it is null here."""
+    if b"NaN" not in body:
+        return decode_json(body, _table)
+    try:
+        found = json.loads(body, parse_constant=_constant)
+        msgspec.json.encode(found)  # a text that is no text (a lone surrogate) goes no further
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(found, dict):
+        raise ContractError(f"body: expected an object, found {_kind(found)}", field="body")
+    return found
+
+
+def _constant(word: str) -> None:
+    if word != "NaN":
+        raise ValueError(f"{word} is no number of JSON")
 
 
 def _counted(form: str, rows: Any, limit: int) -> list[Any]:
@@ -236,7 +256,7 @@ def csv_rows(body: bytes, fields: Sequence[Field], limit: int) -> list[Row]:
     if not 0 < len(rows) <= limit:
         found = f"more than {limit}" if rows else "none"
         raise ContractError(f"csv: expected 1 to {limit} rows, found {found}", field="csv")
-    kinds = {field.name: field.kind for field in fields}
+    kinds: dict[str, str] = {field.name: field.kind for field in fields}
     return [_csv_row(names, line, kinds) for line in rows]
 
 

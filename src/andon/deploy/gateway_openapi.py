@@ -18,6 +18,7 @@ from andon.deploy.settings import GatewayConfig
 
 __all__ = ["openapi"]
 
+_VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}}
 _TYPES = {"bool": "boolean", "int": "integer", "float": "number"}
 
 
@@ -34,7 +35,14 @@ def openapi(config: GatewayConfig, contract: Contract) -> dict[str, Any]:
         "/v2/health/ready": {"get": _get("200 when it takes requests, else 503")},
         model: {"get": _get("Inputs, outputs and versions")},
         f"{model}/ready": {"get": _get("200 when the model takes requests, else 503")},
-        f"{model}/infer": {"post": _post("Decisions for many rows (Open Inference Protocol v2)", {"type": "object"})},
+        f"{model}/infer": {"post": _infer()},
+        f"{model}/versions/{{version}}": {"get": _get("Inputs, outputs and versions", _VERSION)},
+        f"{model}/versions/{{version}}/ready": {"get": _get("200 when this version answers, else 503", _VERSION)},
+        f"{model}/versions/{{version}}/infer": {"post": _infer() | {"parameters": [_VERSION, *_infer()["parameters"]]}},
+        "/invocations": {"post": _invocations()},
+        "/ping": {"get": _get("200 when it takes requests, else 503 (MLflow)")},
+        "/health": {"get": _get("The same as /ping")},
+        "/version": {"get": _get("Andon's version, where MLflow's server says its own")},
         "/metrics": {"get": _get("Counters in the Prometheus text format")},
         "/openapi.json": {"get": _get("This document")},
     }
@@ -64,8 +72,9 @@ def _answers(*found: tuple[int, str, dict[str, Any]]) -> dict[str, Any]:
     return {str(status): {"description": text, **_body(schema)} for status, text, schema in found} | errors
 
 
-def _get(summary: str) -> dict[str, Any]:
-    return {"summary": summary, "responses": {"200": {"description": "as asked"}}}
+def _get(summary: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"summary": summary, "responses": {"200": {"description": "as asked"}}}
+    return found | {"parameters": list(parameters)} if parameters else found
 
 
 def _post(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +102,37 @@ def _find() -> dict[str, Any]:
         "summary": "A decision, pending or made",
         "parameters": [id],
         "responses": _answers((200, "the decision", {"anyOf": [_ref("Decision"), _ref("Pending")]})),
+    }
+
+
+def _infer() -> dict[str, Any]:
+    """Many rows, as JSON or as JSON and raw bytes behind it; answered likewise."""
+    length = {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "schema": {"type": "integer", "minimum": 1},
+        "description": "bytes of the JSON, when binary tensors follow it; the answer has the same header then",
+    }
+    raw = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    found = _post("Decisions for many rows (Open Inference Protocol v2, binary tensors)", _ref("InferRequest"))
+    found["requestBody"]["content"] |= raw
+    found["responses"] = {
+        "200": {"description": "an output for each row", "content": {**_body(_ref("InferAnswer"))["content"], **raw}},
+        "default": {"description": "what is wrong", **_body(_object({"error": {"type": "string"}}, ["error"]))},
+    }
+    return found | {"parameters": [length]}
+
+
+def _invocations() -> dict[str, Any]:
+    table = {"application/json": {"schema": _ref("Table")}, "text/csv": {"schema": {"type": "string"}}}
+    fault = _object({"error_code": {"type": "string"}, "message": {"type": "string"}}, ["error_code", "message"])
+    return {
+        "summary": "Decisions for the rows of a table, as MLflow's scoring server takes it; pending rows are null",
+        "requestBody": {"required": True, "content": table},
+        "responses": {
+            "200": {"description": "a prediction for each row", **_body(_ref("Predictions"))},
+            "default": {"description": "what is wrong", **_body(fault)},
+        },
     }
 
 
@@ -133,9 +173,43 @@ def _schemas(config: GatewayConfig, contract: Contract) -> dict[str, Any]:
         "Feedback": _object(
             {"id": text, "kind": text, "value": {}, "time": {"anyOf": [text, number]}, "event": text}, ["id", "kind"]
         ),
+        **_tables(),
         "Error": _object(
             {"error": _object({"code": text, "message": text, "field": text, "hint": text}, ["code", "message"])},
             ["error"],
+        ),
+    }
+
+
+def _tables() -> dict[str, Any]:
+    """The bodies of calls with many rows."""
+    text, any_list, many = {"type": "string"}, {"type": "array"}, {"type": "object"}
+    row = {"type": "integer", "minimum": 0}
+    tensor = {"name": text, "shape": {"type": "array", "items": {"type": "integer"}}, "datatype": text}
+    tensor |= {"data": any_list, "parameters": many}
+    wanted = _object({"name": text, "parameters": many}, ["name"])
+    tensors = {"type": "array", "items": _object(tensor, ["name", "shape", "datatype"])}
+    return {
+        "InferRequest": _object(
+            {"inputs": tensors, "outputs": {"type": "array", "items": wanted}, "id": text, "parameters": many},
+            ["inputs"],
+        ),
+        "InferAnswer": _object(
+            {"model_name": text, "model_version": text, "id": text, "parameters": many, "outputs": tensors},
+            ["model_name", "outputs"],
+        ),
+        "Table": {
+            **_object({name: {} for name in ("dataframe_split", "dataframe_records", "instances", "inputs")}, []),
+            "description": "exactly one of these; params may hold ids, units and tags",
+        },
+        "Predictions": _object(
+            {
+                "predictions": {"type": "array", "items": {"type": ["string", "null"]}},
+                "ids": {"type": "array", "items": {"type": ["string", "null"]}},
+                "pending": {"type": "array", "items": _object({"row": row, "id": text}, ["row", "id"])},
+                "errors": {"type": "array", "items": _object({"row": row, "message": text}, ["row", "message"])},
+            },
+            ["predictions", "ids"],
         ),
     }
 
