@@ -18,6 +18,7 @@ from tests.monitor.test_ingest import CHARTER, HASH, NOW, Lab
 
 from andon.core.record import Decision, Field, Review
 from andon.errors import UsageError
+from andon.monitor.controller import Controller
 from andon.monitor.events import EVENTS, TRIES, Emitter, emitter_of
 from andon.monitor.payload import MOST_BYTES, REQUEST, RESPONSE, decision_events
 from andon.monitor.sink import Sink, check_sink
@@ -267,6 +268,42 @@ def test_a_real_receiver_on_one_connection(lab: Lab) -> None:
     server.server_close()
     assert [path for path, *_ in seen] == ["/in?token=hush"] * 5 and len(ports) == 1 and one.sent == 4
     assert isinstance(sink.post({}, b""), str)  # nobody there: a name, no words
+
+
+def test_the_controller_sends_and_stores_how_far_it_got(lab: Lab) -> None:
+    count: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            count.append(str(self.headers["ce-id"]))
+            self.send_response(202)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    charter = asks()
+    logging = charter.checklist.logging.model_copy(update={"events": f"http://127.0.0.1:{server.server_port}/"})
+    checklist = charter.checklist.model_copy(update={"logging": logging})
+    lab.decide(20)
+    turns = 0
+
+    def stop() -> bool:
+        nonlocal turns
+        turns += 1
+        return turns > 3
+
+    Controller(lab.workspace, charter.model_copy(update={"checklist": checklist})).run(stop, lambda _: None)
+    assert len(count) == len(set(count)) == 40
+    assert lab.workspace.windows.offsets(EVENTS) == {"w0": lab.writer("w0").end}
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize(
