@@ -162,6 +162,7 @@ def test_all_faults_are_told_and_the_rest_of_the_page_stays(root: Path) -> None:
         (b"", "", "found an empty file"),
         (None, "", "cannot read the charter andon.yaml: no such file or directory"),
         (CHARTER.replace("https://user:geheim@", "foo://").encode(), "alarms.notify", "apprise does not understand the foo:// address"),
+        (CHARTER.encode() + b"checklist: {logging: {events: 'ftp://x'}}\n", "checklist.logging.events", "expected an address like http"),
         (b"#" * (2 << 20), "", "expected a charter of at most 1048576 bytes, found more"),
     ],
 )  # fmt: skip

@@ -166,6 +166,14 @@ def test_the_schema_needs_no_project(run: CliRunner) -> None:
             'alarms: {notify: ["https://example.org/hook"]}\nchecklist: {privacy: {stays: device}}',
             "https://example.org is not on this device, but privacy.stays is 'device'",
         ),
+        (
+            "checklist: {logging: {events: 'https://events.example.org/in?token=hush'}}",
+            "https://events.example.org is not known to be inside, but privacy.stays is 'organisation'",
+        ),
+        (
+            "checklist: {logging: {events: 'http://10.0.0.7/'}, privacy: {stays: device}}",
+            "no event may leave this device, since privacy.stays is 'device'",
+        ),
     ],
 )
 def test_an_address_that_the_controller_would_refuse_is_told_by_check(
