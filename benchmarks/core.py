@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import tempfile
@@ -91,6 +92,8 @@ class Bench:
         await self.worker._build(asyncio.get_running_loop())
         await self.worker._wait_loaded()
         self.worker._wake = lambda: None  # type: ignore[method-assign]
+        gc.collect()
+        gc.freeze()  # as a worker does when it begins to serve
 
     def connections(self, front: Front, n: int) -> list[tuple[Connection, Sink]]:
         """Open connections."""
