@@ -264,3 +264,13 @@ def test_texts_are_shortened_to_their_room() -> None:
 def test_a_chart_with_a_thousand_windows_stays_small() -> None:
     dots = [chart.Dot(BEGIN + i * HOUR, math.sin(i / 9), None, None, True, 1, HOUR) for i in range(1000)]
     assert len(chart.series(dots)) < 60_000
+
+
+def test_a_bound_beside_whiskers_leaves_their_words_alone() -> None:
+    rows = [("v1", wilson(14, 79)), ("people", wilson(4, 53))]
+    drawn = parsed(chart.whiskers(rows, "share", "<= 0.25"))
+    words = [float(one.get("y") or 0) for group in drawn.iter("g") for one in group.findall("text") if group.get("class") == "whisker"]  # fmt: skip
+    bounds = [one for one in drawn.iter("line") if one.get("class") == "bound"]
+    assert len(bounds) == len(rows) and len(words) == 2 * len(rows)
+    for one in bounds:
+        assert not [y for y in words if y - 11 < float(one.get("y2") or 0) and float(one.get("y1") or 0) < y + 3]

@@ -115,7 +115,7 @@ def test_a_new_project_says_on_every_card_what_to_do_next(project: Project) -> N
     text = page(project)
     for sentence in (
         "the line is not running",
-        "nothing was decided yet",
+        "nothing was decided lately",
         "starts the line; then every decision is counted here",
         "No release yet",
         "Whatever is done to the line will be here",

@@ -332,7 +332,7 @@ def test_when_labels_show_too_many_errors_people_decide(workspace: Workspace, w0
     play(workspace, leader, 2)
     route = workspace.routes.current()
     assert route is not None and route.levels == {"*": "shadow"} and route.actor == "controller"
-    assert "error is 1 (" in route.reason
+    assert "error is 100 % (" in route.reason
     assert [event.actor for event in workspace.journal.read(action="deploy.automate")] == ["controller"]
     people = workspace.journal.read(action="alarm.people")
     assert len(people) == 1 and "people decide everything from now on" in people[0].reason

@@ -114,7 +114,7 @@ def test_what_is_owed_survives_the_controller(workspace: Workspace, charter: Cha
     assert again.look() == []
     events = workspace.journal.read()
     assert [event.action for event in events] == ["alarm.fired", "alarm.people"]
-    assert "outside <= 0.1; 1 of 1 told" in events[0].reason and events[0].evidence["verdict"] == "fail"
+    assert "outside <= 10 %; 1 of 1 told" in events[0].reason and events[0].evidence["verdict"] == "fail"
 
 
 def test_a_corrected_window_is_judged_again(workspace: Workspace, charter: Charter) -> None:

@@ -33,6 +33,7 @@ from andon.monitor.watch import AlarmWatch, acknowledge_alarm
 from andon.store.routes import Ack
 from andon.store.windows import WindowRow
 from andon.surface.cli import data, model, start
+from andon.surface.head import head_of
 from andon.surface.running import Listening, forget, leave, listening
 from andon.surface.station import figure_text
 from andon.surface.stations import rows_to_settle
@@ -135,6 +136,8 @@ def test_a_release_and_then_its_route_are_followed(project: Project) -> None:
     Line(project.workspace, project.charter).switch("v1", actor="ann", reason="it is good")
     status = line_status(project)
     assert status.stations[3].state == "idle" and status.stations[3].next == "`andon up` lets it answer"
+    head = head_of(project)
+    assert (head.state, head.why) == ("idle", "the line is not running"), "no lamp is green for a line that stands"
     worker(project, 9)
     status = line_status(project)
     assert status.stations[3].state == "good" and status.sentence == "v1 decides"
@@ -158,6 +161,8 @@ def test_alarms_ring_until_somebody_has_seen_them(project: Project) -> None:
         "bound <= 10 %; firing since"
     )
     assert [need.command for need in status.needs if need.kind == "alarm"] == ["andon alarms ack nulls"]
+    (said,) = (need.detail for need in status.needs if need.kind == "alarm")
+    assert said == "nulls is 50 % (40.4 to 59.6 %, n 100): outside ≤ 10 %"
     assert "1 alarm firing" in status.sentence
     acknowledge_alarm(project.workspace, "nulls", "ann")
     status = line_status(project)

@@ -101,21 +101,23 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
         return {**body, "bound": str(self.bound), "cohort": self.cohort}
 
 
-def gate(metric_name: str, estimate: Estimate, bound: Bound, cohort: str = "") -> GateResult:
-    """Hold an estimate against a bound.
+def gate(metric_name: str, estimate: Estimate, bound: Bound, cohort: str = "", unit: str = "") -> GateResult:
+    """Hold an estimate against a bound. Where the ``unit`` is "share" the sentence is in per cent.
 
-    >>> from andon.measure.estimate import undefined
+    >>> from andon.measure.estimate import undefined, wilson
     >>> gate("f1", undefined("no labels yet"), Bound.parse("> 0.5"), "older").sentence
     'f1 on older: no labels yet, so > 0.5 can not be judged'
+    >>> gate("harm", wilson(61, 634), Bound.parse("<= 0.05"), unit="share").sentence
+    'harm is 9.62 % (7.56 to 12.2 %, n 634): outside <= 5 %'
     """
     name = f"{metric_name} on {cohort}" if cohort else metric_name
     if estimate.value is None or math.isnan(estimate.value):
-        sentence = f"{name}: {estimate.reason or 'no value'}, so {bound} can not be judged"
+        sentence = f"{name}: {estimate.reason or 'no value'}, so {_limit(bound, unit)} can not be judged"
         return GateResult(metric_name, Verdict.UNSURE, sentence, estimate, bound, cohort)
     low = -math.inf if estimate.low is None else estimate.low
     high = math.inf if estimate.high is None else estimate.high
     verdict = bound.verdict(low, high)
-    sentence = f"{name} is {estimate}: {_SAYS[verdict]} {bound}"
+    sentence = f"{name} is {_said(estimate, unit)}: {_SAYS[verdict]} {_limit(bound, unit)}"
     return GateResult(metric_name, verdict, sentence, estimate, bound, cohort)
 
 
@@ -141,6 +143,19 @@ def _finite(text: str, whole: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"bound {whole!r}: {text} is too large a number")
     return value
+
+
+def _limit(bound: Bound, unit: str) -> str:
+    if unit != "share":
+        return str(bound)
+    low, high = (None if end is None else end * 100 for end in (bound.low, bound.high))
+    return f"{Bound(low, high, bound.strict)} %"
+
+
+def _said(estimate: Estimate, unit: str) -> str:
+    if unit != "share":
+        return str(estimate)
+    return str(estimate.scaled(100)).replace(" (", " % (", 1).replace(", n ", " %, n ", 1)
 
 
 def _text(value: float) -> str:

@@ -140,7 +140,7 @@ class AlarmWatch:
 
     def _judge(self, one: Watched, estimate: Estimate) -> GateResult:
         if one.bound is not None:
-            return gate(one.metric, estimate, one.bound, one.cohort)
+            return gate(one.metric, estimate, one.bound, one.cohort, self._plan.metrics[one.metric].unit)
         return judge(one.metric, estimate, self._reference(one.metric), one.cohort)
 
     def _reference(self, metric: str) -> Reference:

@@ -33,6 +33,7 @@ class Head(msgspec.Struct, frozen=True):
 def head_of(project: Project) -> Head:
     """Look once; with the database gone it says what is known without."""
     from andon.monitor.watch import alarms
+    from andon.surface.running import running
     from andon.surface.stations import rings
 
     known = Known()
@@ -51,6 +52,8 @@ def head_of(project: Project) -> Head:
         state, why = "look", "the database is gone"
     elif route is None:
         state, why = "idle", "the line never ran"
+    elif (runs := running(project, known, route)).state != "good":
+        state, why = runs.state, runs.sentence
     return Head(
         project=charter.project,
         now_us=project.clock.now(),

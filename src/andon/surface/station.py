@@ -15,15 +15,28 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from andon.core.clock import iso
+from andon.core.verdict import Verdict
 from andon.errors import Corrupt, NotFound, Unavailable
 from andon.measure.estimate import Estimate
-from andon.measure.gate import Bound
+from andon.measure.gate import Bound, GateResult
 
-__all__ = ["Known", "State", "Station", "bound_text", "count", "figure_text", "minute"]
+__all__ = [
+    "Known",
+    "State",
+    "Station",
+    "bound_text",
+    "bound_words",
+    "count",
+    "figure_text",
+    "minute",
+    "told",
+    "unit_shown",
+]
 
 State = Literal["good", "look", "stop", "idle"]
 T = TypeVar("T")
 
+_WORDS = {Verdict.PASS: "inside", Verdict.FAIL: "outside", Verdict.UNSURE: "not enough evidence about"}
 _MARKS = {"share": " %", "per second": " / s", "": ""}
 
 
@@ -101,6 +114,42 @@ def bound_text(bound: Bound, unit: str) -> str:
     factor = 100 if unit == "share" else 1
     low, high = (None if limit is None else float(f"{limit * factor:.4g}") for limit in (bound.low, bound.high))
     return str(Bound(low, high, bound.strict)) + _mark(unit)
+
+
+def unit_shown(unit: str, estimate: Estimate) -> str:
+    """The unit to show an estimate in: the mean of a yes-or-no input has none of its own and is a share."""
+    return "share" if not unit and estimate.method == "wilson" else unit
+
+
+def bound_words(bound: Bound | str | None, unit: str) -> str:
+    """A bound for people; a text is what a charter may have instead.
+
+    >>> bound_words(Bound.parse("<= 0.05"), "share"), bound_words("reference", ""), bound_words(None, "")
+    ('≤ 5 %', 'as in training', '')
+    """
+    if isinstance(bound, Bound):
+        return bound_text(bound, unit).replace("<=", "≤").replace(">=", "≥").replace(" .. ", " to ")
+    return "" if bound is None else "as in training"
+
+
+def told(result: GateResult | None, unit: str) -> str:
+    """A verdict in one sentence, in the metric's unit.
+
+    >>> from andon.measure.estimate import wilson
+    >>> from andon.measure.gate import gate
+    >>> told(gate("cough", wilson(26, 1238), Bound.parse(">= 0.04"), "older"), "share")
+    'cough on older is 2.1 % (1.4 to 3.1 %, n 1,238): outside ≥ 4 %'
+    """
+    if result is None:
+        return "no window was judged yet"
+    name = f"{result.metric} on {result.cohort}" if result.cohort else result.metric
+    if result.verdict is Verdict.ERROR or result.bound == Bound():
+        return result.sentence
+    unit = unit_shown(unit, result.estimate)
+    bound = bound_words(result.bound, unit)
+    if result.estimate.value is None:
+        return f"{name}: {result.estimate.reason or 'no value'}, so {bound} can not be judged"
+    return f"{name} is {figure_text(result.estimate, unit)}: {_WORDS[result.verdict]} {bound}"
 
 
 def count(n: int, thing: str) -> str:

@@ -15,7 +15,7 @@ from andon.core.verdict import Verdict
 from andon.measure.estimate import Estimate, exact, wilson
 from andon.measure.gate import Bound, GateResult, gate
 from andon.surface.reads import alarms_of, last_windows, runs_of, shown_run
-from andon.surface.station import Known, State, Station, bound_text, count, figure_text, minute
+from andon.surface.station import Known, State, Station, bound_text, count, figure_text, minute, unit_shown
 
 if TYPE_CHECKING:
     from andon.config import Project
@@ -30,6 +30,7 @@ __all__ = [
     "rings",
     "rows_to_settle",
     "scope_station",
+    "unit_of",
     "unknown",
     "watch_station",
 ]
@@ -143,7 +144,7 @@ def model_station(project: Project, known: Known, route: Route | None) -> Statio
 
 def _judged(project: Project, name: str, results: Sequence[GateResult], next_: str) -> Station:
     worst = _worst(project, results)
-    unit = _unit(project, worst)
+    unit = unit_of(project, worst)
     met = sum(one.verdict is Verdict.PASS for one in results)
     rest = f"; {met} of {len(results)} goals met" if len(results) > 1 else ""
     return Station(
@@ -309,7 +310,7 @@ def _watching(project: Project, known: Known, found: list[Alarm], asked: int) ->
     worst = min(found, key=lambda one: (not rings(one), _PHASES.index(one.phase) if one.phase in _PHASES else 9))
     result = worst.result
     assert result is not None
-    unit = _unit(project, result)
+    unit = unit_of(project, result)
     quiet = worst.phase not in _PHASES
     _, trend = last_windows(project, known, worst.metric, worst.cohort)
     return Station(
@@ -358,10 +359,10 @@ def _named(result: GateResult) -> str:
     return f"{result.metric} on {result.cohort}" if result.cohort else result.metric
 
 
-def _unit(project: Project, result: GateResult) -> str:
+def unit_of(project: Project, result: GateResult) -> str:
     """The metric's unit; the mean of a yes-or-no input has none of its own and is a share."""
     from andon.measure.metric import parse_metric
 
     spec = project.charter.metrics.get(result.metric)
     unit = parse_metric(spec.of, project.charter.target.classes).unit if spec is not None else ""
-    return "share" if not unit and result.estimate.method == "wilson" else unit
+    return unit_shown(unit, result.estimate)

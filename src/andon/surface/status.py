@@ -14,13 +14,14 @@ from andon.core.record import Event, Level, Route
 from andon.deploy.chronicle import sentence
 from andon.surface.reads import alarms_of
 from andon.surface.running import Running, running
-from andon.surface.station import Known, State, Station, count, minute
+from andon.surface.station import Known, State, Station, count, minute, told
 from andon.surface.stations import (
     data_station,
     deploy_station,
     model_station,
     rings,
     scope_station,
+    unit_of,
     watch_station,
 )
 
@@ -191,7 +192,7 @@ def _alarms(project: Project, known: Known) -> list[Need]:
             "alarm",
             "stop",
             f"alarm {alarm.key} since {minute(alarm.fired_us)}",
-            alarm.result.sentence if alarm.result is not None else "",
+            told(alarm.result, unit_of(project, alarm.result)) if alarm.result is not None else "",
             f"andon alarms ack {alarm.key}",
             subject=alarm.key,
         )

@@ -96,7 +96,7 @@ def value_ticks(low: float, high: float, unit: str = "", most: int = 3) -> Scale
 
 def _room(low: float, high: float, unit: str) -> tuple[float, float]:
     """An interval that has a width worth drawing."""
-    low, high = max(min(low, high), -1e300), min(max(low, high), 1e300)
+    low, high = sorted(min(max(end, -1e300), 1e300) for end in (low, high))
     width = max(abs(low), abs(high))
     if high - low <= width * 1e-9 or high - low < 1e-300:
         if width <= 1e-300:

@@ -16,6 +16,8 @@ from andon.surface.board.chart_shape import FOOT, ROW, Plot, across, tag
 
 __all__ = ["Curve", "Named", "Spot", "Whole", "beside", "curve", "named", "whiskers"]
 
+_MIDDLE, _REACH = 28, 9
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
@@ -81,7 +83,8 @@ def whiskers(rows: Sequence[tuple[str, Estimate]], unit: str = "", bound: Bounds
     scale = value_ticks(min(known), max(known), unit) if known else Scale(0.0, 1.0, ())
     top, step = (ROW + 4 if marks else 4), 42
     bottom = top + step * len(rows)
-    body = [_threshold(value, text, scale, bottom) for value, text in marks]
+    middles = [top + index * step + _MIDDLE for index in range(len(rows))]
+    body = [_threshold(value, text, scale, middles) for value, text in marks]
     for index, (name, one) in enumerate(rows):
         body.append(_whisker(name, one, unit, scale, top + index * step))
     body.append(shape.where_axis(scale.ticks, scale.low, scale.high, bottom))
@@ -89,15 +92,19 @@ def whiskers(rows: Sequence[tuple[str, Estimate]], unit: str = "", bound: Bounds
     return shape.plot(body, bottom + FOOT, f"{label}: {said}" if label else said, unit=unit)
 
 
-def _threshold(value: float, text: str, scale: Scale, bottom: float) -> Markup:
+def _threshold(value: float, text: str, scale: Scale, middles: Sequence[float]) -> Markup:
+    """A bound where the intervals are drawn, row by row: it leaves the words above them alone."""
     x = scale.share(value)
     anchor = "start" if x < 0.1 else "end" if x > 0.9 else "middle"
-    line = tag("line", x1=across(x), x2=across(x), y1=ROW + 2, y2=bottom, class_="bound")
-    return line + tag("text", text, x=across(x), y=12, text_anchor=anchor, class_="lab alarm")
+    lines = [
+        tag("line", x1=across(x), x2=across(x), y1=middle - _REACH, y2=middle + _REACH, class_="bound")
+        for middle in middles
+    ]
+    return Markup("").join(lines) + tag("text", text, x=across(x), y=12, text_anchor=anchor, class_="lab alarm")
 
 
 def _whisker(name: str, one: Estimate, unit: str, scale: Scale, y: float) -> Markup:
-    told, middle = _written(one, unit), y + 28
+    told, middle = _written(one, unit), y + _MIDDLE
     parts = [
         tag("title", f"{name}: {told}"),
         *_named(" ".join(name.split()), text_width(told), y + 13),

@@ -212,7 +212,7 @@ def _sentence(valid: bool, faults: int, copy: TakenCopy | None, edits: tuple[Edi
         other = "" if copy is None else f"; what {took} is another one"
         return f"The file has {count(faults, 'fault')}: `andon up` would not start with it{other}."
     if copy is None:
-        return "The file is valid. The line has never started, so there is nothing to hold it against."
+        return "The file is valid. The line was never started by `andon up`, so there is nothing to hold it against."
     if copy.fault:
         return f"The file is valid. What {took} cannot be compared: {copy.fault}."
     if copy.same:

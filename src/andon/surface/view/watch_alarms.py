@@ -19,7 +19,8 @@ from andon.monitor.overview import Point
 from andon.monitor.watch import acknowledge_alarm, alarms, silence_alarm, watched
 from andon.monitor.window import Measured
 from andon.surface.page import Command, Done, Empty, Page, Preview
-from andon.surface.view.watch_card import Ring, bound_words, link, ring_of, told, unit_of
+from andon.surface.station import bound_words, told, unit_shown
+from andon.surface.view.watch_card import Ring, link, ring_of, unit_of
 from andon.surface.view.watch_metric import Happened, happened
 from andon.surface.view.watch_span import Span, points, read, span_of
 
@@ -141,18 +142,20 @@ def alarm_view(visit: Visit, params: AlarmParams | SliceAlarmParams) -> AlarmVie
     charter, now = visit.project.charter, visit.now_us
     plan, alarm = Measured.of(charter), _found(visit, key, charter)
     metric = plan.metrics.get(alarm.metric)
-    spec = charter.metrics.get(alarm.metric)
+    spec, unit = charter.metrics.get(alarm.metric), unit_of(plan, alarm.metric)
+    if alarm.result is not None:
+        unit = unit_shown(unit, alarm.result.estimate)
     asked = any(alarm_key(one.metric, one.cohort) == alarm.key for one in watched(charter))
     span = span_of(visit, plan, _WINDOWS)
     rows = read(visit, plan, [alarm.metric], [alarm.cohort], span) if metric is not None else {}
-    told_, other, cut = _story(visit, alarm.key, unit_of(plan, alarm.metric))
+    told_, other, cut = _story(visit, alarm.key, unit)
     return AlarmView(
-        now_us=now, ring=ring_of(alarm, unit_of(plan, alarm.metric)), unit=unit_of(plan, alarm.metric),
-        bound=bound_words(spec.alarm, unit_of(plan, alarm.metric)) if spec is not None else "",
+        now_us=now, ring=ring_of(alarm, unit), unit=unit,
+        bound=bound_words(spec.alarm, unit) if spec is not None else "",
         held=str(spec.alarm) if spec is not None and isinstance(spec.alarm, Bound) else None,
         for_windows=spec.for_windows if spec is not None else 1,
         then=_THEN[spec.then] if spec is not None else "", asked=asked,
-        cause=told(alarm.cause, unit_of(plan, alarm.metric)) if alarm.cause is not None else "",
+        cause=told(alarm.cause, unit) if alarm.cause is not None else "",
         span=span,
         points=points(metric, rows.get((alarm.metric, alarm.cohort), []), plan, span, now) if metric else (),
         happened=tuple(happened(visit, span, alarm.key)), episodes=told_, other=other, cut=cut,

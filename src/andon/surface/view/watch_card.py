@@ -10,12 +10,12 @@ import msgspec
 
 from andon.core.verdict import Verdict
 from andon.measure.estimate import Estimate
-from andon.measure.gate import Bound, GateResult, gate
+from andon.measure.gate import Bound, gate
 from andon.monitor.alarm import Alarm, alarm_key
 from andon.monitor.overview import Point, group_of
 from andon.monitor.window import Measured, is_late
 from andon.surface.page import piece
-from andon.surface.station import State, bound_text, figure_text
+from andon.surface.station import State, bound_words, figure_text, told, unit_shown
 from andon.surface.stations import rings
 from andon.surface.view.watch_span import Span, points
 
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from andon.scope.section import MetricSpec
     from andon.store.windows import WindowRow
 
-__all__ = ["GROUPS", "Card", "Ring", "bound_words", "card_of", "link", "ring_of", "state_of", "told", "unit_of"]
+__all__ = ["GROUPS", "Card", "Ring", "card_of", "link", "ring_of", "state_of", "unit_of"]
 
 GROUPS = ("input", "output", "performance", "feedback", "software")
-_WORDS = {Verdict.PASS: "inside", Verdict.FAIL: "outside", Verdict.UNSURE: "not enough evidence about"}
 _UP = ("firing", "recovering", "pending")
 
 
@@ -108,33 +107,6 @@ def unit_of(plan: Measured, metric: str) -> str:
     return plan.metrics[metric].unit if metric in plan.metrics else ""
 
 
-def bound_words(bound: Bound | str | None, unit: str) -> str:
-    """A bound for people; a text is what a charter may have instead.
-
-    >>> bound_words(Bound.parse("<= 0.05"), "share"), bound_words("reference", ""), bound_words(None, "")
-    ('≤ 5 %', 'as in training', '')
-    """
-    if isinstance(bound, Bound):
-        return bound_text(bound, unit).replace("<=", "≤").replace(">=", "≥").replace(" .. ", " to ")
-    return "" if bound is None else "as in training"
-
-
-def told(result: GateResult | None, unit: str) -> str:
-    """A verdict in one sentence, in the metric's unit.
-
-    >>> from andon.measure.estimate import wilson
-    >>> told(gate("cough", wilson(26, 1238), Bound.parse(">= 0.04"), "older"), "share")
-    'cough on older is 2.1 % (1.4 to 3.1 %, n 1,238): outside ≥ 4 %'
-    """
-    if result is None:
-        return "no window was judged yet"
-    name = f"{result.metric} on {result.cohort}" if result.cohort else result.metric
-    if result.verdict is Verdict.ERROR or result.estimate.value is None:
-        return result.sentence
-    words = _WORDS[result.verdict]
-    return f"{name} is {figure_text(result.estimate, unit)}: {words} {bound_words(result.bound, unit)}"
-
-
 def ring_of(alarm: Alarm, unit: str) -> Ring:
     """An alarm as a line."""
     up = alarm.phase in _UP
@@ -184,6 +156,7 @@ def card_of(
     shown = points(metric, rows, plan, span, now)
     ripe = next((one for one in reversed(shown) if one.mature), None)
     current = ripe.estimate if ripe is not None else _nothing(bool(shown))
+    unit = unit_shown(metric.unit, current)
     alarm = alarms.get(alarm_key(name, cohort)) if spec is not None and spec.alarm is not None else None
     goal, bell = (_written(spec, part) for part in ("goal", "alarm"))
     held = _bound(spec, "alarm") or _bound(spec, "goal")
@@ -191,8 +164,8 @@ def card_of(
     query = {} if span.latest else {"since": _typed(span.since_us), "until": _typed(span.until_us)}
     return Card(
         name=name, of=metric.name, where=spec.where if spec is not None else None, group=group_of(metric),
-        unit=metric.unit, direction=metric.direction, cohort=cohort, goal=goal, alarm=bell,
-        bound=bound_words(held, metric.unit) or bound_words(bell, metric.unit),
+        unit=unit, direction=metric.direction, cohort=cohort, goal=goal, alarm=bell,
+        bound=bound_words(held, unit) or bound_words(bell, unit),
         phase=alarm.phase if alarm is not None else None,
         state=state_of(alarm, _bound(spec, "goal"), current),
         current=current, current_us=ripe.start_us if ripe is not None else None,

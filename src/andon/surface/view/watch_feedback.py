@@ -68,7 +68,7 @@ class FeedbackView(msgspec.Struct, frozen=True):
     """The page. ``delay`` is the median from a decision to its label in seconds of event time, ``late`` the 95th percentile.
 
     ``share`` is that of decisions with a label, of those whose labels had time to come; ``promised_us`` is how late the
-    charter says that labels are. ``truth`` is where labels come from. ``cut_us``: labels were looked up for the newest
+    charter says that labels are, ``promised`` the same in the ``delay_unit`` of ``delays``. ``truth`` is where labels come from. ``cut_us``: labels were looked up for the newest
     decisions only, those made from then on.
     """
 
@@ -83,6 +83,8 @@ class FeedbackView(msgspec.Struct, frozen=True):
     delay: Estimate
     late: Estimate
     delays: tuple[Point, ...]
+    delay_unit: str
+    promised: float
     promised_us: int
     truth: str
     latest: tuple[FeedbackRow, ...]
@@ -102,11 +104,12 @@ def feedback_view(visit: Visit, params: FeedbackParams) -> FeedbackView:
     table = delays(workspace, cut_us or times[0], span.until_us, step)
     ripe = [is_mature(start, step, now, plan.delay_us) for start in table["start_us"]]
     late = _late(table["delays"].explode().drop_nulls())
+    unit, size = _unit(plan.delay_us / SECOND or late[0].value or 0.0)
     return FeedbackView(
         now_us=now, span=span, times=times, kinds=_kinds(counts, times), decisions=count(workspace, span.since_us, span.until_us), cut_us=cut_us,
         share=_share(table.filter(ripe)), shares=_shares(table, ripe),
-        delay=late[0], late=late[1], delays=_delays(table, ripe),
-        promised_us=plan.delay_us, truth=plan.truth, latest=_latest(visit),
+        delay=late[0], late=late[1], delays=_delays(table, ripe, size),
+        delay_unit=unit, promised=plan.delay_us / SECOND / size, promised_us=plan.delay_us, truth=plan.truth, latest=_latest(visit),
     )  # fmt: skip
 
 
@@ -147,14 +150,24 @@ def _late(found: pl.Series) -> tuple[Estimate, Estimate]:
     return kept.estimate(0.5), kept.estimate(0.95)
 
 
-def _delays(table: pl.DataFrame, ripe: Sequence[bool]) -> tuple[Point, ...]:
-    """The median delay of each stretch, in days."""
+def _unit(seconds: float) -> tuple[str, float]:
+    """The unit in which a delay of about so long is read, and its seconds.
+
+    >>> _unit(14 * 86_400), _unit(4 * 3_600), _unit(30)
+    (('days', 86400), ('h', 3600), ('s', 1))
+    """
+    sizes = (("days", 86_400), ("h", 3_600), ("min", 60))
+    return next(((name, size) for name, size in sizes if seconds >= 2 * size), ("s", 1))
+
+
+def _delays(table: pl.DataFrame, ripe: Sequence[bool], size: float) -> tuple[Point, ...]:
+    """The median delay of each stretch, in units of so many seconds."""
     import polars as pl
 
     points = []
     for (at, found), old in zip(table.select("start_us", "delays").iter_rows(), ripe, strict=True):
         if found:
-            points.append(Point(at, _late(pl.Series(found))[0].scaled(1 / 86_400), old))
+            points.append(Point(at, _late(pl.Series(found))[0].scaled(1 / size), old))
     return tuple(points)
 
 

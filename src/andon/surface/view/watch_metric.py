@@ -19,9 +19,9 @@ from andon.monitor.watch import alarms
 from andon.monitor.window import Measured, is_late
 from andon.scope.risk import register
 from andon.surface.page import Page
-from andon.surface.station import figure_text
+from andon.surface.station import bound_words, figure_text, unit_shown
 from andon.surface.view.watch import SliceName, Windows, a_slice
-from andon.surface.view.watch_card import Card, Ring, bound_words, card_of, ring_of
+from andon.surface.view.watch_card import Card, Ring, card_of, ring_of
 from andon.surface.view.watch_span import MOST_WINDOWS, Moment, Rows, Span, moment, points, read, span_of, total
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def metric_view(visit: Visit, params: MetricParams) -> MetricView:
     return MetricView(
         now_us=now, name=name, slices=tuple(plan.slices), span=span,
         card=card_of(name, cohort, charter, plan, mine, span, (now, kept)),
-        shown=_shown(name, metric, charter), whole=whole, left_out=left_out,
+        shown=_shown(name, metric, charter, unit_shown(metric.unit, whole)), whole=whole, left_out=left_out,
         parts=tuple(_parts(metric, name, plan, rows, span, now)),
         happened=tuple(happened(visit, span, alarm_key(name, cohort))),
         alarm=ring_of(alarm, metric.unit) if alarm is not None and name in charter.metrics else None,
@@ -158,18 +158,18 @@ def _known(name: str, plan: Measured) -> str:
     raise NotFound(f"no metric is called {name[:80]!r}; {did_you_mean(name, plan.metrics)}", field="metric")
 
 
-def _shown(name: str, metric: Metric, charter: Charter) -> Shown:
+def _shown(name: str, metric: Metric, charter: Charter, unit: str) -> Shown:
     spec = charter.metrics.get(name)
     risks = tuple(f"{risk.what} ({risk.state})" for risk in register(charter) if name in risk.shows_in)
     return Shown(
         of=metric.name,
         where=spec.where if spec is not None else None,
-        unit=metric.unit,
+        unit=unit,
         direction=metric.direction,
         needs=tuple(sorted(metric.needs)),
         late=is_late(metric),
-        goal=bound_words(spec.goal, metric.unit) if spec is not None else "",
-        alarm=bound_words(spec.alarm, metric.unit) if spec is not None else "",
+        goal=bound_words(spec.goal, unit) if spec is not None else "",
+        alarm=bound_words(spec.alarm, unit) if spec is not None else "",
         for_windows=spec.for_windows if spec is not None else 1,
         then=spec.then if spec is not None and spec.alarm is not None else "",
         critical=spec.critical if spec is not None else False,

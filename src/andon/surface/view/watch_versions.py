@@ -14,8 +14,9 @@ from andon.measure.estimate import Estimate
 from andon.monitor.overview import group_of
 from andon.monitor.window import Measured, is_late
 from andon.surface.page import Page
+from andon.surface.station import bound_words, unit_shown
 from andon.surface.view.watch import SliceName, a_slice
-from andon.surface.view.watch_card import bound_words, link
+from andon.surface.view.watch_card import link
 from andon.surface.view.watch_span import MOST_WINDOWS, Moment, Span, span_of
 
 if TYPE_CHECKING:
@@ -158,18 +159,18 @@ def _measures(charter: Charter, plan: Measured, parts: Mapping[Key, pl.DataFrame
         metric, spec = plan.metrics[name], charter.metrics[name]
         limit = plan.where.get(name)
         held = spec.goal if spec.goal is not None else spec.alarm
+        estimates = tuple(metric.measure(part if limit is None else _limited(limit, part)) for part in parts.values())
+        unit = next((unit_shown(metric.unit, one) for one in estimates if one.defined), metric.unit)
         yield Measure(
             metric=name,
             of=metric.name + (f" where {spec.where}" if spec.where else ""),
-            unit=metric.unit,
+            unit=unit,
             group=group_of(metric),
             late=is_late(metric),
-            bound=bound_words(held, metric.unit),
+            bound=bound_words(held, unit),
             held=str(held) if held not in (None, "reference") else None,
             href=link("/watch/metrics", name),
-            estimates=tuple(
-                metric.measure(part if limit is None else _limited(limit, part)) for part in parts.values()
-            ),
+            estimates=estimates,
         )
 
 
