@@ -101,7 +101,7 @@ def _room(low: float, high: float, unit: str) -> tuple[float, float]:
     if high - low <= width * 1e-9 or high - low < 1e-300:
         if width <= 1e-300:
             return 0.0, 0.1 if unit == "share" else 1.0
-        within = unit == "share" and 0 <= low and high <= 1
+        within = unit == "share" and low >= 0 and high <= 1
         low, high = low - width * 0.1, high + width * 0.1
         if within:
             low, high = max(0.0, low), min(1.0, high)
