@@ -218,9 +218,9 @@ def test_logging_out_needs_the_proof_and_ends_the_session(guarded: Doors) -> Non
 
 
 def test_without_tokens_only_this_machines_names_are_answered(local: Doors) -> None:
-    for host in ("localhost", "127.0.0.1", "127.0.0.1:8701", "[::1]:8701"):
+    for host in ("localhost", "127.0.0.1", "127.0.0.1:8701", "[::1]", "[::1]:8701"):
         assert local.ask("GET", "/api/v1/openapi.json", host).status_code == 200, host
-    for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example"):
+    for host in ("evil.example", "testserver", "localhost.evil.example", "127.0.0.1.evil.example"):
         answer = local.ask("GET", "/", host)
         assert answer.status_code == 421, host
         assert "localhost only" in answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Site"]
 
-_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1", "testserver"})
+_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Site:
@@ -59,7 +60,7 @@ class Site:
         Another site could otherwise have its name point to this machine and let a visitor's browser act here (DNS
         rebinding); the name it used gives it away.
         """
-        name = request.headers.get("host", "").rsplit(":", 1)[0] if self.local else "localhost"
+        name = re.sub(r":\d*$", "", request.headers.get("host", "")) if self.local else "localhost"
         if name.lower() in _NAMES:
             return None
         return f"this board answers to localhost only, not to {name[:80]!r}: the charter asks for no tokens"
