@@ -98,8 +98,14 @@ def looked_at(walker: Walker, address: str) -> list[str]:
 
 @pytest.mark.parametrize("name", [*NAMES, "act"])
 def test_a_page_is_sound(walker: Walker, addresses: Atlas, name: str) -> None:
-    found = addresses.pages.get(name, [])
-    wrong = [fault for address in dict.fromkeys([*found[:1], *found[-1:]]) for fault in looked_at(walker, address)]
+    wrong = [fault for address in addresses.pages.get(name, [])[:1] for fault in looked_at(walker, address)]
+    assert wrong == [], "\n".join(wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NAMES, "act"])
+def test_its_other_addresses_are_sound(walker: Walker, addresses: Atlas, name: str) -> None:
+    wrong = [fault for address in addresses.pages.get(name, [])[1:12] for fault in looked_at(walker, address)]
     assert wrong == [], "\n".join(wrong)
 
 
