@@ -183,7 +183,10 @@ class Pages:
             reply = RedirectResponse(local_path(getattr(done, "goto", ""), back), 303)
             if not getattr(done, "quiet", False):  # else the page that follows says it in its own way
                 notes = self._site.sessions.write_note([done.sentence, *done.notes])
-                reply.set_cookie(self._site.sessions.note_cookie, notes, max_age=300, httponly=True, samesite="lax")
+                secure = request.url.scheme == "https"
+            reply.set_cookie(
+                self._site.sessions.note_cookie, notes, max_age=300, httponly=True, samesite="lax", secure=secure
+            )
             return reply
 
         return answer

@@ -3,6 +3,7 @@
 
 const zone = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
 const LEAST_GAP = 2_000;
+const RETRY = 5_000;
 
 function two(number) {
   return String(number).padStart(2, "0");
@@ -35,6 +36,7 @@ function localTimes(root) {
 async function refresh() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
   if (answer.redirected) return location.reload();
+  if (answer.status >= 500) throw new Error(`the board answered ${answer.status}`);
   if (!answer.ok && answer.status !== 404) return undefined;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const now of document.querySelectorAll("[data-live][id]")) {
@@ -63,6 +65,7 @@ function live() {
   let source = null;
   let marks = null;
   let returned = false;
+  let stale = false; // what is shown could not be asked for again
   let last = 0;
   let timer = 0;
 
@@ -72,8 +75,12 @@ function live() {
       last = Date.now();
       try {
         await refresh();
+        broken.hidden = true;
+        stale = false;
       } catch {
         broken.hidden = false;
+        stale = true;
+        timer = setTimeout(again, RETRY);
       }
     }, Math.max(0, last + LEAST_GAP - Date.now()));
   };
@@ -81,7 +88,7 @@ function live() {
     source = new EventSource("/api/v1/events");
     source.addEventListener("marks", (event) => {
       const next = JSON.parse(event.data);
-      broken.hidden = true;
+      if (!stale) broken.hidden = true;
       // The first marks of a page that was just loaded are those it was made with.
       if (marks === null ? returned : topics.some((topic) => next[topic] !== marks[topic])) again();
       returned = true;
