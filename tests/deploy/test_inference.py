@@ -32,7 +32,10 @@ def rig(make: Make) -> Rig:
 def test_health_and_metadata(rig: Rig) -> None:
     assert rig.call("GET", "/v2/health/live")[1]["live"] is True
     assert rig.call("GET", "/v2/health/ready") == (200, {"ready": True})
-    assert rig.call("GET", "/v2") == (200, {"name": "andon", "version": andon.__version__, "extensions": ["binary_tensor_data"]})
+    assert rig.call("GET", "/v2") == (
+        200,
+        {"name": "andon", "version": andon.__version__, "extensions": ["binary_tensor_data"]},
+    )
     status, found = rig.call("GET", MODEL)
     assert status == 200 and found["name"] == "screening" and found["versions"] == ["v1"]
     assert found["inputs"] == [

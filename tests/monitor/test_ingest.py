@@ -409,7 +409,11 @@ def test_reviews_change_what_the_final_decision_was(lab: Lab) -> None:
     lab.label(ids, "positive")
     lab.workspace.outbox.append([Review(ids[0], "positive", "person", "ann", NOW + 5)])
     remeasure(lab)
-    assert counted(lab, "error")[NOW].counts == ((0.0, 0.0, 0.0), (0.0, 1.0, 1.0))
+    # The second still waits for a person: nobody has been wrong about it yet.
+    assert counted(lab, "error")[NOW].counts == ((0.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    lab.workspace.outbox.append([Review(ids[1], "negative", "person", "ann", NOW + 6)])
+    remeasure(lab)
+    assert counted(lab, "error")[NOW].counts == ((0.0, 0.0, 0.0), (1.0, 1.0, 0.0))
     assert counted(lab, "model")[NOW].n == 0 if NOW in counted(lab, "model") else True
 
 

@@ -89,12 +89,14 @@ class Remeasure:
     def _rows(self, since_us: int, until_us: int) -> tuple[list[WindowRow], list[WindowRow]]:
         """The windows measured again: those that are kept in one length only, and those to be rolled up."""
         plan = self._plan
-        table = outcomes(self._workspace, since_us, until_us, truth=plan.truth)
-        table = measured(table, plan.fields, plan.columns)
+        found_rows = outcomes(self._workspace, since_us, until_us, truth=plan.truth)
+        table = measured(found_rows, plan.fields, plan.columns)
+        # A case that still waits for a person is not wrong yet, whatever its label says already.
+        decided = measured(found_rows.filter(pl.col("status") != "pending"), plan.fields, plan.columns)
         other = {name: metric for name, metric in plan.late.items() if not metric.needs_label}
         rows = profile(table, other, plan.slices, plan.window, plan.where)
         found = performance(
-            table,
+            decided,
             plan.late,
             plan.slices,
             window_us=plan.window.length_us,
