@@ -42,7 +42,7 @@ WALK: list[tuple[str, dict[str, Any]]] = [
     ("automate", {"level": "human"}),
     ("deploy.switch", {"version": "v1"}),
 ]
-STEPS = st.one_of(
+STEPS: st.SearchStrategy[tuple[str, dict[str, Any]]] = st.one_of(
     st.sampled_from(["start", "deploy.hold", "deploy.resume", "deploy.rollback", "deploy.switch"]).map(
         lambda n: (n, {})
     ),

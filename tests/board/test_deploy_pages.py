@@ -128,7 +128,13 @@ def test_levels_by_slice_on_a_ladder_with_thresholds(yard: Yard) -> None:
 
 def test_what_can_be_done_with_each_release_is_what_is_not_refused(yard: Yard) -> None:
     yard.line.switch("v1")
-    for setting in ([], [("deploy.blue-green", {"version": "v2"})], [("deploy.ramp", {"share": 0.5})], [("stop", {})]):
+    settings: list[list[tuple[str, dict[str, Any]]]] = [
+        [],
+        [("deploy.blue-green", {"version": "v2"})],
+        [("deploy.ramp", {"share": 0.5})],
+        [("stop", {})],
+    ]
+    for setting in settings:
         for name, given_ in setting:
             yard.act(name, **given_)
         view = yard.look("deploy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -115,11 +116,12 @@ def test_a_held_rollout_stays_where_it_is_until_somebody_resumes() -> None:
     settled = live()
     route = transition.hold(canary(settled, "v2", 0.05), STAMP)
     assert (route.held, route.share, route.action) == (True, 0.05, "hold")
-    for refused in (
+    refusals: list[Callable[[], object]] = [
         lambda: transition.ramp(route, STAMP, 0.2),
         lambda: transition.switch(route, STAMP),
         lambda: transition.switch(route, STAMP, "v2", bundles=bundle("v2")),
-    ):
+    ]
+    for refused in refusals:
         with pytest.raises(
             Conflict, match=r"v2 is held at a share of 0\.05; let it go on first with: andon deploy resume"
         ):

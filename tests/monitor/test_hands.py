@@ -230,10 +230,13 @@ def test_a_silenced_alarm_tells_nobody_and_acts_all_the_same(workspace: Workspac
         "error", "error", phase="firing", result=RESULT, silenced_until_us=now + 3600 * 10**6, silenced_by="ann"
     )
     settled: list[str] = []
-    for what in ("fired", "people"):
-        hands.do([AlarmAction(cast(What, what), quiet)], lambda action, detail: settled.append(detail))
+    kinds: tuple[What, ...] = ("fired", "people")
+    for what in kinds:
+        hands.do([AlarmAction(what, quiet)], lambda action, detail: settled.append(detail))
     assert settled[0].startswith("nobody was told: silenced by ann until ")
-    assert not notifier.waiting
+    before = notifier.waiting
+    assert not before
     over = Alarm("error", "error", phase="firing", result=RESULT, silenced_until_us=now - 1, silenced_by="ann")
     hands.do([AlarmAction("fired", over)], lambda action, detail: settled.append(detail))
-    assert notifier.waiting and settled[-1] == ""
+    sent = notifier.waiting
+    assert sent and settled[-1] == ""

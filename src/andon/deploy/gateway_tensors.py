@@ -136,9 +136,9 @@ def _row(columns: dict[str, list[Any]], special: dict[str, list[Any]], at: int) 
     found = {name: values[at] or None for name, values in special.items()}
     row = Row({name: values[at] for name, values in columns.items()}, found.get("unit"), found.get("id"))
     row.human = found.get("human")
-    if found.get("tags"):
+    if tags := found.get("tags"):
         try:
-            row.tags = _tags.decode(found["tags"])
+            row.tags = _tags.decode(tags)
         except msgspec.DecodeError:
             row.fault = ContractError("tags: expected a JSON object of texts, as text", field="tags")
     return row
