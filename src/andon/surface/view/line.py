@@ -126,7 +126,7 @@ def _notices(project: Project, status: LineStatus, route: Route | None) -> tuple
     if runs.state != "good" and began:
         found.append(Notice(runs.state, f"{runs.sentence}.", linked(runs.next)))
     if project.clock.rate() == 0:
-        found.append(Notice("idle", "The clock is moved by hand, as in a story: between its steps nothing comes due and no window closes."))
+        found.append(Notice("idle", "The clock is moved by hand, as in a story: between its steps nothing comes due."))
     if runs.gaps:
         lost = f"{count(runs.lost_rows, 'row')} lost, as far as known"
         said = f"The log was damaged in {count(runs.gaps, 'place')}: {lost}."
