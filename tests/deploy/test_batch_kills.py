@@ -56,7 +56,7 @@ def same(workspace: Workspace, source: Path, out: Path) -> Any:
     return found
 
 
-@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_killed_at_every_step(workspace: Workspace, source: Path, tmp_path: Path, times: int) -> None:
     """Each step once, and those of a part at their third time as well; all children are busy at the same time."""
     steps = STEPS if times == 1 else STEPS[:3]
@@ -70,7 +70,7 @@ def test_killed_at_every_step(workspace: Workspace, source: Path, tmp_path: Path
         assert found.resumed == min(ROWS, done * 120)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", pytest.param(".jsonl", marks=pytest.mark.slow)])
 def test_killed_at_random_again_and_again(workspace: Workspace, source: Path, tmp_path: Path, suffix: str) -> None:
     draw, out, killed = random.Random(suffix), tmp_path / f"out{suffix}", 0
     for _ in range(4):
