@@ -325,6 +325,29 @@ def test_all_slices_go_to_people_in_one_step_that_no_rollback_undoes(line: Line)
     assert line.rollback(**WHO).route.levels == {"*": "shadow", "older": "human"}  # before it was raised to full
 
 
+def test_a_route_that_comes_while_the_journal_follows_pushes_no_other_out(
+    line: Line, workspace: Workspace, charter: Charter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.switch("v1", **WHO)
+    plane, seen, calls = workspace.routes, workspace.routes.current, [0]
+
+    def current() -> Route | None:
+        found = seen()
+        calls[0] += 1
+        if found is not None and calls[0] == 2:  # the journal has just looked which route is the newest
+            plane.publish(msgspec.structs.replace(found, epoch=4))
+        return found
+
+    before = seen()
+    assert before is not None
+    plane.publish(msgspec.structs.replace(before, epoch=3))
+    monkeypatch.setattr(plane, "current", current)
+    reconcile(workspace)
+    monkeypatch.undo()
+    reconcile(workspace)
+    assert [event.subject for event in workspace.journal.read()] == [subject(epoch) for epoch in range(1, 5)]
+
+
 def test_racing_actions_are_all_recorded_in_order(line: Line, workspace: Workspace, charter: Charter) -> None:
     line.switch("v1", **WHO)
     line.canary("v2", 0.1, **WHO)

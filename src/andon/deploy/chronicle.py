@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from andon.core.record import Route
-from andon.errors import Unavailable
+from andon.errors import Corrupt, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
@@ -125,10 +126,12 @@ def _write(workspace: Workspace) -> int:
 
 
 def _after(workspace: Workspace, epoch: int) -> list[Route]:
-    """Routes newer than ``epoch``, newest first."""
-    newest = workspace.routes.current()
-    found = [] if newest is None else workspace.routes.history(limit=newest.epoch - epoch)
-    return [route for route in found if route.epoch > epoch]
+    """Routes newer than ``epoch``, newest first; each is asked for by its epoch, since others come while this is read."""
+    newest, found = workspace.routes.current(), []
+    for number in range(0 if newest is None else newest.epoch, epoch, -1):
+        with suppress(NotFound, Corrupt):  # what cannot be read is told by the route plane's faults
+            found.append(workspace.routes.at(number))
+    return found
 
 
 def _done(workspace: Workspace) -> int:

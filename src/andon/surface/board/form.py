@@ -1,12 +1,11 @@
 """A command's form, made from the struct of its parameters: one field each, with its label, its kind and its value.
 
->>> from typing import Annotated, Literal
 >>> class Params(msgspec.Struct):
 ...     level: Literal["human", "full"]
-...     share: Annotated[float, msgspec.Meta(title="Share of the units")] = 0.05
+...     share: float = 0.05
 ...     reason: str = ""
 >>> [(one.name, one.label, one.kind, one.value, one.required) for one in form_fields(Params, {"level": "full"})]
-[('level', 'level', 'choice', 'full', True), ('share', 'Share of the units', 'number', '0.05', False), ('reason', 'reason', 'area', '', False)]
+[('level', 'level', 'choice', 'full', True), ('share', 'share', 'number', '0.05', False), ('reason', 'reason', 'area', '', False)]
 """
 
 from __future__ import annotations
