@@ -107,6 +107,13 @@ class Pages:
             sessions.cookie, sessions.write(session), max_age=HOURS * 3600, httponly=True, samesite="lax", secure=secure
         )
 
+    def _note(self, request: Request, reply: Response, texts: list[str]) -> None:
+        """Sentences that the next page shows at its top."""
+        sessions, secure = self._site.sessions, request.url.scheme == "https"
+        reply.set_cookie(
+            sessions.note_cookie, sessions.write_note(texts), max_age=300, httponly=True, samesite="lax", secure=secure
+        )
+
     async def _error(self, request: Request, visit: Visit, session: Session, error: AndonError) -> Response:
         return await self._show("error.html", request, visit, session, error.http, error=error)
 
@@ -182,11 +189,7 @@ class Pages:
                 )
             reply = RedirectResponse(local_path(getattr(done, "goto", ""), back), 303)
             if not getattr(done, "quiet", False):  # else the page that follows says it in its own way
-                notes = self._site.sessions.write_note([done.sentence, *done.notes])
-                secure = request.url.scheme == "https"
-            reply.set_cookie(
-                self._site.sessions.note_cookie, notes, max_age=300, httponly=True, samesite="lax", secure=secure
-            )
+                self._note(request, reply, [done.sentence, *done.notes])
             return reply
 
         return answer
