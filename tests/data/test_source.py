@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -76,6 +76,8 @@ piece = st.sampled_from(
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(piece, max_size=12).map("".join))
+@example(body=',"x,y"""é""')
+@example(body=',""a""')
 def test_the_quick_csv_path_reads_what_the_careful_one_reads(body: str) -> None:
     data = ("a,b\n" + body).encode()
     quick = delimited._quick(data, ["a", "b"], ",")

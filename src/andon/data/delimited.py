@@ -173,7 +173,10 @@ def _plain(data: bytes, separator: str) -> bool:
     if b'"' not in data:
         return True
     ordinary = b'[^\r\n"' + re.escape(separator.encode()) + b"]"
-    if re.search(ordinary + b'"' + ordinary, data):
+    if re.search(ordinary + b'"(?:"")*' + ordinary, data):  # a value goes on behind the quote that ended it
+        return False
+    edge = b"(?:^|[\r\n" + re.escape(separator.encode()) + b"])"
+    if re.search(edge + b'(?:"")+' + ordinary, data):  # an empty value in quotes that goes on
         return False
     codes = np.frombuffer(data, dtype=np.uint8)
     before = np.searchsorted(np.flatnonzero(codes == ord('"')), np.flatnonzero(codes == ord("\n")))
