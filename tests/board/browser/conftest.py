@@ -35,10 +35,11 @@ def chromium() -> str | None:
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser(board_project: Workshop) -> Iterator[Browser]:
     """Chromium, headless.
 
-    Playwright runs an event loop in this thread while it is open, so it must be closed before tests that want their own.
+    Playwright runs an event loop in this thread while it is open, so it must be closed before tests that want their own,
+    and the project, whose making wants one, is made before it opens.
     """
     path = chromium()
     if path is None:
