@@ -346,7 +346,9 @@ def test_a_process_that_says_anything_else_is_ended(tmp_path: Path, answer: byte
     replica = Replica("v1", hash, one)
     pid = one.pid
     found = replica.score(rows("a"))
-    assert labels(found) == [None] and said in (found[0].error or "")
+    error = found[0].error or ""
+    # On a busy machine the script may have run to its end by then; the row takes the safe path all the same.
+    assert labels(found) == [None] and (said in error or "process ended" in error)
     assert pid is not None and gone(pid)
     one.close()
 
