@@ -31,7 +31,7 @@ test: $(DEV)
 	$(BIN)/python -m pytest -q -m "not slow"
 
 test-all: $(DEV)
-	$(BIN)/python -m pytest -q
+	ANDON_FUZZ=1 $(BIN)/python -m pytest -q
 
 bench: $(DEV)
 	@set -e; for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m benchmarks.$$name; done

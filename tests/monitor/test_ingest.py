@@ -462,15 +462,17 @@ def test_in_any_order_of_events_and_kills_the_result_is_that_of_one_reading(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
 ) -> None:
     lab = Lab(tmp_path_factory.mktemp("lab") / ".andon")
-    reader, labelled = ingest(lab), set()
+    reader, labelled, waiting = ingest(lab), set(), set()
     again = Remeasure(lab.workspace, Measured.of(CHARTER), reader.taps)
     try:
         for number, step in enumerate(steps):
-            if step in ("decide", "ask"):
-                (lab.decide if step == "decide" else lab.ask)(2, at=NOW + number % 3 * HOUR)
+            if step == "decide":
+                lab.decide(2, at=NOW + number % 3 * HOUR)
+            elif step == "ask":
+                waiting |= set(lab.ask(2, at=NOW + number % 3 * HOUR))
             elif step == "label" and lab.made:
+                labelled.add(f"a{number % lab.made}")
                 lab.label([f"a{number % lab.made}"], "positive")
-                labelled.add(number % lab.made)
             elif step == "turn":
                 reader.tick()
                 again.note()
@@ -484,7 +486,8 @@ def test_in_any_order_of_events_and_kills_the_result_is_that_of_one_reading(
         again.run(now=True)
         reader.finish()
         assert sum(summary.n for summary in counted(lab, "cough").values()) == lab.made
-        assert sum(summary.n for summary in counted(lab, "error").values()) == len(labelled)
+        # Nobody has been wrong yet about a case that waits for a person, whatever its label says.
+        assert sum(summary.n for summary in counted(lab, "error").values()) == len(labelled - waiting)
         assert table_rows(lab).get("decisions", 0) == lab.made
         assert not counted(lab, "cough") or isinstance(next(iter(counted(lab, "cough").values())), Moments)
         assert all(start % HOUR == NOW % HOUR for start in counted(lab, "cough")) and DAY % HOUR == 0
