@@ -256,6 +256,8 @@ def parse_feedback_row(row: Any, classes: Collection[str]) -> Feedback:
 def _finite(value: Scalar) -> Scalar:
     if isinstance(value, int | float) and not isinstance(value, bool) and not -1e308 <= value <= 1e308:
         raise ContractError(f"value: expected a finite number, found {show(value)}", field="value")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ContractError(f"value: expected a whole number of at most 64 bits, found {show(value)}", field="value")
     return value
 
 
