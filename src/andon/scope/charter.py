@@ -99,8 +99,9 @@ class Charter(section.Section):
     monitor: section.Monitor = section.Monitor()  # type: ignore[call-arg]
     """How live data are cut into windows."""
     gateway: section.Gateway = section.Gateway()
-    board: section.Board = section.Board()
     """The door that requests come through."""
+    board: section.Board = section.Board()
+    """The pages for people."""
 
     _answered: frozenset[str] = PrivateAttr(default=frozenset())
 
