@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from andon.errors import Conflict, UsageError
-from andon.scope.change import changes, effect_of, leaves
+from andon.scope.change import changes, effect_of, leaves, spelled
 from andon.scope.charter import Charter, examine, load, parse, schema
 from andon.scope.fault import MAX_BYTES
+from andon.scope.section import Section
 from andon.scope.taken import COPY, keep, taken
 
 TEXT = """\
@@ -82,6 +83,18 @@ def test_a_changed_value_is_one_line_in_the_words_of_the_file() -> None:
     ]
 
 
+def test_every_duration_is_told_as_one() -> None:
+    def durations(part: type[Section], before: str = "") -> Iterator[str]:
+        for name, field in part.model_fields.items():
+            if name.endswith("_us"):
+                yield f"{before}{field.alias}"
+            elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+                yield from durations(field.annotation, f"{before}{field.alias or name}.")
+
+    assert "review.undo" in (found := list(durations(Charter)))
+    assert {key: spelled(key, 3_600_000_000) for key in found} == dict.fromkeys(found, "1h")
+
+
 def test_what_comes_and_goes_is_told_with_everything_in_it() -> None:
     gone = {key: (before, after) for key, before, after in changed('{error: {of: error_rate, goal: "<= 0.2"}}', "{}")}
     assert gone["metrics.error.of"] == ("error_rate", None)
@@ -130,6 +143,8 @@ def test_every_key_has_an_effect_and_the_longest_counts() -> None:
     assert effect_of("checklist.mode").line == "nothing acts on it in this release"
     assert effect_of("inputs (order)") == effect_of("inputs.width")
     assert effect_of("metricsx.y").key == ""
+    assert effect_of("checklist.logging.events").line.startswith("the controller sends")
+    assert effect_of("review.undo").line.startswith("the board") and effect_of("board.port").line
 
 
 def test_effects_name_keys_that_there_are() -> None:

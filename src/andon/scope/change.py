@@ -25,7 +25,9 @@ from andon.scope.scalar import duration_text
 __all__ = ["Change", "Effect", "changes", "effect_of", "leaves", "spelled"]
 
 #: Keys whose values are microseconds.
-_DURATIONS = frozenset(("target.delay", "automation.partial.evidence", "review.deadline", "monitor.window"))
+_DURATIONS = frozenset(
+    ("target.delay", "automation.partial.evidence", "review.deadline", "review.undo", "monitor.window")
+)
 #: Mappings whose order means something: columns travel in it, and the first slice that matches counts.
 _ORDERED = ("inputs", "automation.slices")
 
@@ -69,8 +71,11 @@ _EFFECTS: tuple[Effect, ...] = (
     Effect("safe_default", "", f"a route with it is published {_UP}"),
     Effect("checklist", "", _NOBODY),
     Effect("checklist.compute.cores", "", f"as many workers, unless `gateway.workers` says otherwise, {_UP}"),
+    Effect("checklist.compute.memory_gb", "`andon scope size` plans with it", ""),
+    Effect("checklist.throughput_qps", "`andon load` and `andon scope size` take it", ""),
     Effect("checklist.latency_p95_ms", "`andon check` asks for a metric that watches it", ""),
     Effect("checklist.logging.durability", "", f"the gateway takes it {_UP}"),
+    Effect("checklist.logging.events", "", f"the controller sends to it {_UP}"),
     Effect("checklist.logging.retain_days", "", f"the controller deletes by it {_UP}"),
     Effect("checklist.security", "", f"the gateway asks for tokens or not {_UP}"),
     Effect("checklist.privacy", "", f"what is stored and who is told follow it {_UP}"),
@@ -84,6 +89,7 @@ _EFFECTS: tuple[Effect, ...] = (
         "`andon train`, `andon errors` and `andon automate` take it",
         f"windows and the levels of automation by slice follow it {_UP}",
     ),
+    Effect("baselines", "`andon evaluate` sets a run beside them", ""),
     Effect("risks", "`andon scope risks` and `andon check` show it", ""),
     Effect(
         "automation.level", "", "only a line that has no route yet begins with it; `andon automate` changes the level"
@@ -97,10 +103,16 @@ _EFFECTS: tuple[Effect, ...] = (
     Effect("automation.partial.audit_share", "", f"a route with it is published {_UP}"),
     Effect("review.deadline", "", f"a route with it is published {_UP}; cases that wait keep theirs"),
     Effect("review.on_timeout", "`andon review` follows it", f"the controller answers by it {_UP}"),
+    Effect("review.undo", "", f"the board holds answers so long {_UP}"),
+    Effect("review.reviewers_per_hour", "`andon scope size` plans with it", ""),
+    Effect("review.double_share", "`andon scope size` plans with it", ""),
+    Effect("rollout.path", "`andon status` proposes the next step by it", ""),
+    Effect("rollout.guardrails", "", f"both arms of a canary are measured by them {_UP}"),
     Effect("rollout.start_share", "`andon deploy canary` begins with it", ""),
     Effect("alarms", "", f"the controller takes it {_UP}"),
     Effect("monitor", "", f"windows are cut by it {_UP}"),
     Effect("gateway", "", f"the gateway takes it {_UP}"),
+    Effect("board.port", "", f"the board's address changes {_UP}"),
     Effect("", "", _NOBODY),
 )
 
@@ -108,7 +120,7 @@ _EFFECTS: tuple[Effect, ...] = (
 def effect_of(key: str) -> Effect:
     """What a change of this key is felt by, and when.
 
-    >>> effect_of("rollout.start_share").commands, effect_of("baselines[0].kind").line
+    >>> effect_of("rollout.start_share").commands, effect_of("stages[0].name").line
     ('`andon deploy canary` begins with it', 'nothing acts on it in this release')
     """
     key = key.partition(" ")[0]
