@@ -321,7 +321,8 @@ with socket.socket(fileno=int(sys.argv[1])) as line:
     line.sendall(base64.b64decode(sys.argv[2]))
     line.recv(1 << 20)
     line.sendall(base64.b64decode(sys.argv[3]))
-    line.recv(1)
+    while line.recv(1 << 20):
+        pass
 """
 
 
@@ -342,13 +343,14 @@ def test_a_process_that_says_anything_else_is_ended(tmp_path: Path, answer: byte
 
     path, hash = sealed(tmp_path)
     words = [base64.b64encode(one).decode() for one in ((1).to_bytes(LENGTH, "little") + READY, answer)]
-    one = Isolated(path, hash, Limits(seconds=1.0), start=lambda: Child((sys.executable, "-c", _SAYS, "{fd}", *words)))
+    # A question comes in two parts, so the script reads until its line is closed: only the worker ends it. Where something
+    # else than the time is to be told, there is time enough for the busiest machine.
+    limits = Limits(seconds=1.0 if said == "did not answer within" else 60.0)
+    one = Isolated(path, hash, limits, start=lambda: Child((sys.executable, "-c", _SAYS, "{fd}", *words)))
     replica = Replica("v1", hash, one)
     pid = one.pid
     found = replica.score(rows("a"))
-    error = found[0].error or ""
-    # On a busy machine the script may have run to its end by then; the row takes the safe path all the same.
-    assert labels(found) == [None] and (said in error or "process ended" in error)
+    assert labels(found) == [None] and said in (found[0].error or "")
     assert pid is not None and gone(pid)
     one.close()
 
