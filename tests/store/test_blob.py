@@ -37,18 +37,14 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     with pytest.raises(NotFound, match="no blob has the hash 000000000000"):
         blobs.get("0" * 64)
-    with pytest.raises(NotFound, match="does not exist"):
-        blobs.put_file(tmp_path / "none")
     for name in ("", "x" * 64, "0" * 63, "../" + "0" * 61, "A" * 64):
         with pytest.raises(UsageError, match="64 hex digits"):
             blobs.path(name)
 
 
-def test_a_file_and_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = Blobs(tmp_path / "blobs")
-    source = tmp_path / "source"
-    source.write_bytes(b"content")
-    assert blobs.get(blobs.put_file(source)) == b"content"
+    assert blobs.get(blobs.put(b"content")) == b"content"
 
     def full(*_: object) -> int:
         raise OSError(28, "full")

@@ -189,9 +189,6 @@ def test_workers_acknowledge(plane: RoutePlane) -> None:
     (plane.directory / "acks" / "w2.json").write_bytes(b"{")
     assert plane.acks() == [first, Ack("w1", 12, 3)]
     assert "cannot be read" in plane.faults["w2.json"]
-    plane.forget_worker("w1")
-    plane.forget_worker("w1")
-    assert [ack.worker for ack in plane.acks()] == ["w0"]
 
 
 def test_a_plane_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:

@@ -45,13 +45,6 @@ class Blobs:
             create_file(path, data, mode=0o444)
         return name
 
-    def put_file(self, path: Path) -> str:
-        """Store a file's bytes; returns their hash."""
-        try:
-            return self.put(Path(path).read_bytes())
-        except FileNotFoundError:
-            raise NotFound(f"the file {path} does not exist; give the path of an existing file") from None
-
     def get(self, name: str) -> bytes:
         """The bytes, verified. Raises ``NotFound`` or ``Corrupt``."""
         path = self.path(name)

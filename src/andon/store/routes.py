@@ -169,10 +169,6 @@ class RoutePlane:
                 self.faults[path.name] = f"the acknowledgement {path.name} cannot be read ({error}); it is passed over"
         return acks
 
-    def forget_worker(self, worker: str) -> None:
-        """Remove the acknowledgement of a worker that no longer exists."""
-        (self._acks / f"{worker}.json").unlink(missing_ok=True)
-
     def close(self) -> None:
         """Release the shared memory."""
         self._words.release()
