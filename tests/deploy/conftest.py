@@ -40,3 +40,16 @@ def make(workspace: Workspace) -> Iterator[Callable[..., Rig]]:
     yield build
     for rig in rigs:
         rig.close()
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One worker without sockets for all examples of a module, with a model that answers and some that people decide."""
+    from tests.deploy.rig import CONFIG, FakeServed, Rig
+
+    workspace = Workspace.create(tmp_path_factory.mktemp("fuzz") / "home")
+    rig = Rig(workspace, CONFIG, {"v1": FakeServed()})
+    rig.route(live="v1", levels={"*": "partial"}, thresholds={"v1/*": 0.9})
+    yield rig
+    rig.close()
+    workspace.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.deploy.rig import CONFIG, FakeServed, Rig
+from tests.deploy.rig import FakeServed, Rig
 
 from andon.core.record import Field
 from andon.deploy.gateway_binary import fill, packed
 from andon.deploy.gateway_tensors import DATATYPES, InferRequest, Tensor
 from andon.deploy.protocol_message import Answer
 from andon.errors import AndonError, ContractError
-from andon.store.workspace import Workspace
 
 Make = Callable[..., Rig]
 INFER = "/v2/models/screening/infer"
@@ -244,16 +243,6 @@ def test_versions_are_those_of_the_route_and_ready_when_they_answer(make: Make) 
         name: rig.call("GET", f"/v2/models/screening/versions/{name}/ready")[0] for name in ("v1", "v2", "v3", "v4")
     }
     assert ready == {"v1": 200, "v2": 200, "v3": 503, "v4": 404}
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    workspace = Workspace.create(tmp_path_factory.mktemp("fuzz") / "home")
-    rig = Rig(workspace, CONFIG, {"v1": FakeServed()})
-    rig.route(live="v1", levels={"*": "partial"}, thresholds={"v1/*": 0.9})
-    yield rig
-    rig.close()
-    workspace.close()
 
 
 _SIZES = st.one_of(st.integers(-2, 40), st.sampled_from([1 << 31, 1 << 62, True, "8", None]))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,7 +15,6 @@ from andon.core.record import Decision, Field, Review
 from andon.errors import Corrupt, UserCodeError
 from andon.store.codec import decode_decisions, decode_feedback
 from andon.store.wal import Frame, FrameKind, read_stream
-from andon.store.workspace import Workspace
 
 Make = Callable[..., Rig]
 replace = msgspec.structs.replace
@@ -639,16 +638,6 @@ PATHS = st.one_of(
     st.sampled_from([f"{BASE}/decisions", f"{BASE}/feedback", "/v2/models/screening/infer", f"{BASE}/decisions/a"]),
     st.text(max_size=12).map(lambda text: "/" + text),
 )
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    workspace = Workspace.create(tmp_path_factory.mktemp("fuzz") / "home")
-    rig = Rig(workspace, CONFIG, {"v1": FakeServed()})
-    rig.route(live="v1", levels={"*": "partial"}, thresholds={"v1/*": 0.9})
-    yield rig
-    rig.close()
-    workspace.close()
 
 
 @settings(max_examples=300, deadline=None)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.deploy.rig import CONFIG, FakeServed, Rig
+from tests.deploy.rig import CONFIG, Rig
 
 import andon
 from andon.core.record import Field
 from andon.deploy.gateway_mlflow import csv_rows
 from andon.deploy.protocol_message import Answer
-from andon.store.workspace import Workspace
 
 Make = Callable[..., Rig]
 JSON, CSV = b"application/json", b"text/csv"
@@ -161,16 +160,6 @@ def test_tokens_hold_here_too_and_the_pings_are_open(make: Make) -> None:
     assert rig.ask("GET", "/ping")[0].status == 200 and rig.ask("GET", "/version")[0].status == 401
     status, found = invoke(rig, {"instances": [{"age": 5}]})
     assert status == 401 and found["error_code"] == "UNAUTHENTICATED"
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    workspace = Workspace.create(tmp_path_factory.mktemp("fuzz") / "home")
-    rig = Rig(workspace, CONFIG, {"v1": FakeServed()})
-    rig.route(live="v1", levels={"*": "partial"}, thresholds={"v1/*": 0.9})
-    yield rig
-    rig.close()
-    workspace.close()
 
 
 _LEAF = st.one_of(
