@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 from sklearn.linear_model import LogisticRegression
@@ -124,11 +123,6 @@ def main() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     predict(Workspace.open(Path(home)), CONFIG, Wish((Path(file),), Path(out), batch_rows=40), disk=Disk(at=at))
-
-
-def small_parts(config: GatewayConfig = CONFIG, **more: Any) -> GatewayConfig:
-    """The settings with something changed."""
-    return msgspec.structs.replace(config, **more)
 
 
 if __name__ == "__main__":
