@@ -11,12 +11,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
 
 from andon.core.record import Route
 from andon.deploy.release import find_release
-from andon.deploy.route import CompiledRoute, compile_route
-from andon.errors import AndonError, NotFound
+from andon.deploy.route import CompiledRoute, compile_or_people, in_force
+from andon.errors import NotFound
 from andon.model.bundle import Served, bundle_path, load_bundle
 from andon.model.predictor import user_code
 from andon.model.run import find_run
@@ -45,10 +44,7 @@ def choose(workspace: Workspace, config: GatewayConfig, wanted: str | None = Non
 
     Raises ``NotFound`` when there is none, ``Corrupt`` when the bundle is not as it was sealed.
     """
-    route = workspace.routes.current()
-    route = route or Route(0, 0, 0, "andon", "blank", "nothing was released yet", levels={"*": "human"})
-    if route.safe_default is None:
-        route = replace(route, safe_default=config.safe_default)
+    route = in_force(workspace.routes.current(), config.safe_default)
     version = wanted or route.live
     if version is None:
         raise NotFound(
@@ -59,8 +55,8 @@ def choose(workspace: Workspace, config: GatewayConfig, wanted: str | None = Non
     path = bundle_path(workspace.home, bundle)
     with user_code("loading the model", path / "model.py"):
         served = load_bundle(path, bundle)
-    compiled, notes = _compiled(route, served.contract.names)
-    return Answering(version, bundle, served, compiled, _terms(compiled.route, version), notes)
+    compiled, fault = compile_or_people(route, served.contract.names)
+    return Answering(version, bundle, served, compiled, _terms(compiled.route, version), (fault,) if fault else ())
 
 
 def _bundle(workspace: Workspace, name: str) -> str:
@@ -70,14 +66,6 @@ def _bundle(workspace: Workspace, name: str) -> str:
             raise NotFound(f"run {run.id} {run.status}, so it has no model: {run.error}")
         return run.bundle
     return find_release(workspace, name).bundle
-
-
-def _compiled(route: Route, names: tuple[str, ...]) -> tuple[CompiledRoute, tuple[str, ...]]:
-    """As the gateway: a route whose slices this contract cannot answer leaves everything to people."""
-    try:
-        return compile_route(route, names), ()
-    except AndonError as error:
-        return compile_route(replace(route, levels={"*": "human"}), names), (error.message,)
 
 
 def _terms(route: Route, version: str) -> str:

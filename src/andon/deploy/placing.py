@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec.structs import replace
-
 from andon.core.record import Route, Scalar
 from andon.data.contract import Contract
 from andon.deploy.automation import decide, needs_model
 from andon.deploy.batcher import Scored
 from andon.deploy.case import Case
 from andon.deploy.replica import Replica, Replicas
-from andon.deploy.route import Assignment, CompiledRoute, compile_route
+from andon.deploy.route import Assignment, CompiledRoute, compile_or_people, in_force
 from andon.deploy.settings import GatewayConfig
-from andon.errors import AndonError, NotFound
+from andon.errors import NotFound
 
 __all__ = ["Placer", "Terms"]
 
@@ -52,7 +50,7 @@ class Placer:
         self._contracts: dict[str, Contract] = {}
         self._terms: dict[int, Terms] = {}
         self.mark = object()
-        self.route = Route(0, 0, 0, "andon", "blank", "nothing was released yet", levels={"*": "human"})
+        self.route = in_force(None, config.safe_default)
         self.follow(self.route)
 
     @property
@@ -62,13 +60,11 @@ class Placer:
 
     def follow(self, route: Route) -> None:
         """Put a route in force, from the next case on."""
-        if route.safe_default is None:
-            route = replace(route, safe_default=self._config.safe_default)
-        self.route = route
+        self.route = in_force(route, self._config.safe_default)
         self.faults = {}
         self.mark = object()
         self._terms = {}
-        self._replicas.follow(route)
+        self._replicas.follow(self.route)
 
     def place(self, case: Case, nonce: str, now: float) -> tuple[Terms, Replica | None]:
         """Fill in the case's version, inputs, level and slice; returns its terms and the model to ask, if one is asked.
@@ -156,9 +152,7 @@ class Placer:
         return terms
 
     def _compile(self, contract: Contract) -> CompiledRoute:
-        """A route whose slices this contract cannot answer leaves everything to people, and says why."""
-        try:
-            return compile_route(self.route, contract.names)
-        except AndonError as error:
-            self.faults[f"route {self.route.epoch}"] = error.message
-            return compile_route(replace(self.route, levels={"*": "human"}), contract.names)
+        compiled, fault = compile_or_people(self.route, contract.names)
+        if fault:
+            self.faults[f"route {self.route.epoch}"] = fault
+        return compiled

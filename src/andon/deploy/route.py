@@ -21,9 +21,18 @@ from msgspec.structs import replace
 
 from andon.core.record import Level, Route, Scalar
 from andon.deploy.automation import Policy, policy_of
-from andon.errors import UsageError
+from andon.errors import AndonError, UsageError
 
-__all__ = ["Assignment", "CompiledRoute", "assign", "compile_route", "fraction", "versions"]
+__all__ = [
+    "Assignment",
+    "CompiledRoute",
+    "assign",
+    "compile_or_people",
+    "compile_route",
+    "fraction",
+    "in_force",
+    "versions",
+]
 
 _TWO64 = float(2**64)
 
@@ -125,6 +134,26 @@ def compile_route(route: Route, field_names: Sequence[str]) -> CompiledRoute:
         (name, route.levels[name], parse_slice(route.slices[name], field_names).row(field_names)) for name in order
     ]
     return CompiledRoute(route, tests)
+
+
+def compile_or_people(route: Route, field_names: Sequence[str]) -> tuple[CompiledRoute, str]:
+    """The same, but a route whose slices this contract cannot answer leaves everything to people; the text says why."""
+    try:
+        return compile_route(route, field_names), ""
+    except AndonError as error:
+        return compile_route(replace(route, levels={"*": "human"}), field_names), error.message
+
+
+def in_force(route: Route | None, safe_default: str | None) -> Route:
+    """A route as it is followed: one under which people decide where there is none, with the charter's safe default
+    where it names none.
+
+    >>> route = in_force(None, "refer")
+    >>> route.epoch, route.levels, route.safe_default
+    (0, {'*': 'human'}, 'refer')
+    """
+    found = route or Route(0, 0, 0, "andon", "blank", "nothing was released yet", levels={"*": "human"})
+    return found if found.safe_default is not None else replace(found, safe_default=safe_default)
 
 
 def versions(route: Route) -> tuple[str, ...]:
