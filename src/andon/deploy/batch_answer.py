@@ -125,12 +125,11 @@ class Answerer:
         over = confidence >= limits[found]
         width = len(self._classes) + 1
         codes = (found * width + best + 1) * 2 + over
-        distinct, first, places = np.unique(codes, return_index=True, return_inverse=True)
+        _, first, places = np.unique(codes, return_index=True, return_inverse=True)
         told = [self._outcome(kinds[found[at]], int(best[at]), float(confidence[at])) for at in first.tolist()]
         levels = np.array([kind[0] for kind in kinds], dtype=object)
         decisions = np.array([*(one.decision for one in told), None], dtype=object)
         people = np.array([*(_by(one) for one in told), None], dtype=object)
-        assert len(distinct) == len(told)
         return {
             "level": levels[found].tolist(),
             "decision": decisions[places].tolist(),

@@ -32,7 +32,7 @@ from andon.people.access import Access, Action, bearer
 
 __all__ = ["Gateway"]
 
-Handler = Callable[[Request, tuple[str, ...], Reply], None]
+Handler = Callable[[Request, Reply], None]
 _PROJECTS = "/v1/projects/"
 #: Endpoints that speak the Open Inference Protocol, errors included.
 _V2 = frozenset({"infer", "model", "health"})
@@ -67,7 +67,7 @@ class Gateway:
         self._decisions = self._base + "decisions"
         self._inference = Inference(config, desk, ready, line)
         mlflow = Mlflow(config, desk, ready)
-        self._others: dict[str, tuple[str, Callable[[Request, Reply], None], tuple[Action, ...]]] = {
+        self._others: dict[str, tuple[str, Handler, tuple[Action, ...]]] = {
             "/metrics": ("GET", self._metrics, ("read", "decide")),
             "/openapi.json": ("GET", self._openapi, ("read", "decide")),
             "/invocations": ("POST", mlflow.invocations, ("decide",)),
@@ -109,9 +109,7 @@ class Gateway:
         """Take a request whose token was checked the general way."""
         self._guarded("decisions", Request("POST", self._decisions, "", (), body), reply, self._decide)
 
-    def _guarded(
-        self, endpoint: str, request: Request, reply: Reply, handle: Callable[[Request, Reply], None], *actions: Action
-    ) -> None:
+    def _guarded(self, endpoint: str, request: Request, reply: Reply, handle: Handler, *actions: Action) -> None:
         """Check the token, hand on, and turn what is raised into an answer."""
         meter = self.desk.meter
 

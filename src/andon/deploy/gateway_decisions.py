@@ -89,7 +89,6 @@ class _Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode_any = msgspec.json.Decoder().decode
 _request = msgspec.json.Decoder(DecisionRequest)
 _rows = msgspec.json.Decoder(list[Any])
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
