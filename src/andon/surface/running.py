@@ -6,6 +6,7 @@ All of that but the lease is files, so it is known with the database gone.
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from andon.config import Project
     from andon.deploy.meter import Meter
 
-__all__ = ["Listening", "Running", "Working", "forget", "is_loopback", "leave", "listening", "running"]
+__all__ = [
+    "Listening",
+    "Running",
+    "Working",
+    "answers",
+    "forget",
+    "is_loopback",
+    "leave",
+    "listening",
+    "reached_at",
+    "running",
+]
 
 _NOTE = "line.json"
 _SILENT_SECONDS = 10.0
@@ -106,6 +118,27 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def reached_at(host: str) -> str:
+    """Where this machine reaches what listens on ``host``.
+
+    >>> reached_at("0.0.0.0"), reached_at("::"), reached_at("127.0.0.1")
+    ('127.0.0.1', '::1', '127.0.0.1')
+    """
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a gateway that listens there takes requests."""
+    connection = http.client.HTTPConnection(reached_at(host), port, timeout=1.0)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def leave(run_dir: Path, note: Listening) -> None:
