@@ -12,15 +12,11 @@ import os
 import shlex
 import signal
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import msgspec
 
 from andon.config import CHARTER, Project, open_line
 from andon.engine.local import LocalEngine
@@ -56,8 +52,6 @@ class Settings:
     """How the line runs. ``ship_seconds`` is how often (wall seconds) the log is committed to Delta.
 
     ``board`` is the port of the pages; None: there are none; 0: the charter's, or one that is free (`with_board`).
-    ``uds`` is the path of a Unix socket beside the port, ``uds_file`` the number of it once it is open (`run`); ``tls``
-    are the files of a certificate and its key.
     """
 
     host: str = "127.0.0.1"
@@ -65,9 +59,6 @@ class Settings:
     workers: int | None = None
     ship_seconds: float = 5.0
     board: int | None = None
-    uds: Path | None = None
-    uds_file: int = -1
-    tls: tuple[Path, Path] | None = None
 
 
 def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, ...]:
@@ -80,12 +71,9 @@ def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, .
     port = settings.port or gateway.port
     base = (sys.executable, "-m", "andon", "process")
     common = ("--project", str(project.root), "--parent-fd", "{parent_fd}")
-    cert, key = (str(path.absolute()) for path in settings.tls) if settings.tls is not None else ("", "")
-    door = msgspec.json.encode(Door(settings.host, port, settings.uds_file, cert, key)).decode()
-    worker = (*base, "worker", *common, "--door", door, "--workers", str(workers))
-    files = (settings.uds_file,) if settings.uds_file >= 0 else ()
+    worker = (*base, "worker", *common, "--host", settings.host, "--port", str(port), "--workers", str(workers))
     return (
-        *(ProcessSpec(f"worker-{n}", (*worker, "--index", str(n)), files=files) for n in range(workers)),
+        *(ProcessSpec(f"worker-{index}", (*worker, "--index", str(index))) for index in range(workers)),
         ProcessSpec("controller", (*base, "controller", *common, "--ship-seconds", str(settings.ship_seconds)), 19),
         ProcessSpec("shadow", (*base, "shadow", *common, "--workers", str(workers)), 19),
         *_board(project, base, common, settings),
@@ -140,10 +128,7 @@ def note(project: Project, settings: Settings) -> Listening:
 
     gateway = project.charter.gateway
     workers = settings.workers or gateway.workers
-    port, uds = settings.port or gateway.port, str(settings.uds.absolute()) if settings.uds is not None else ""
-    return Listening(
-        holder_name(), settings.host, port, workers, settings.board or 0, settings.tls is not None, uds
-    )
+    return Listening(holder_name(), settings.host, settings.port or gateway.port, workers, settings.board or 0)
 
 
 def port_is_free(host: str, port: int) -> None:
@@ -298,7 +283,7 @@ def example_call(project: Project, address: str) -> str | None:
     return f"curl {address}/v1/projects/{project.charter.project}/decisions{token} -d {body}"
 
 
-def run_worker_process(root: str, *, index: int, workers: int, door: str, parent_fd: int) -> None:
+def run_worker_process(root: str, *, index: int, workers: int, host: str, port: int, parent_fd: int) -> None:
     """One gateway worker: everything it needs is read once, here."""
     from andon.deploy.settings import GatewayConfig
     from andon.deploy.worker import run_worker
@@ -307,7 +292,7 @@ def run_worker_process(root: str, *, index: int, workers: int, door: str, parent
     config = GatewayConfig.from_charter(project.charter)
     home = project.workspace.home
     project.workspace.close()  # nothing on the live path speaks to the database
-    run_worker(config, home, index, workers, msgspec.json.decode(door, type=Door), parent_fd)
+    run_worker(config, home, index, workers, host=host, port=port, parent_fd=parent_fd)
 
 
 def run_controller_process(root: str, *, ship_seconds: float, parent_fd: int) -> None:
