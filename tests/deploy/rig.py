@@ -87,7 +87,11 @@ class Rig:
         self.replicas = Replicas(self._load, self.posted.append, self._changed)
         commit = config.durability == "commit"
         recorder = Recorder(
-            self.wal, workspace.unit_hash, frozenset(config.redact), commit=commit, post=self.posted.append
+            self.wal,
+            workspace.unit_hash,
+            config.redactor(workspace.redaction_key),
+            commit=commit,
+            post=self.posted.append,
         )
         parts = Parts(
             clock=workspace.clock,

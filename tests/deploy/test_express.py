@@ -30,6 +30,11 @@ FIELDS = (
     Field("visits", "int", optional=True),
 )
 MIXED = msgspec.structs.replace(CONFIG, fields=FIELDS)
+REDACTED = msgspec.structs.replace(
+    MIXED,
+    redact=("cough", "age", "note", "visits"),
+    rules={"age": "truncate(10)", "note": "hash", "visits": "truncate(2)"},
+)
 MADE: dict[str, Any] = {"models": {"v1": FakeServed(fields=FIELDS), "v2": FakeServed(fields=FIELDS)}}
 NUMBERS = count()
 #: What differs from one request to another that means the same.
@@ -89,12 +94,14 @@ BODY = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module")
-def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Rig]]:
+@pytest.fixture(scope="module", params=["open", "redacted"])
+def ways(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Rig]]:
     """The same worker twice; the second knows the general way only."""
     spaces = [Workspace.create(tmp_path_factory.mktemp(name) / "home") for name in ("quick", "general")]
     spaces[1].key = spaces[0].key
-    rigs = Rig(spaces[0], MIXED, **MADE), Rig(spaces[1], MIXED, **MADE)
+    (spaces[1].home / "redaction-key").write_bytes(spaces[0].redaction_key())
+    config = MIXED if request.param == "open" else REDACTED
+    rigs = Rig(spaces[0], config, **MADE), Rig(spaces[1], config, **MADE)
     generally(rigs[1])
     yield rigs
     for rig, space in zip(rigs, spaces, strict=True):
@@ -108,7 +115,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Rig]]:
     share=st.sampled_from([0.0, 0.5]),
     audit=st.sampled_from([0.0, 0.4]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_both_ways_tell_and_write_the_same(
     ways: tuple[Rig, Rig], bodies: list[dict[str, Any] | bytes], level: str, share: float, audit: float
 ) -> None:
@@ -210,7 +217,6 @@ def test_what_is_rare_or_wrong_goes_the_general_way(
     ("config", "route"),
     [
         ({"durability": "commit"}, {}),
-        ({"redact": ("age",)}, {}),
         ({"unit_column": "site"}, {}),
         ({}, {"levels": {"*": "assist"}}),
         ({}, {"stopped": "people"}),
@@ -225,6 +231,17 @@ def test_a_line_that_asks_for_more_goes_the_general_way(
     taken = counted(rig, monkeypatch)
     rig.decide({"age": 20.0})
     assert taken == [False]
+
+
+def test_a_line_that_redacts_goes_the_quick_way(make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = make(REDACTED, **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    taken = counted(rig, monkeypatch)
+    assert rig.decide({"age": 27.0, "cough": True, "note": "Ann", "visits": 5})[1]["confidence"] > 0.7
+    assert taken == [True]
+    (row,) = rows(rig)
+    note = REDACTED.redactor(rig.workspace.redaction_key).value("note", "Ann")
+    assert row.x == {"age": 20.0, "cough": None, "site": None, "note": note, "visits": 4}
 
 
 def test_a_twin_in_the_same_turn_gets_the_same_answer_and_no_second_row(make: Callable[..., Rig]) -> None:

@@ -136,7 +136,7 @@ def test_a_pending_decision_is_answered_by_its_review(lab: Lab) -> None:
 def test_inputs_that_are_redacted_now_are_not_sent_even_where_they_were_stored(lab: Lab) -> None:
     receiver = Receiver()
     lab.decide(1)
-    emitter(lab, receiver, redact=("region",)).turn()
+    emitter(lab, receiver, redact={"region": "drop"}).turn()
     assert receiver.taken[0].inputs == {"cough": True} and "North" not in str(receiver.taken)
 
 

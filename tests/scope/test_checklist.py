@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from andon.core.record import Field
+from andon.errors import CharterError
 from andon.scope.charter import parse
 from andon.scope.checklist import QUESTIONS, doubts, idle, unanswered, value_at
 
@@ -91,3 +92,49 @@ def test_no_input_may_be_called_what_a_view_calls_its_own() -> None:
     # Andon's own on both sides, but for where a decision keeps its inputs and feedback what it is.
     apart = view._TAKEN ^ RESERVED
     assert apart == {"x", "kind"}
+
+
+REDACTING = """
+project: line
+inputs: {age: int, site: "category(a, b)", mail: text}
+target: {name: y, classes: [good, bad]}
+safe_default: refer
+"""
+
+
+@pytest.mark.parametrize(
+    ("redact", "said"),
+    [
+        ("[age, mail]", None),
+        ("{age: truncate(5), mail: hash, site: drop}", None),
+        ("{age: hash}", "line 6, checklist.privacy.redact.age: hash needs a text or a category without a list, and this is an int"),
+        ("{age: truncate(1.5)}", "checklist.privacy.redact.age: the step of an int is a whole number, found 1.5"),
+        ("{site: mask(2)}", "checklist.privacy.redact.site: mask needs a text or a category without a list"),
+        ("{mail: hush}", "checklist.privacy.redact.mail: expected drop, hash, mask(4)"),
+        ("{male: hash}", "checklist.privacy.redact.male: no input is called 'male'; did you mean 'mail'?"),
+        ("[male]", "checklist.privacy.redact[0]: no input is called 'male'"),
+        ("mail", "checklist.privacy.redact: expected a list of inputs, or inputs and what is kept of each, found 'mail'"),
+        ("[1]", "checklist.privacy.redact: expected a list of inputs"),
+    ],
+)  # fmt: skip
+def test_what_is_redacted_must_fit_the_input(redact: str, said: str | None) -> None:
+    text = f"{REDACTING}checklist: {{privacy: {{redact: {redact}}}}}\n"
+    if said is None:
+        parse(text)
+        return
+    with pytest.raises(CharterError) as raised:
+        parse(text)
+    assert any(said in fault for fault in raised.value.faults), raised.value.faults
+
+
+def test_whoever_reads_a_redacted_input_sees_what_is_left_and_check_says_so() -> None:
+    charter = parse(
+        REDACTING.lstrip()
+        + "checklist: {privacy: {redact: {age: drop, mail: hash}}}\n"
+        + 'metrics: {old: {of: mean(age)}, len: {of: mean(mail_length)}, err: {of: error_rate, where: "age > 3"}}\n'
+        + "slices: {here: \"site = 'a'\", elders: age >= 60}\n"
+    )
+    found = doubts(charter)
+    assert [one.partition(":")[0] for one in found] == ["slices.elders", "metrics.old", "metrics.len", "metrics.err"]
+    assert "which is never stored" in found[0]
+    assert "which is stored as hash" in found[2]

@@ -8,11 +8,11 @@ later turn. The desk starts no thread and opens no socket; what it needs of the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from andon.core.record import Decision, Feedback
+from andon.core.record import Decision, Feedback, Scalar
 from andon.deploy.case import Case, Done, Outcome, shown_decision
 from andon.deploy.crew import process_began
 from andon.deploy.idempotency import same_x
@@ -43,7 +43,6 @@ class Desk:
         self._rounds = Rounds(config, parts, self.placer, self.meter, self._close)
         self._index = index
         self._name = parts.recorder.wal.stream
-        self._redacted = frozenset(config.redact)
         self.config, self.parts = config, parts
         self.quick: Callable[[], None] | None = None  # settles what came the quick way (`andon.deploy.express`)
         self.quick_ids: set[str] = set()  # the clients' ids among that
@@ -194,12 +193,19 @@ class Desk:
             found = self.parts.memory.recorded(case.id)
             if found is None:
                 return False
-            self._expect_same(case, same_x(case.x, found[0].x, self._redacted))
+            self._expect_same(case, self._same(case.x, found[0].x))
             self.meter.repeated += 1
             self._tell(case, *found)
         except AndonError as error:
             case.finish(error)
         return True
+
+    def _same(self, given: Mapping[str, Scalar], recorded: Mapping[str, Scalar]) -> bool:
+        """Whether an input is the one that was written, as far as what is kept of it can tell."""
+        redactor = self.parts.recorder.redactor
+        if not redactor:
+            return same_x(given, recorded)
+        return same_x(redactor.row(given), redactor.row(recorded, again=True))
 
     def _tell(self, case: Case, decision: Decision, frame: Frame) -> None:
         """Tell what was recorded, once what was promised holds for it, as for the first who asked."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from andon.core.clock import SECOND
 from andon.core.record import Level
+from andon.core.redact import Redactor
 from andon.data.validator import row_type
 from andon.deploy.automation import Outcome, audit_probability, decide
 from andon.deploy.desk import Desk
@@ -43,6 +44,7 @@ __all__ = ["Express"]
 
 _MAY: frozenset[Level] = frozenset({"partial", "full"})
 _astuple = msgspec.structs.astuple
+Texts = Sequence[Sequence[str | None]]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_MAX)]
 _Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=UNIT_MAX)]
 
@@ -66,7 +68,7 @@ class _Row:
 class _Lane:
     """What is known once for one route: how bodies are read, which models answer, which levels there are."""
 
-    def __init__(self, terms: Terms, replicas: dict[str, Replica]) -> None:
+    def __init__(self, terms: Terms, replicas: dict[str, Replica], redactor: Redactor) -> None:
         fields = terms.contract.fields
         body = msgspec.defstruct(
             "Body",
@@ -81,6 +83,7 @@ class _Lane:
         self.numbers = tuple(i for i, field in enumerate(fields) if field.kind in NUMERIC)
         self.names = tuple(fields[i].name for i in self.numbers)
         self.plain = not self.texts
+        self.redaction = redactor.plan(fields)
 
 
 class Express:
@@ -100,7 +103,7 @@ class Express:
         self._mark: object = None
         self._generation = -1
         self._nonce = 0
-        self._plain = config.durability == "flush" and config.unit_column is None and not config.redact
+        self._plain = config.durability == "flush" and config.unit_column is None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -158,7 +161,7 @@ class Express:
         terms = {id(one): one for one in (self._placer.terms_for(name, ready[name]) for name in ready)}
         if len(terms) > 1:
             return None  # two contracts: the general way reads each by its own
-        lane = _Lane(next(iter(terms.values())), ready)
+        lane = _Lane(next(iter(terms.values())), ready, self._parts.recorder.redactor)
         if any(field.kind == "image" for field in lane.terms.contract.fields):
             return None
         self._lane = lane
@@ -225,7 +228,7 @@ class Express:
         except AndonError as error:
             batch.refuse(error, self._meter)
 
-    def _write(self, lane: _Lane, batch: _Batch, numbers: bytes, texts: list[list[str | None]]) -> None:
+    def _write(self, lane: _Lane, batch: _Batch, numbers: bytes, texts: Texts) -> None:
         parts, wal = self._parts, self._parts.recorder.wal
         monotonic, time_us = parts.clock.monotonic(), parts.clock.now()
         if lane.terms.hash8 not in self._kept:
@@ -233,6 +236,8 @@ class Express:
             self._kept.add(lane.terms.hash8)
         batch.name(wal.stream, wal.generation, wal.next_sequence)
         columns = batch.columns(time_us, parts.clock.wall(), monotonic, parts.recorder.hash_unit)
+        if lane.redaction is not None:
+            numbers, texts = lane.redaction.apply(len(batch.rows), numbers, texts)
         payload = encode_columns(len(batch.rows), numbers, texts, columns)
         frame = parts.recorder.append(
             FrameKind.DECISION, payload, len(batch.rows), time_us, lane.terms.route.epoch, lane.terms.hash8

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from andon.core.record import Feedback, Field, Scalar
+from andon.core.redact import Redactor, quiet
 from andon.data.contract import Contract
 from andon.deploy.automation import audit_probability
 from andon.deploy.case import Case
@@ -22,15 +23,15 @@ Post = Callable[[Callable[[], None]], None]
 
 
 class Recorder:
-    """The writing end of one worker's stream. ``hash_unit`` is how a unit is stored; inputs in ``redact`` are nulled."""
+    """The writing end of one worker's stream. ``hash_unit`` is how a unit is stored; ``redactor`` what becomes of inputs."""
 
     def __init__(
-        self, wal: WalWriter, hash_unit: Callable[[str], str], redact: frozenset[str], *, commit: bool, post: Post
+        self, wal: WalWriter, hash_unit: Callable[[str], str], redactor: Redactor, *, commit: bool, post: Post
     ) -> None:
         self.wal = wal
         self.failures = 0
         self.hash_unit = hash_unit
-        self._redact = redact
+        self.redactor = redactor
         self._commit = commit
         self._post = post
 
@@ -85,10 +86,9 @@ class Recorder:
 
     def _batch(self, fields: Sequence[Field], cases: Sequence[Case], time_us: int, wall_us: int) -> DecisionBatch:
         n = len(cases)
-        x: list[list[Scalar]] = [list(column) for column in zip(*[case.values for case in cases], strict=True)]
-        for at, field in enumerate(fields):
-            if field.name in self._redact:
-                x[at] = [None] * n
+        columns = zip(*[case.values for case in cases], strict=True)
+        keep, hidden = self.redactor.column, bool(self.redactor)
+        x: list[list[Scalar]] = [keep(field.name, cells) for field, cells in zip(fields, columns, strict=True)]
         hashed = self.hash_unit
         return DecisionBatch(
             x,
@@ -113,5 +113,5 @@ class Recorder:
             [case.audit for case in cases],
             [case.latency_us for case in cases],
             [case.tags for case in cases],
-            [case.error for case in cases],
+            [quiet(case.error) if hidden and case.error else case.error for case in cases],
         )

@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from andon.core.clock import SECOND
-from andon.core.record import Field
+from andon.core.record import Field, Stays
+from andon.core.redact import Redactor, parse_rule
 from andon.data.contract import Contract
 from andon.deploy.away import Isolation, Limits, Stays
 
@@ -27,7 +29,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     """A worker's settings; everything in it is a plain value.
 
     ``fields`` and ``classes`` are the charter's contract, used where no release says otherwise. ``unit_column`` is the
-    input that names the unit (None: the request does). Inputs in ``redact`` are never written. ``queue`` is in rows,
+    input that names the unit (None: the request does). Inputs in ``redact`` are never written as they came:
+    ``rules`` says what is kept of each (`andon.core.redact`), nothing where it does not. ``queue`` is in rows,
     times are in seconds. An id is remembered until ``idempotency_ids`` newer ones have come or ``idempotency_seconds``
     (from a charter: at least the deadline of reviews) have gone by, whichever is first. ``slow_seconds`` is how long one
     call of a model may take on the serving thread; longer ones get a thread of their own. What a model may take that has
@@ -42,6 +45,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     unit_column: str | None = None
     durability: Literal["flush", "commit"] = "flush"
     redact: tuple[str, ...] = ()
+    rules: dict[str, str] = {}
     tokens_required: bool = False
     max_body_bytes: int = 8 << 20
     queue: int = 1024
@@ -71,6 +75,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
             unit_column=None if charter.unit.source == "request" else charter.unit.source,
             durability=checklist.logging.durability,
             redact=tuple(checklist.privacy.redact),
+            rules={name: rule for name, rule in checklist.privacy.redact.items() if rule != "drop"},
             tokens_required=checklist.security.tokens == "required",
             max_body_bytes=gateway.max_body_bytes,
             queue=gateway.queue,
@@ -86,6 +91,11 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     def limits(self) -> Limits:
         """What a model may take that is not in the worker."""
         return Limits(self.isolation, self.model_memory_mb, self.model_seconds, stays=self.stays)
+
+    def redactor(self, key: Callable[[], bytes]) -> Redactor:
+        """The rules, ready to be applied; the key is asked for where something is hashed."""
+        rules = {name: parse_rule(self.rules.get(name, "drop")) for name in self.redact}
+        return Redactor(rules, key() if any(rule.kind == "hash" for rule in rules.values()) else b"")
 
     @property
     def contract(self) -> Contract:

@@ -140,8 +140,8 @@ class Worker:
     def _recorder(self) -> Recorder:
         config = self._config
         commit = config.durability == "commit"
-        redact = frozenset(config.redact)
-        return Recorder(self._wal, self._workspace.unit_hash, redact, commit=commit, post=self._post)
+        redactor = config.redactor(self._workspace.redaction_key)
+        return Recorder(self._wal, self._workspace.unit_hash, redactor, commit=commit, post=self._post)
 
     def _front_of(self, config: GatewayConfig) -> None:
         workspace = self._workspace

@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec.structs import replace
+
+from andon.core.redact import Redactor
 from andon.errors import Corrupt, NotFound, UsageError
 from andon.monitor.payload import Event, decision_events, review_event
 from andon.monitor.sink import Sink, check_sink, shown_sink
@@ -96,7 +99,8 @@ class Emitter:
     ) -> None:
         self._workspace = workspace
         self._project = charter.project
-        self._hidden = frozenset(charter.checklist.privacy.redact)
+        rules = charter.checklist.privacy.redact
+        self._redactor = Redactor(rules, workspace.redaction_key() if "hash" in rules.values() else b"")
         self._name = shown_sink(url)
         self._receiver = receiver or Sink(url)
         self._clock = clock
@@ -180,7 +184,9 @@ class Emitter:
         if frame.kind is FrameKind.DECISION:
             fields: Sequence[Field] = self._fields(frame.contract.hex())
             for decision in decode_decisions(fields, frame):
-                yield from decision_events(self._project, fields, decision, frame.generation, self._hidden)
+                if self._redactor:  # also what an older charter stored as it came
+                    decision = replace(decision, x=self._redactor.row(decision.x, again=True))
+                yield from decision_events(self._project, fields, decision, frame.generation)
         elif frame.kind is FrameKind.REVIEW:
             for at, review in enumerate(decode_reviews(frame)):
                 if review.kind == "decision":

@@ -14,7 +14,7 @@ in the log: the same event sent again has the same id, and no two events share o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -44,17 +44,15 @@ class Event(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def decision_events(
-    project: str, fields: Sequence[Field], decision: Decision, generation: str, hidden: Collection[str] = ()
-) -> tuple[Event, Event]:
-    """The request and the response of one decision; inputs that are ``hidden`` are in neither.
+def decision_events(project: str, fields: Sequence[Field], decision: Decision, generation: str) -> tuple[Event, Event]:
+    """The request and the response of one decision; what is null is in neither.
 
     What is missing is left out. Inputs that would make the event too large are left out, largest first, and named in
     the parameter ``x_left_out``.
     """
     place = server_id(decision.stream, generation, decision.sequence)
     base = decision.id if decision.id == place else f"{decision.id}.{place}"
-    inputs, left_out = _inputs(fields, decision, hidden)
+    inputs, left_out = _inputs(fields, decision)
     asked: dict[str, Any] = {"id": decision.id, "inputs": inputs}
     parameters: dict[str, Any] = {}
     if decision.tags:
@@ -80,13 +78,11 @@ def review_event(project: str, review: Review, place: str) -> Event:
     return _event(RESPONSE, f"{review.id}.{place}.review", (project, review.id, review.time_us, "default"), body)
 
 
-def _inputs(
-    fields: Sequence[Field], decision: Decision, hidden: Collection[str]
-) -> tuple[list[dict[str, Any]], list[str]]:
+def _inputs(fields: Sequence[Field], decision: Decision) -> tuple[list[dict[str, Any]], list[str]]:
     found: list[tuple[int, dict[str, Any]]] = []
     for field in fields:
         value = decision.x.get(field.name)
-        if value is not None and field.name not in hidden:
+        if value is not None:
             tensor = {"name": field.name, "datatype": datatype(field), "shape": [1], "data": [value]}
             found.append((len(_encode(tensor)), tensor))
     left_out: list[str] = []

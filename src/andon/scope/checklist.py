@@ -122,8 +122,8 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "checklist.privacy.redact",
         "What is never stored?",
-        "which inputs are written to the log as missing",
-        "tests/scope/test_answers.py::test_an_answer_reaches_the_gateway",
+        "what of which inputs is written to the log: nothing, a keyed hash, a mask, or a coarser value",
+        "tests/deploy/test_redaction.py::test_what_is_redacted_is_in_no_file_of_the_workspace",
     ),
     Question(
         "metrics",
@@ -211,7 +211,7 @@ def idle(charter: Charter) -> list[str]:
 
 def doubts(charter: Charter) -> list[str]:
     """What is allowed but probably not meant: bounds that point the wrong way, a promise that no metric watches."""
-    sentences = _unwatched_latency(charter) + _open_unit(charter)
+    sentences = _unwatched_latency(charter) + _open_unit(charter) + _blinded(charter)
     for name, spec in charter.metrics.items():
         sentences += [f"metrics.{name}.{key}: {text}" for key, text in _wrong_way(spec, charter.target.classes)]
         if spec.critical and spec.goal is None:
@@ -256,6 +256,31 @@ def _open_unit(charter: Charter) -> list[str]:
         f"unit.from: the unit is stored as a keyed hash, but the input {unit!r} itself is stored in the clear; "
         f"if it names a person, add it to checklist.privacy.redact"
     ]
+
+
+def _blinded(charter: Charter) -> list[str]:
+    """Slices and metrics are computed from the log, so they see what is left of a redacted input."""
+    from andon.measure.metric import parse_metric
+    from andon.measure.slice import parse_slice
+
+    rules = charter.checklist.privacy.redact
+    names = tuple(charter.inputs)
+    reads: list[tuple[str, frozenset[str]]] = []
+    for name, condition in charter.slices.items():
+        reads.append((f"slices.{name}", frozenset(parse_slice(condition).columns)))
+    for name, spec in charter.metrics.items():
+        where = frozenset[str]() if spec.where is None else frozenset(parse_slice(spec.where).columns)
+        reads.append((f"metrics.{name}", frozenset(parse_metric(spec.of, charter.target.classes).needs) | where))
+    sentences = []
+    for path, columns in reads:
+        for column in names:
+            if column in rules and (column in columns or any(one.startswith(f"{column}_") for one in columns)):
+                kept = "is never stored" if rules[column] == "drop" else f"is stored as {rules[column]}"
+                sentences.append(
+                    f"{path}: it reads the input {column!r}, which {kept} (checklist.privacy.redact): "
+                    f"of live cases it sees only that"
+                )
+    return sentences
 
 
 def value_at(charter: Charter, key: str) -> Any:

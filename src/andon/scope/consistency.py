@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from andon.core.redact import parse_rule, unfit
 from andon.core.registry import did_you_mean
 from andon.errors import AndonError
 from andon.scope.fault import Path, dotted
@@ -128,9 +129,21 @@ def _columns_named(draft: Draft) -> Findings:
     charter = draft.charter
     if charter.unit.source != "request" and charter.unit.source not in charter.inputs:
         yield ("unit", "from"), _unknown("input", charter.unit.source, ["request", *charter.inputs])
-    for index, name in enumerate(charter.checklist.privacy.redact):
-        if name not in charter.inputs:
-            yield ("checklist", "privacy", "redact", index), _unknown("input", name, charter.inputs)
+    fields = {field.name: field for field in charter.fields()}
+    for index, (name, rule) in enumerate(charter.checklist.privacy.redact.items()):
+        path: Path = ("checklist", "privacy", "redact", index if _listed(draft) else name)
+        if name not in fields:
+            yield path, _unknown("input", name, charter.inputs)
+        elif (why := unfit(parse_rule(rule), fields[name])) is not None:
+            yield path, why
+
+
+def _listed(draft: Draft) -> bool:
+    """Whether what is redacted is written as a list."""
+    found: Any = draft.values
+    for key in ("checklist", "privacy", "redact"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return isinstance(found, list)
 
 
 def _metrics(draft: Draft) -> Findings:

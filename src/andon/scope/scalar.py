@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 
 from andon.core.record import Field as Column
 from andon.core.record import Kind
+from andon.core.redact import parse_rule
 from andon.core.registry import did_you_mean
 from andon.errors import UsageError
 from andon.measure.gate import Bound
@@ -27,6 +28,7 @@ __all__ = [
     "Duration",
     "Many",
     "Name",
+    "Redact",
     "Text",
     "describe_field",
     "duration",
@@ -165,6 +167,20 @@ def _description(value: str) -> str:
     return value
 
 
+def _rule(value: str) -> str:
+    parse_rule(value)
+    return value
+
+
+def _rules(value: object) -> object:
+    """A plain list of inputs means that each of them is dropped."""
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return dict.fromkeys(value, "drop")
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a list of inputs, or inputs and what is kept of each, found {shown(value)}")
+    return value
+
+
 def _bound(value: object) -> Bound:
     if not isinstance(value, str):
         raise ValueError(f"expected a bound such as '>= 0.85' or '0.09 .. 0.19', found {shown(value)}")
@@ -200,6 +216,26 @@ Duration = Annotated[
     int,
     BeforeValidator(duration),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d+(\.\d+)?\s*(us|ms|s|m|h|d|w)$"}, {"const": 0}]}),
+]
+#: Inputs with the rule that `andon.core.redact` applies to each.
+Redact = Annotated[
+    dict[str, Annotated[Text, AfterValidator(_rule)]],
+    BeforeValidator(_rules),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "string",
+                        "pattern": r"^(drop|hash|mask\s*\(.*\)|truncate\s*\(.*\))$",
+                    },
+                },
+            ],
+            "examples": [["name"], {"name": "drop", "mail": "hash", "card": "mask(4)", "age": "truncate(5)"}],
+        }
+    ),
 ]
 BoundText = Annotated[
     Bound,

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from andon.core.record import Level
-from andon.scope.scalar import Alarm, BoundText, Duration, Many, Name, Text
+from andon.core.record import Level, Stays
+from andon.scope.scalar import Alarm, BoundText, Duration, Many, Name, Redact, Text
 
 __all__ = [
     "Alarms",
@@ -103,8 +103,8 @@ class Privacy(Section):
     """The widest circle that data may reach. `device`: notices go to this machine only, events nowhere; `organisation`: events go to private addresses and `hosts` only."""
     hosts: Many = ()
     """Names of hosts that count as inside the organisation."""
-    redact: Many = ()
-    """Inputs whose values are never stored and never sent."""
+    redact: Redact = {}
+    """Inputs whose values are never stored and never sent as they came: a list (nothing of them is kept), or what is kept of each: `drop`, `hash` (keyed), `mask(4)` (the last 4 characters), `truncate(5)` (a step of numbers, or so many characters), `truncate(day)`, `truncate(month)`."""
 
 
 class Checklist(Section):

@@ -160,6 +160,17 @@ class Workspace:
         """The keyed hash that stands for a unit (a person, a device) in everything stored; "" stays ""."""
         return blake2b(unit.encode(), digest_size=16, key=self.key).hexdigest() if unit else ""
 
+    def redaction_key(self) -> bytes:
+        """The secret of hashed inputs (``privacy.redact``), drawn when it is first needed; without it nobody can try names.
+
+        It is a file of its own, so that it can be drawn anew: whoever deletes it makes all later hashes new ones. Raises
+        ``Unavailable`` or ``Corrupt``.
+        """
+        path = self.home / "redaction-key"
+        if not path.exists():
+            create_file(path, secrets.token_bytes(32), mode=0o600)
+        return _read_key(path)
+
     def close(self) -> None:
         """Release the database and the mapped files."""
         self.db.close()

@@ -25,7 +25,7 @@ __all__ = ["NEEDED", "charter", "clock", "disk", "files", "tokens"]
 NEEDED = ("workspace.json", "key", "clock", "routes", "routes/epoch", "wal", "contracts", "bundles", "blobs")
 """What a workspace cannot be opened or used without."""
 
-_SECRETS = ("key",)
+_SECRETS = ("key", "redaction-key")
 _LEAST_FREE = 256_000_000
 _STEP_BACK = 2 * SECOND
 _YOUNG = 10 * MINUTE
@@ -74,7 +74,7 @@ def _whose(home: Path) -> Check:
         )
     if mode & stat.S_IRWXG:
         return look("files", f"{words}: its group may read what was decided", next_, mode=f"{mode:04o}")
-    open_ = [name for name in _SECRETS if (home / name).stat().st_mode & 0o077]
+    open_ = [name for name in _SECRETS if (home / name).exists() and (home / name).stat().st_mode & 0o077]
     if open_:
         return stop("files", f"{open_[0]} can be read by others", f"`chmod 600 {home.name}/{open_[0]}`")
     if found.st_uid != os.geteuid():

@@ -169,12 +169,20 @@ def _service(charter: Charter) -> Said:
     redact = asked.privacy.redact
     yield (
         "checklist.privacy.redact",
-        f"Never stored: {', '.join(redact)}." if redact else "Every input is stored with its decision.",
+        _redacted(redact) if redact else "Every input is stored with its decision.",
     )
     yield (
         "gateway",
         f"The gateway listens on port {gateway.port} with {_count(gateway.workers, 'worker')}; {gateway.queue:,} requests may wait in each.",
     )
+
+
+def _redacted(rules: Mapping[str, str]) -> str:
+    dropped = [name for name, rule in rules.items() if rule == "drop"]
+    parts = [f"Never stored: {', '.join(dropped)}."] if dropped else []
+    kept = [f"{name} ({rule})" for name, rule in rules.items() if rule != "drop"]
+    parts += [f"Stored otherwise than it came: {', '.join(kept)}."] if kept else []
+    return " ".join(parts)
 
 
 _LEVELS = {
