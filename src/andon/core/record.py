@@ -34,6 +34,7 @@ __all__ = [
     "Route",
     "Scalar",
     "Status",
+    "Stays",
 ]
 
 Scalar = bool | int | float | str | None
@@ -42,6 +43,8 @@ Level = Literal["human", "shadow", "assist", "partial", "full"]
 Status = Literal["pending", "decided"]
 DecidedBy = Literal["model", "person", "safe_default", "client", "nobody"]
 ItemState = Literal["open", "taken", "decided"]
+#: The widest circle that data may reach.
+Stays = Literal["device", "organisation", "anywhere"]
 
 
 class Field(msgspec.Struct, frozen=True, omit_defaults=True):

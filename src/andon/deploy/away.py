@@ -12,14 +12,14 @@ from typing import Any, Literal, Protocol
 import msgspec
 import numpy as np
 
+from andon.core.record import Stays
 from andon.data.contract import Contract
 from andon.model.columns import Columns
 
-__all__ = ["Away", "Isolation", "Limits", "Model", "Stays"]
+__all__ = ["Away", "Isolation", "Limits", "Model"]
 
 #: ``auto``: models that are kept as Python objects get a process of their own; ``process``: all do; ``none``: none does.
 Isolation = Literal["auto", "process", "none"]
-Stays = Literal["device", "organisation", "anywhere"]
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from andon.core.clock import SECOND
 from andon.core.record import Field, Stays
 from andon.core.redact import Redactor, parse_rule
 from andon.data.contract import Contract
-from andon.deploy.away import Isolation, Limits, Stays
+from andon.deploy.away import Isolation, Limits
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter

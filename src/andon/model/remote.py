@@ -18,19 +18,17 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
 import numpy as np
 
-from andon.core.record import Field
+from andon.core.record import Field, Stays
 from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
 from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
 
 __all__ = ["ANSWER_MAX", "Breaker", "Remote", "RemoteScorer", "SealedRemote", "seal_remote"]
-
-Stays = Literal["device", "organisation", "anywhere"]
 
 #: The longest answer that is read, in bytes.
 ANSWER_MAX = 32 << 20

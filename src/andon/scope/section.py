@@ -99,7 +99,7 @@ class Security(Section):
 class Privacy(Section):
     """Where data may go."""
 
-    stays: Literal["device", "organisation", "anywhere"] = "organisation"
+    stays: Stays = "organisation"
     """The widest circle that data may reach. `device`: notices go to this machine only, events nowhere; `organisation`: events go to private addresses and `hosts` only."""
     hosts: Many = ()
     """Names of hosts that count as inside the organisation."""
