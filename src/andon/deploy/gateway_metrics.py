@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from andon.deploy.meter import Histogram, Meter
+from andon.deploy.meter import Histogram, Meter, meter_path, read_meter
 from andon.store.files import replace_file
 
 __all__ = ["Scraper", "render"]
@@ -99,23 +99,14 @@ class Scraper:
         """Write this worker's counters, if they changed. Raises ``Unavailable``."""
         body = msgspec.json.encode(self._gauge())
         if body != self._last:
-            replace_file(self._path(self._index), body, sync=False)
+            replace_file(meter_path(self._run_dir, self._index), body, sync=False)
             self._last = body
 
     def page(self) -> str:
         """The whole page."""
         meters: dict[str, Meter] = {}
         for index in range(self._workers):
-            found = self._gauge() if index == self._index else self._read(index)
+            found = self._gauge() if index == self._index else read_meter(meter_path(self._run_dir, index))
             if found is not None:
                 meters[f"w{index}"] = found
         return render(meters)
-
-    def _path(self, index: int) -> Path:
-        return self._run_dir / f"meter-w{index}.json"
-
-    def _read(self, index: int) -> Meter | None:
-        try:
-            return msgspec.json.decode(self._path(index).read_bytes(), type=Meter)
-        except (OSError, msgspec.DecodeError):
-            return None

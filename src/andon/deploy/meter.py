@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
+from pathlib import Path
 
 import msgspec
 
-__all__ = ["BUCKETS", "Histogram", "Meter"]
+__all__ = ["BUCKETS", "Histogram", "Meter", "meter_path", "read_meter", "read_meters"]
 
 #: Upper bounds of the latency buckets, in seconds.
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -97,3 +98,22 @@ class Meter(msgspec.Struct):
         """Count new decisions: by whom (``nobody`` is pending) and on which arm."""
         key = f"{decided_by},{arm}"
         self.decisions[key] = self.decisions.get(key, 0) + n
+
+
+def meter_path(run_dir: Path, index: int) -> Path:
+    """Where the worker of this number publishes its counters."""
+    return run_dir / f"meter-w{index}.json"
+
+
+def read_meter(path: Path) -> Meter | None:
+    """What a worker last published; None where it said nothing yet, or nothing that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Meter)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def read_meters(run_dir: Path) -> list[Meter]:
+    """What all workers last published."""
+    found = [read_meter(path) for path in sorted(run_dir.glob("meter-w*.json"))]
+    return [meter for meter in found if meter is not None]

@@ -23,6 +23,7 @@ from andon.core.record import Route
 from andon.deploy.accounting import accounts, spent
 from andon.deploy.load import Goal, Load, Messages, measure, schedule
 from andon.deploy.load_driver import Driver
+from andon.deploy.meter import read_meters
 from andon.engine.local import LocalEngine
 from andon.errors import Unavailable
 from andon.model.bundle import bundle_path
@@ -203,13 +204,8 @@ class _Line:
 
     def _meters(self) -> tuple[int, int, int]:
         """(decisions, bytes of the log, rows that shadows missed) of all workers; they tell every second."""
-        from andon.deploy.meter import Meter
-
         time.sleep(1.1)
-        meters = [
-            msgspec.json.decode(path.read_bytes(), type=Meter)
-            for path in self.project.workspace.run_dir.glob("meter-w*.json")
-        ]
+        meters = read_meters(self.project.workspace.run_dir)
         rows = sum(sum(meter.decisions.values()) for meter in meters)
         return rows, sum(meter.log_bytes for meter in meters), sum(meter.shadow_dropped for meter in meters)
 

@@ -19,6 +19,7 @@ from andon.deploy.accounting import Account, accounts, load_average, spent
 from andon.deploy.load import Goal, Load, Messages, Spacing, judge, measure, schedule
 from andon.deploy.load_driver import Driver
 from andon.deploy.load_limit import Limit, search, step_of
+from andon.deploy.meter import read_meters
 from andon.errors import AndonError, Denied, Unavailable, UsageError
 from andon.surface.load_rows import requests_of
 from andon.surface.running import listening
@@ -247,16 +248,8 @@ class _Session:
 
     def _written(self) -> tuple[int, int]:
         """(decisions, bytes of the log) of all workers, as they last said; (0, 0) where they are not ours."""
-        from andon.deploy.meter import Meter
-
-        rows = size = 0
-        for path in self._project.workspace.run_dir.glob("meter-w*.json") if self._target.ours else ():
-            try:
-                meter = msgspec.json.decode(path.read_bytes(), type=Meter)
-            except (OSError, msgspec.DecodeError):
-                continue
-            rows, size = rows + sum(meter.decisions.values()), size + meter.log_bytes
-        return rows, size
+        meters = read_meters(self._project.workspace.run_dir) if self._target.ours else []
+        return sum(sum(meter.decisions.values()) for meter in meters), sum(meter.log_bytes for meter in meters)
 
 
 def _probe(target: Target, messages: Messages, *, to_people: bool) -> None:
