@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from andon.core.record import Field
+from andon.core.record import Field, Stays
 from andon.errors import UsageError, UserCodeError
 from andon.model.adapter import REVIEWED, Layout, ObjectScorer, OnnxScorer, Scores, load_model
 from andon.model.bundle import Compiled
 from andon.model.columns import NUMERIC, Columns, take
 from andon.model.predictor import UserCode, user_code
 from andon.model.probe import Probe, Table, probes
-from andon.model.remote import Remote, RemoteScorer, Stays, seal_remote
+from andon.model.remote import Remote, RemoteScorer, seal_remote
 
 __all__ = ["TOLERANCE", "compile_model"]
 
