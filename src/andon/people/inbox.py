@@ -138,10 +138,9 @@ class Inbox:
         _named(reviewer)
         self._refuse_unknown(decision)
         while True:
-            item = self._current(id)
-            if item.state == "decided" and (item.decision, item.reviewer) == (decision, reviewer):
+            item = self._asked(id, decision, reviewer)
+            if item.state == "decided":
                 return item
-            self._refuse(item, reviewer)
             decided = self._decided(item, decision, reviewer, simulated)
             if self._items.swap(decided):
                 return self._send(decided)
@@ -155,10 +154,9 @@ class Inbox:
         _named(reviewer)
         self._refuse_unknown(decision)
         while True:
-            item = self._current(id)
-            if item.state == "decided" and (item.decision, item.reviewer) == (decision, reviewer):
+            item = self._asked(id, decision, reviewer)
+            if item.state == "decided":
                 return item
-            self._refuse(item, reviewer)
             if item.draft is not None and item.draft.decision == decision:
                 return veil(item, reviewer)
             drafted = self._drafted(item, decision, reviewer)
@@ -275,6 +273,13 @@ class Inbox:
         """The item, which is not decided and not with anybody else. Raises ``NotFound`` or ``Conflict``."""
         item = self._current(id)
         self._refuse(item, reviewer)
+        return item
+
+    def _asked(self, id: str, decision: str, reviewer: str) -> Item:
+        """As ``_open``, but also the item that this reviewer has decided just so."""
+        item = self._current(id)
+        if item.state != "decided" or (item.decision, item.reviewer) != (decision, reviewer):
+            self._refuse(item, reviewer)
         return item
 
     def _refuse(self, item: Item, reviewer: str) -> None:
