@@ -124,12 +124,7 @@ class Journal:
 
     def latest(self, limit: int = 20, *, action: str | None = None, subject: str | None = None) -> list[Event]:
         """The newest events, newest first."""
-        query = select(events).order_by(events.c.sequence.desc()).limit(limit)
-        for column, value in ((events.c.action, action), (events.c.subject, subject)):
-            if value is not None:
-                query = query.where(column == value)
-        with self._db.read() as connection:
-            return [_event(row) for row in connection.execute(query)]
+        return self.page(Wanted(None if action is None else (action,), subject=subject), limit=limit)
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the newest event; (0, zeros) before the first."""
