@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from andon.data.contract import Contract
 from andon.data.dataset import Dataset, find, load
 from andon.data.split import DEFAULT_PARTS, Plan, Split, divide
 from andon.errors import NotFound
@@ -127,10 +128,7 @@ def kept_from(workspace: Workspace, found: Division, row: pl.DataFrame, part: st
     before = workspace.records.get("split", found.previous, Division)
     old, contract = load(workspace, before.version, images=False), find(workspace, found.version).contract
     old = old.filter(parts_of(workspace, before) == part)
-    shared = [name for name in row.columns if name in old.columns and row.schema[name] == old.schema[name]]
-    known = ["id"] if "id" in shared else [name for name in shared if name != contract.target]
-    inputs = [name for name in contract.names if name in shared]
-    for by, keys in (("id" if "id" in shared else "values", known), ("inputs", inputs)):
+    for by, keys in _ways(row, old, contract).items():
         if keys and old.join(row, on=keys, how="semi", nulls_equal=True).height:
             return Kept(before.version, by)
     return None
@@ -150,23 +148,27 @@ def _ancestral(workspace: Workspace, dataset: Dataset) -> Division | None:
 
 
 def _carried(workspace: Workspace, frame: pl.DataFrame, before: Division, dataset: Dataset) -> pl.Series:
-    """The parts of the rows that were there before, null for new ones.
-
-    Rows are known by their id; else by all they have but the label; and what is left over of either, by its inputs
-    alone, so that new or corrected meta-data let a row's x stay where it was.
-    """
+    """The parts of the rows that were there before, null for new ones; what one way does not find the next one may."""
     old = load(workspace, before.version, images=False).with_columns(parts_of(workspace, before).alias(_PART))
-    shared = [name for name in frame.columns if name in old.columns and frame.schema[name] == old.schema[name]]
-    ways = [["id"]] if "id" in shared else [[name for name in shared if name != dataset.contract.target]]
-    ways.append([name for name in dataset.contract.names if name in shared])
     part = pl.Series(_PART, [None], dtype=pl.String).new_from_index(0, frame.height)
-    for keys in ways:
+    for keys in _ways(frame, old, dataset.contract).values():
         waiting = part.is_null()
         if keys and old.height and waiting.any():
             met = _met(frame.filter(waiting).select(keys), old, keys)
             part = part.scatter(waiting.arg_true(), met[_PART])
             old = old.filter(~pl.int_range(pl.len()).is_in(met["\0old"].drop_nulls().implode()))
     return part
+
+
+def _ways(new: pl.DataFrame, old: pl.DataFrame, contract: Contract) -> dict[str, list[str]]:
+    """The columns by which a row of the one is known in the other: its id, else all it has but the label; then its inputs.
+
+    By its inputs alone, so that new or corrected meta-data let a row's x stay where it was.
+    """
+    shared = [name for name in new.columns if name in old.columns and new.schema[name] == old.schema[name]]
+    values = {"values": [name for name in shared if name != contract.target]}
+    first = {"id": ["id"]} if "id" in shared else values
+    return first | {"inputs": [name for name in contract.names if name in shared]}
 
 
 def _met(new: pl.DataFrame, old: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
