@@ -21,11 +21,22 @@ from andon.data.image import IMAGE_BYTES_MAX
 from andon.data.validator import show
 from andon.errors import UsageError
 
-__all__ = ["FILE_COLUMNS", "Album", "attach", "safe_name"]
+__all__ = [
+    "ARCHIVE_FAULTS",
+    "FILE_COLUMNS",
+    "Album",
+    "attach",
+    "is_pictures",
+    "member_bytes",
+    "refusal",
+    "safe_name",
+    "too_large",
+]
 
 #: Names under which the CSV may list the files, in the order tried.
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
-_ARCHIVE_FAULTS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
+#: What reading a damaged archive raises.
+ARCHIVE_FAULTS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
 
 
 @dataclass
@@ -48,6 +59,11 @@ class Album:
         for name, data in sorted(self.images.items()):
             total.update(name.encode() + b"\0" + blake2b(data, digest_size=32).digest())
         return total.hexdigest()
+
+
+def is_pictures(path: Path) -> bool:
+    """Whether it is a folder or an archive, of images that is."""
+    return path.is_dir() or ".tar" in path.suffixes or path.suffix == ".tgz"
 
 
 def safe_name(name: str) -> str | None:
@@ -107,7 +123,7 @@ def _from_folder(place: Path, wanted: set[str]) -> Album:
             album.refused[name] = "a link that leads outside the folder"
         elif path.is_file():
             if path.stat().st_size > IMAGE_BYTES_MAX:
-                album.refused[name] = _too_large(path.stat().st_size)
+                album.refused[name] = too_large(path.stat().st_size)
             else:
                 album.images[name] = path.read_bytes()
     files = sum(1 for path in root.rglob("*") if path.is_file())
@@ -120,12 +136,8 @@ def _from_tar(place: Path, wanted: set[str]) -> Album:
     try:
         with tarfile.open(place, "r:*") as archive:
             for member, name in _members(archive, album, wanted):
-                stream = archive.extractfile(member)
-                data = stream.read() if stream is not None else b""
-                if len(data) != member.size:
-                    raise EOFError(f"{name} is cut short")
-                album.images[name] = data
-    except _ARCHIVE_FAULTS as error:
+                album.images[name] = member_bytes(archive, member)
+    except ARCHIVE_FAULTS as error:
         raise UsageError(f"{place.name}: the archive cannot be read to its end ({error}); pack it again") from error
     return album
 
@@ -137,7 +149,7 @@ def _members(archive: tarfile.TarFile, album: Album, wanted: set[str]) -> Iterat
             continue
         plain = safe_name(member.name)
         name = _asked_for(plain, wanted)
-        why = _refusal(member, plain, name in album.images)
+        why = refusal(member, plain, twice=name in album.images)
         if why is not None:
             album.refused[name or plain or member.name] = why
         elif name is None:
@@ -153,15 +165,26 @@ def _asked_for(plain: str | None, wanted: set[str]) -> str | None:
     return below if below in wanted else None
 
 
-def _refusal(member: tarfile.TarInfo, plain: str | None, twice: bool) -> str | None:
+def member_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The content of a file in an archive; raises ``EOFError`` where the archive ends before it does."""
+    stream = archive.extractfile(member)
+    data = stream.read() if stream is not None else b""
+    if len(data) != member.size:
+        raise EOFError(f"{member.name} is cut short")
+    return data
+
+
+def refusal(member: tarfile.TarInfo, plain: str | None, *, twice: bool = False) -> str | None:
+    """Why a member is not read; ``plain`` is its ``safe_name``, ``twice`` says that one of its name was read before."""
     if plain is None:
         return "the name leads outside the archive"
     if not member.isreg():
         return "a link or device, not a file"
     if twice:
         return "the archive has this name twice; the first was taken"
-    return _too_large(member.size) if member.size > IMAGE_BYTES_MAX else None
+    return too_large(member.size) if member.size > IMAGE_BYTES_MAX else None
 
 
-def _too_large(size: int) -> str:
+def too_large(size: int) -> str:
+    """Why a file of this size is not read."""
     return f"expected an image of at most {IMAGE_BYTES_MAX} bytes, found {size} bytes"

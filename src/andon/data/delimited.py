@@ -30,7 +30,7 @@ from andon.errors import UsageError
 if TYPE_CHECKING:
     from _csv import Reader
 
-__all__ = ["Block", "Unread", "parse_block", "parse_csv", "read_header"]
+__all__ = ["Block", "Unread", "parse_block", "parse_csv", "read_header", "text_begins"]
 
 _CHUNK = 20_000
 _OPEN = "end of data"  # how csv says that a quote was not closed
@@ -67,14 +67,23 @@ def parse_csv(data: bytes, name: str, separator: str | None = None) -> Parsed:
     ``name`` is used in sentences; the separator is found in the header line (comma, else semicolon or tab).
     Raises ``UsageError`` when the file is empty, is UTF-16, or has a header that cannot name its columns.
     """
-    if data.startswith(_UTF16):
-        raise UsageError(f"{name}: expected UTF-8 text, found UTF-16; save the file as UTF-8")
-    data = data.removeprefix(b"\xef\xbb\xbf")
+    data = data[text_begins(data, name) :]
     header, separator = _header(data, name, separator)
     quick = _quick(data, header, separator)
     if quick is not None:
         return quick, pl.int_range(1, quick.height + 1, dtype=pl.Int64, eager=True).alias("row"), _rejects([])
     return _careful(data, header, separator)
+
+
+def text_begins(data: bytes, name: str) -> int:
+    """Where the text begins, in bytes: behind a mark that says it is UTF-8. Raises ``UsageError`` when it is UTF-16.
+
+    >>> text_begins(b"\\xef\\xbb\\xbfn,t", "cases.csv"), text_begins(b"n,t", "cases.csv")
+    (3, 0)
+    """
+    if data.startswith(_UTF16):
+        raise UsageError(f"{name}: expected UTF-8 text, found UTF-16; save the file as UTF-8")
+    return len(data) - len(data.removeprefix(b"\xef\xbb\xbf"))
 
 
 def read_header(data: bytes, name: str, separator: str | None = None) -> tuple[list[str], str, int]:
@@ -83,11 +92,8 @@ def read_header(data: bytes, name: str, separator: str | None = None) -> tuple[l
     >>> read_header(b"\\n a;b\\n1;2\\n", "cases.csv")
     (['a', 'b'], ';', 6)
     """
-    if data.startswith(_UTF16):
-        raise UsageError(f"{name}: expected UTF-8 text, found UTF-16; save the file as UTF-8")
-    bom = len(data) - len(data.removeprefix(b"\xef\xbb\xbf"))
-    columns, separator = _header(data[bom:], name, separator)
-    begins = bom
+    begins = text_begins(data, name)
+    columns, separator = _header(data[begins:], name, separator)
     while begins < len(data):
         end = data.find(b"\n", begins)
         line, begins = data[begins : end if end >= 0 else None], end + 1 if end >= 0 else len(data)
@@ -123,10 +129,7 @@ def parse_block(data: bytes, header: list[str], separator: str, *, line: int = 0
             unread.append(Unread(number, f"line {line + at - 1}: {why}", text.line(at)))
         else:
             used = int(text.starts[at - 1]) - len(made_up)
-    columns = zip(*good, strict=True) if good else [[] for _ in header]
-    frame = pl.DataFrame(dict(zip(header, columns, strict=True)), schema=dict.fromkeys(header, pl.String))
-    frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
-    return Block(frame, pl.Series("row", numbers_of, dtype=pl.Int64), unread, used)
+    return Block(_texts(header, good), pl.Series("row", numbers_of, dtype=pl.Int64), unread, used)
 
 
 def _header(data: bytes, name: str, separator: str | None) -> tuple[list[str], str]:
@@ -211,7 +214,6 @@ class _Text:
 def _careful(data: bytes, header: list[str], separator: str) -> Parsed:
     frames, numbers, faults = [], [], []
     count = 0
-    schema = dict.fromkeys(header, pl.String)
     records = _records(_Text(data, separator), len(header))
     next(records)  # the header
     while chunk := list(islice(records, _CHUNK)):
@@ -220,12 +222,17 @@ def _careful(data: bytes, header: list[str], separator: str) -> Parsed:
             (count + i, f"line {line}: {why}") for i, (line, values, why) in enumerate(chunk, 1) if values is None
         ]
         count += len(chunk)
-        columns = zip(*(values for _, values in good), strict=True) if good else [[] for _ in header]
-        frames.append(pl.DataFrame(dict(zip(header, columns, strict=True)), schema=schema))
+        frames.append(_texts(header, [values for _, values in good]))
         numbers.append(pl.Series("row", [number for number, _ in good], dtype=pl.Int64))
-    frame = pl.concat(frames) if frames else pl.DataFrame(schema=schema)
-    frame = frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
+    frame = pl.concat(frames) if frames else _texts(header, [])
     return frame, pl.concat(numbers) if numbers else pl.Series("row", [], dtype=pl.Int64), _rejects(faults)
+
+
+def _texts(header: list[str], rows: list[list[str]]) -> pl.DataFrame:
+    """Records as columns of texts; an empty value is null."""
+    columns = zip(*rows, strict=True) if rows else [[] for _ in header]
+    frame = pl.DataFrame(dict(zip(header, columns, strict=True)), schema=dict.fromkeys(header, pl.String))
+    return frame.with_columns(pl.when(pl.all() != "").then(pl.all()))
 
 
 def _records(text: _Text, width: int, *, last: bool = True) -> Iterator[Record]:

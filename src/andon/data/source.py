@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from andon.data.album import attach
+from andon.data.album import attach, is_pictures
 from andon.data.conform import REJECTS_SCHEMA
 from andon.data.delimited import parse_csv
 from andon.data.jsonlines import parse_jsonl
@@ -63,7 +63,7 @@ def read(path: str | Path, *, meta: str | Path | None = None, nulls: tuple[str, 
     path = Path(path)
     if not path.exists():
         raise NotFound(f"{path}: there is no such file or folder")
-    if path.is_dir() or ".tar" in path.suffixes or path.suffix == ".tgz":
+    if is_pictures(path):
         raw = _images(path, meta, image)
     elif path.suffix.lower() in _READERS:
         raw = _file(path)

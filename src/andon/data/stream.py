@@ -25,10 +25,11 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
+from andon.data.album import is_pictures
 from andon.data.delimited import Unread
 from andon.errors import Corrupt, NotFound, UsageError
 
-__all__ = ["FORMATS", "Chunk", "Mark", "Stream", "is_pictures", "open_stream"]
+__all__ = ["FORMATS", "Chunk", "Mark", "Stream", "open_stream"]
 
 #: What a single file may be called; folders and tar archives hold images.
 FORMATS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
@@ -75,11 +76,6 @@ class Stream(Protocol):
     def chunks(self, mark: Mark, size: int) -> Iterator[Chunk]:
         """The rows behind a mark, at most ``size`` at a time. Raises ``Corrupt`` where the file breaks off."""
         ...
-
-
-def is_pictures(path: Path) -> bool:
-    """Whether it is a folder or an archive, of images that is."""
-    return path.is_dir() or ".tar" in path.suffixes or path.suffix == ".tgz"
 
 
 def open_stream(path: Path, *, meta: Path | None = None, image: str = "image") -> Stream:

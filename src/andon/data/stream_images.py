@@ -6,9 +6,7 @@ that leads outside is refused whoever wrote it, as in ``album``; nothing is unpa
 
 from __future__ import annotations
 
-import lzma
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from andon.data.album import FILE_COLUMNS, safe_name
+from andon.data.album import ARCHIVE_FAULTS, FILE_COLUMNS, member_bytes, refusal, safe_name, too_large
 from andon.data.delimited import Unread
 from andon.data.image import IMAGE_BYTES_MAX
 from andon.data.stream import Chunk, Mark
@@ -31,7 +29,6 @@ __all__ = ["IMAGES_AT_ONCE", "Pictures"]
 
 #: So many images are held at once, at most, each of at most ``IMAGE_BYTES_MAX`` bytes.
 IMAGES_AT_ONCE = 32
-_FAULTS = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError)
 
 
 class Pictures:
@@ -151,7 +148,7 @@ def _archive(place: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(place, "r:*") as archive:
             yield archive
-    except _FAULTS as error:
+    except ARCHIVE_FAULTS as error:
         raise Corrupt(f"{place.name}: the archive cannot be read to its end ({error}); pack it again") from error
 
 
@@ -176,17 +173,7 @@ def _nameless(name: str | None) -> str:
 
 
 def _from_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | str:
-    if safe_name(member.name) is None:
-        return "the name leads outside the archive"
-    if not member.isreg():
-        return "a link or device, not a file"
-    if member.size > IMAGE_BYTES_MAX:
-        return _too_large(member.size)
-    stream = archive.extractfile(member)
-    data = stream.read() if stream is not None else b""
-    if len(data) != member.size:
-        raise EOFError(f"{member.name} is cut short")
-    return data
+    return refusal(member, safe_name(member.name)) or member_bytes(archive, member)
 
 
 def _from_folder(place: Path, name: str | None) -> bytes | str:
@@ -200,10 +187,6 @@ def _from_folder(place: Path, name: str | None) -> bytes | str:
         if not path.is_file():
             return "there is no such file"
         size = path.stat().st_size
-        return _too_large(size) if size > IMAGE_BYTES_MAX else path.read_bytes()
+        return too_large(size) if size > IMAGE_BYTES_MAX else path.read_bytes()
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
-
-
-def _too_large(size: int) -> str:
-    return f"expected an image of at most {IMAGE_BYTES_MAX} bytes, found {size} bytes"

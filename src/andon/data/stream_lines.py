@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from andon.data.delimited import Unread, parse_block, read_header
+from andon.data.delimited import Unread, parse_block, read_header, text_begins
 from andon.data.stream import Chunk, Mark
-from andon.errors import Corrupt, UsageError
+from andon.errors import Corrupt
 
 __all__ = ["BLOCK_MAX", "CsvStream", "JsonStream"]
 
@@ -116,10 +116,7 @@ class JsonStream:
         self.total = path.stat().st_size
         self.columns: tuple[str, ...] | None = None
         with path.open("rb") as file:
-            start = file.read(3)
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise UsageError(f"{path.name}: expected UTF-8 text, found UTF-16; save the file as UTF-8")
-        self._begin = Mark(3 if start == b"\xef\xbb\xbf" else 0)
+            self._begin = Mark(text_begins(file.read(3), path.name))
 
     def chunks(self, mark: Mark, size: int) -> Iterator[Chunk]:
         """See ``Stream``."""

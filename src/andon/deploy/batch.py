@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import polars as pl
 
-from andon.data.album import FILE_COLUMNS
-from andon.data.stream import Mark, Stream, is_pictures, open_stream
+from andon.data.album import FILE_COLUMNS, is_pictures
+from andon.data.stream import Mark, Stream, open_stream
 from andon.deploy.batch_answer import Answerer, schema
 from andon.deploy.batch_check import Checker, Reject
 from andon.deploy.batch_model import Answering, choose
