@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from andon.errors import Corrupt, Unavailable
 from andon.store.segment import segment_starts, streams
-from andon.store.shape import is_decisions
+from andon.store.shape import is_decisions, unreadable
 from andon.store.tables import Database
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ __all__ = [
 MOST_FILES = 200_000
 """So many files are looked at in one part; a part with more is at least as large as is said."""
 
+_FOLDERS = {"write-ahead log": "wal", "decision log": "log", "blobs": "blobs", "bundles": "bundles"}
 _DATABASE = ("andon.db", "andon.db-wal", "andon.db-shm")
 
 
@@ -78,15 +79,7 @@ def extents(workspace: Workspace) -> tuple[Extent, ...]:
     home = workspace.home
     return (
         _database(workspace),
-        *(
-            measured(name, [home / folder])
-            for name, folder in (
-                ("write-ahead log", "wal"),
-                ("decision log", "log"),
-                ("blobs", "blobs"),
-                ("bundles", "bundles"),
-            )
-        ),
+        *(measured(name, [home / folder]) for name, folder in _FOLDERS.items()),
     )
 
 
@@ -152,7 +145,7 @@ def database_damage(db: Database) -> str:
 
 def written(workspace: Workspace, since_us: int, most: int = MOST_FILES) -> int:
     """Bytes in files of the logs and blobs that were changed since then (the machine's time), of at most so many."""
-    folders = [workspace.home / name for name in ("wal", "log", "blobs", "bundles")]
+    folders = [workspace.home / folder for folder in _FOLDERS.values()]
     return measured("written", folders, since_us * 1000, most).bytes
 
 
@@ -182,10 +175,7 @@ def readable(log: DecisionLog, table: str) -> int:
         rows = pl.scan_delta(handle).select(pl.len(), pl.all().is_null().sum().name.prefix("null "))
         return int(rows.collect(engine="streaming").item(0, 0))
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise Corrupt(
-            f"the decision log's table {table} cannot be read: {str(error).splitlines()[0]}",
-            hint="restore the folder log of the workspace from a backup",
-        ) from error
+        raise unreadable(table, error) from error
 
 
 def table_files(log: DecisionLog, table: str) -> TableFiles:

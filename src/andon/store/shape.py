@@ -41,6 +41,7 @@ __all__ = [
     "stored_names",
     "table_of",
     "text_of",
+    "unreadable",
 ]
 
 DECISIONS = "decisions/"
@@ -113,6 +114,14 @@ def application(stream: str, damaged: str | None = None) -> str:
     ('andon/w0', 'andon/w0/unreadable/feedback')
     """
     return f"andon/{stream}" if damaged is None else f"andon/{stream}/unreadable/{damaged}"
+
+
+def unreadable(table: str, error: Exception) -> Corrupt:
+    """What to raise where the rows of a table cannot be read."""
+    return Corrupt(
+        f"the decision log's table {table} cannot be read: {str(error).splitlines()[0]}",
+        hint="restore the folder log of the workspace from a backup",
+    )
 
 
 def day_of(time_us: int) -> date:
