@@ -24,7 +24,7 @@ from andon.monitor.remeasure import Remeasure
 from andon.monitor.rollup import lengths, roll_up
 from andon.monitor.window import Measured, WindowRow
 from andon.scope.charter import parse
-from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions, encode_feedback
+from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions
 from andon.store.frame import FrameKind
 from andon.store.view import decisions, outcomes
 
@@ -139,8 +139,7 @@ def test_in_any_order_of_events_and_kills_every_length_says_what_the_log_says(
                 review(lab, [open_ids.pop(0)], "person" if step == "answer" else "safe_default")
             elif step == "label" and lab.made:
                 labels.add(number % lab.made)
-                came = encode_feedback([Feedback(f"a{number % lab.made}", "label", "positive")])
-                lab.writer("w0").append(FrameKind.FEEDBACK, came, count=1, time_us=lab.clock.now())
+                lab.label([f"a{number % lab.made}"], "positive")
             elif step == "turn":
                 reader.tick()
                 again.note()
