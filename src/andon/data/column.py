@@ -29,7 +29,6 @@ __all__ = ["BARS", "Bar", "Column", "columns", "plain"]
 
 #: Bars of a spread at most; more different values than this are counted in ``others``.
 BARS = 24
-_EPOCH_DAY = date(1970, 1, 1)
 
 Spread = Literal["values", "range", "length", "none"]
 
