@@ -26,6 +26,7 @@ import numpy as np
 
 from andon.config import Project, open_project
 from andon.core.clock import DAY
+from andon.deploy.accounting import accounts, spent
 from andon.people.access import Access
 from andon.store.tokens import TokenFile
 from andon.surface.board.app import make_app
@@ -151,15 +152,14 @@ def _watched(viewers: int, rounds: int, seconds: int) -> bool:
 def _turn(
     project: Project, address: str, script: Path, seconds: int, rates: dict[int, list[float]], viewers: int
 ) -> float:
-    pids = {ack.pid for ack in project.workspace.routes.acks()}
     with _looking(project, viewers):
-        before = sum(map(_cpu_seconds, pids))
+        before = accounts(project.root)
         load = drive(address, script, 16, seconds)
-        after = sum(map(_cpu_seconds, pids))
+        burnt = spent(before, accounts(project.root))["worker"]
     if load.failed:
         sys.exit(f"{load.failed} requests failed")
     rates[viewers].append(load.rps)
-    return (after - before) / (load.rps * seconds) * 1e6
+    return burnt / (load.rps * seconds) * 1e6
 
 
 @contextmanager
@@ -181,11 +181,6 @@ def _looking(project: Project, viewers: int) -> Iterator[None]:
         pages, failed, *first = said.split(maxsplit=2)
         if int(failed) or int(pages) < viewers:
             sys.exit(f"{viewers} viewers got {pages} pages, {failed} failed: {' '.join(first)}")
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":
