@@ -29,6 +29,7 @@ __all__ = [
     "count",
     "figure_text",
     "minute",
+    "span",
     "told",
     "unit_shown",
 ]
@@ -168,6 +169,19 @@ def minute(time_us: int) -> str:
     '2020-03-11 00:00'
     """
     return iso(time_us)[:16].replace("T", " ")
+
+
+def span(us: int) -> str:
+    """A duration for people, in the largest unit of which there are two.
+
+    >>> span(90_000_000), span(3 * 3600 * 10**6), span(5 * 86400 * 10**6)
+    ('1 min', '3 h', '5 days')
+    """
+    seconds = max(0, int(us)) // 1_000_000
+    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (seconds >= size and name == "min"):
+            return f"{seconds // size:,} {name}"
+    return f"{seconds} s"
 
 
 def _mark(unit: str) -> str:

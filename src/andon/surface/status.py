@@ -14,7 +14,7 @@ from andon.core.record import Event, Level, Route
 from andon.deploy.chronicle import sentence
 from andon.surface.reads import alarms_of
 from andon.surface.running import Running, running
-from andon.surface.station import Known, State, Station, count, minute, told
+from andon.surface.station import Known, State, Station, count, minute, span, told
 from andon.surface.stations import (
     data_station,
     deploy_station,
@@ -212,8 +212,8 @@ def _cases(project: Project, known: Known) -> list[Need]:
     late = bool(first) and first is not None and first[0].due_us <= now
     if first:
         due = first[0].due_us - now
-        detail += f"the first came {_span(now - first[0].created_us)} ago, " + (
-            f"overdue by {_span(-due)}" if late else f"due in {_span(due)}"
+        detail += f"the first came {span(now - first[0].created_us)} ago, " + (
+            f"overdue by {span(-due)}" if late else f"due in {span(due)}"
         )
     return [
         Need(
@@ -235,19 +235,6 @@ def _questions(project: Project) -> list[Need]:
         return []
     what = f"{count(len(left), 'question')} of the checklist left to a default"
     return [Need("checklist", "look", what, f"first: {left[0].asks}", "andon check", len(left))]
-
-
-def _span(us: int) -> str:
-    """A time span for people.
-
-    >>> _span(90_000_000), _span(3 * 3600 * 10**6), _span(5 * 86400 * 10**6)
-    ('1 min', '3 h', '5 days')
-    """
-    seconds = max(0, us) // 1_000_000
-    for size, name in ((2 * 86400, "days"), (2 * 3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // {'days': 86400, 'h': 3600, 'min': 60}[name]} {name}"
-    return f"{seconds} s"
 
 
 # ------------------------------------------------------------------------------------------------------- who decides

@@ -5,8 +5,6 @@
 '<span class="fig">2.1 %</span> <span class="ci">[1.4, 3.1] %, n 1,238</span>'
 >>> str(code("`andon up` starts <it>"))
 '<code>andon up</code> starts &lt;it&gt;'
->>> span(90_000_000), span(3 * 3600 * 10**6)
-('1 min', '3 h')
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import math
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -25,9 +22,9 @@ from andon.core.clock import iso
 from andon.measure.estimate import Estimate
 from andon.surface.doctor_check import size_text
 from andon.surface.page import piece
-from andon.surface.station import count
+from andon.surface.station import count, span
 
-__all__ = ["STATIC", "asset", "code", "environment", "figure", "number", "span"]
+__all__ = ["STATIC", "asset", "code", "environment", "figure", "number"]
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
@@ -88,15 +85,6 @@ def day(time_us: int | None) -> Markup:
     return Markup('<time datetime="{}" title="{} UTC" data-day>{}</time>').format(
         text, text[:19].replace("T", " "), text[:10]
     )
-
-
-def span(us: int) -> str:
-    """A duration for people: two of the largest unit, or more."""
-    seconds = max(0, int(us)) // 1_000_000
-    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size or (seconds >= size and name == "min"):
-            return f"{seconds // size:,} {name}"
-    return f"{seconds} s"
 
 
 def ago(time_us: int, now_us: int) -> Markup:
@@ -163,8 +151,3 @@ def _digits(value: float, low: float | None, high: float | None) -> int:
 def _fixed(value: float, digits: int) -> str:
     text = f"{value:,.{digits}f}"
     return text[1:] if text.startswith("-") and not float(text.replace(",", "")) else text
-
-
-def page_of(environment_: jinja2.Environment, template: str, **values: Any) -> str:
-    """Render one template."""
-    return environment_.get_template(template).render(**values)
