@@ -15,7 +15,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from andon.core.clock import iso
 from andon.core.record import Event
 from andon.monitor.overview import spark
 from andon.surface.running import Running
@@ -196,7 +195,7 @@ def _journal(events: tuple[Event, ...], trouble: str | None) -> list[tuple[Rende
         return [(Text(trouble or "nothing yet: whatever is done to the line will be here", style="dim"),)]
     return [
         (
-            Text(iso(event.time_us)[:16].replace("T", " "), style="dim"),
+            Text(minute(event.time_us), style="dim"),
             Text(event.action),
             Text.assemble(f"{event.subject}, {event.actor}", (f": {event.reason}" if event.reason else "", "dim")),
         )

@@ -19,7 +19,7 @@ from andon.store.journal import Verification, Wanted
 from andon.surface.page import Command, Done, Empty, Page
 from andon.surface.station import Known, State
 from andon.surface.view.journal_words import ACTIONS, href_of, reason_of, state_of, told
-from andon.surface.view.watch_span import Moment, moment
+from andon.surface.view.watch_span import Moment, moment, typed
 
 if TYPE_CHECKING:
     from andon.store.journal import Journal
@@ -169,8 +169,8 @@ def journal_view(visit: Visit, params: JournalParams) -> JournalView:
         actions=tuple(sorted({*kept, *ACTIONS})),
         actors=tuple(known.ask(journal.actors) or ()),
         groups=tuple(sorted({name.partition(".")[0] for name in kept})),
-        since=_minute(asked.since_us),
-        until=_minute(asked.until_us),
+        since="" if asked.since_us is None else typed(asked.since_us),
+        until="" if asked.until_us is None else typed(asked.until_us),
         trouble=known.trouble or None,
     )
 
@@ -200,11 +200,6 @@ def _actions(asked: str, kept: Sequence[str]) -> tuple[str, ...] | None:
         groups = {name.partition(".")[0] for name in names}
         raise UsageError(f"no action is called {asked!r}; {did_you_mean(asked, [*names, *groups])}", field="action")
     return tuple(name for name in group if name in kept)
-
-
-def _minute(time_us: int | None) -> str:
-    """As a field for a date and time takes it."""
-    return "" if time_us is None else iso(time_us)[:16]
 
 
 def _beside(params: JournalParams, edge: str, events: Sequence[Event], there: bool) -> str | None:

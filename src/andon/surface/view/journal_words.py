@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from andon.core.clock import iso
 from andon.core.record import Event
 from andon.monitor.alarm import alarm_key
-from andon.surface.station import State, count
+from andon.surface.station import State, count, minute
 from andon.surface.view.watch_alarms import judged
 from andon.surface.view.watch_card import link
 
@@ -146,7 +145,7 @@ def _silenced(event: Event, units: Units) -> str:
     until = _number(event, "until_us")
     if not until:
         return f"notices of alarm {event.subject} are sent again"
-    return f"no notice of alarm {event.subject} is sent until {iso(until)[:16].replace('T', ' ')} UTC"
+    return f"no notice of alarm {event.subject} is sent until {minute(until)} UTC"
 
 
 def _told_off(event: Event, units: Units) -> str:
@@ -182,6 +181,7 @@ _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "feedback.import": _fed,
     "log.gap": _why,
     "log.retained": _why,
+    "log.shed": _why,
     "alarm.fired": _fired,
     "alarm.resolved": _resolved,
     "alarm.people": _acted,
@@ -199,7 +199,16 @@ ACTIONS: tuple[str, ...] = tuple(_TOLD)
 
 #: Their reason is what happened, put together by the line itself.
 _SAY_WHY = frozenset(
-    ("automation.learn", "log.gap", "log.retained", "alarm.fired", "alarm.resolved", "alarm.people", "alarm.rollback")
+    (
+        "automation.learn",
+        "log.gap",
+        "log.shed",
+        "log.retained",
+        "alarm.fired",
+        "alarm.resolved",
+        "alarm.people",
+        "alarm.rollback",
+    )
 ) | {"alarm.notified"}
 _STATES: dict[str, State] = {
     "deploy.stop": "stop",
@@ -209,10 +218,12 @@ _STATES: dict[str, State] = {
     "alarm.people": "look",
     "alarm.rollback": "look",
     "log.gap": "stop",
+    "log.shed": "stop",
 }
 _PLACES = {
     "feedback.import": "/watch/feedback",
     "log.gap": "/settings#health",
+    "log.shed": "/settings#health",
     "log.retained": "/settings#storage",
     "token.create": "/settings#tokens",
     "token.revoke": "/settings#tokens",

@@ -19,7 +19,7 @@ from andon.monitor.overview import Point
 from andon.monitor.watch import acknowledge_alarm, alarms, silence_alarm, watched
 from andon.monitor.window import Measured
 from andon.surface.page import Command, Done, Empty, Page, Preview
-from andon.surface.station import bound_words, told, unit_shown
+from andon.surface.station import bound_words, minute, told, unit_shown
 from andon.surface.view.watch_card import Ring, link, ring_of, unit_of
 from andon.surface.view.watch_metric import Happened, happened
 from andon.surface.view.watch_span import Span, points, read, span_of
@@ -224,7 +224,7 @@ def _words(event: Event, unit: str) -> str:
         return done or event.reason
     if event.action == "alarm.silenced":
         until = event.evidence.get("until_us")
-        silent = f"silenced until {iso(until)[:16].replace('T', ' ')}" if until else "the silence ended"
+        silent = f"silenced until {minute(until)}" if until else "the silence ended"
         return silent + (f": {event.reason}" if event.reason else "")
     if event.action == "alarm.acknowledged":
         return "seen" + (f": {event.reason}" if event.reason else "")
@@ -281,7 +281,7 @@ def silence(visit: Visit, params: Silence) -> Done:
     found = silence_alarm(visit.project.workspace, params.key, visit.viewer.name, length, params.reason)
     if not found.silenced_until_us:
         return Done(sentence=f"Alarm {found.key} is no longer silent.")
-    until = iso(found.silenced_until_us)[:16].replace("T", " ")
+    until = minute(found.silenced_until_us)
     return Done(sentence=f"Nobody is sent a notice of alarm {found.key} until {until} UTC.")
 
 
@@ -301,7 +301,7 @@ def _acknowledge_preview(visit: Visit, params: Acknowledge) -> Preview:
 def _silence_preview(visit: Visit, params: Silence) -> Preview:
     ring, now = _ring(visit, params.key), visit.now_us
     silent = f"silent until {iso(ring.silenced_until_us)}" if ring.silenced_until_us > now else "not silent"
-    until = iso(now + round(params.hours * HOUR))[:16].replace("T", " ")
+    until = minute(now + round(params.hours * HOUR))
     then = f"Nobody is sent a notice of it until {until} UTC" if params.hours > 0 else "Notices of it are sent again"
     return Preview(
         f"Silence alarm {ring.key}",

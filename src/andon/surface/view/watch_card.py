@@ -17,7 +17,7 @@ from andon.monitor.window import Measured, is_late
 from andon.surface.page import piece
 from andon.surface.station import State, bound_words, figure_text, told, unit_shown
 from andon.surface.stations import rings
-from andon.surface.view.watch_span import Span, points
+from andon.surface.view.watch_span import Span, points, typed
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -161,7 +161,7 @@ def card_of(
     goal, bell = (_written(spec, part) for part in ("goal", "alarm"))
     held = _bound(spec, "alarm") or _bound(spec, "goal")
     late = is_late(metric) and plan.delay_us > 0
-    query = {} if span.latest else {"since": _typed(span.since_us), "until": _typed(span.until_us)}
+    query = {} if span.latest else {"since": typed(span.since_us), "until": typed(span.until_us)}
     return Card(
         name=name, of=metric.name, where=spec.where if spec is not None else None, group=group_of(metric),
         unit=unit, direction=metric.direction, cohort=cohort, goal=goal, alarm=bell,
@@ -187,10 +187,3 @@ def _bound(spec: MetricSpec | None, part: str) -> Bound | None:
 def _written(spec: MetricSpec | None, part: str) -> str | None:
     value = getattr(spec, part) if spec is not None else None
     return None if value is None else str(value)
-
-
-def _typed(time_us: int) -> str:
-    """A time as a form takes it."""
-    from andon.core.clock import iso
-
-    return iso(time_us)[:16]

@@ -18,12 +18,13 @@ from andon.measure.summary import Summary, add
 from andon.monitor.overview import Point
 from andon.monitor.performance import is_mature
 from andon.monitor.window import STANDARD, Measured, is_late
+from andon.surface.station import minute
 
 if TYPE_CHECKING:
     from andon.store.windows import WindowRow
     from andon.surface.visit import Visit
 
-__all__ = ["Moment", "Rows", "Span", "moment", "points", "read", "span_of", "total"]
+__all__ = ["Moment", "Rows", "Span", "moment", "points", "read", "span_of", "total", "typed"]
 
 #: The most windows that are read of one metric, and the most points that are drawn.
 MOST_WINDOWS = 5_000
@@ -74,6 +75,15 @@ def moment(text: str, name: str) -> int | None:
     return found
 
 
+def typed(time_us: int) -> str:
+    """A time as a field for a date and time takes it, to the minute; `moment` reads it.
+
+    >>> typed(1_583_884_800_000_000)
+    '2020-03-11T00:00'
+    """
+    return iso(time_us)[:16]
+
+
 def span_of(visit: Visit, plan: Measured, windows: int, since: str = "", until: str = "") -> Span:
     """What to show: the last ``windows``, or what lies between two times. Raises ``UsageError``.
 
@@ -112,7 +122,7 @@ def _newest(visit: Visit, plan: Measured, windows: int) -> tuple[int, str]:
     if not before:
         return now, ""
     end = before[-1].start_us + before[-1].length_us
-    return end, f"nothing was measured after {iso(end)[:16].replace('T', ' ')}: these are the last windows before that"
+    return end, f"nothing was measured after {minute(end)}: these are the last windows before that"
 
 
 def read(visit: Visit, plan: Measured, names: Sequence[str], cohorts: Sequence[str], span: Span) -> Rows:
@@ -145,14 +155,11 @@ def points(metric: Metric, rows: Iterable[WindowRow], plan: Measured, span: Span
     )
 
 
-def total(
-    metric: Metric, rows: Sequence[WindowRow], plan: Measured, now: int, within: tuple[int, int] | None = None
-) -> tuple[Estimate, int]:
+def total(metric: Metric, rows: Sequence[WindowRow], plan: Measured, now: int) -> tuple[Estimate, int]:
     """All windows together that are over and whose labels had time to come, and how many others were left out."""
     delay = plan.delay_us if is_late(metric) else 0
-    inside = [row for row in rows if within is None or within[0] <= row.start_us < within[1]]
-    ripe = [row for row in inside if is_mature(row.start_us, row.length_us, now, delay)]
-    left_out = len(inside) - len(ripe)
+    ripe = [row for row in rows if is_mature(row.start_us, row.length_us, now, delay)]
+    left_out = len(rows) - len(ripe)
     if not ripe:
         return undefined("labels may still come" if left_out else "nothing was measured then"), left_out
     return metric.estimate(_sum(metric, [row.summary for row in ripe])), left_out

@@ -17,7 +17,7 @@ from andon.surface.page import Page
 from andon.surface.station import bound_words, unit_shown
 from andon.surface.view.watch import SliceName, a_slice
 from andon.surface.view.watch_card import link
-from andon.surface.view.watch_span import MOST_WINDOWS, Moment, Span, span_of
+from andon.surface.view.watch_span import MOST_WINDOWS, Moment, Span, span_of, typed
 
 if TYPE_CHECKING:
     import polars as pl
@@ -100,8 +100,7 @@ def versions_view(visit: Visit, params: VersionsParams) -> VersionsView:
         span = msgspec.structs.replace(span, since_us=oldest)
     rows = outcomes(workspace, span.since_us, span.until_us, truth=plan.truth)
     if cohort:
-        found = plan.slices[cohort]
-        rows = found.filter(rows) if found.columns.issubset(rows.columns) else rows.clear()
+        rows = _limited(plan.slices[cohort], rows)
     parts = dict(_parts(rows))
     return VersionsView(
         now_us=visit.now_us,
@@ -135,10 +134,8 @@ def _parts(rows: pl.DataFrame) -> Iterator[tuple[Key, pl.DataFrame]]:
 
 
 def _decider(key: Key, part: pl.DataFrame, span: Span) -> Decider:
-    from andon.core.clock import iso
-
     kind, version = key
-    times = {"since": iso(span.since_us)[:16], "until": iso(span.until_us)[:16]}
+    times = {"since": typed(span.since_us), "until": typed(span.until_us)}
     return Decider(
         name=version if kind == "model" else _WORDS[kind],
         kind=kind,
