@@ -14,7 +14,7 @@ from andon.measure.gate import Bound, gate
 from andon.monitor.overview import View
 from andon.monitor.window import STANDARD
 from andon.surface.reads import WINDOWS, metrics_of
-from andon.surface.station import Known, State, bound_text
+from andon.surface.station import Known, State, bound_text, unit_shown
 
 if TYPE_CHECKING:
     from andon.config import Project
@@ -70,8 +70,7 @@ def wall(project: Project, known: Known) -> Wall:
 
 
 def _metric(view: View) -> Metric:
-    # The mean of a yes-or-no input has no unit of its own and is a share.
-    unit = "share" if not view.unit and view.current.method == "wilson" else view.unit
+    unit = unit_shown(view.unit, view.current)
     bound = view.alarm or view.goal
     state, word = _state(view)
     return Metric(

@@ -11,7 +11,7 @@ import msgspec
 from andon.core.verdict import Verdict
 from andon.measure.estimate import Estimate
 from andon.measure.gate import gate
-from andon.surface.station import State, bound_text
+from andon.surface.station import State, bound_text, unit_shown
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -73,9 +73,7 @@ def heads(charter: Charter, known: Mapping[str, Estimate]) -> tuple[MetricHead, 
     made = []
     for name, spec in charter.metrics.items():
         metric = parse_metric(spec.of, charter.target.classes)
-        # The mean of a yes-or-no input has no unit of its own and is a share.
-        share = not metric.unit and name in known and known[name].method == "wilson"
-        unit = "share" if share else metric.unit
+        unit = unit_shown(metric.unit, known[name]) if name in known else metric.unit
         text = bound_text(spec.goal, unit) if spec.goal is not None else ""
         goal = str(spec.goal) if spec.goal is not None else None
         made.append(MetricHead(name, spec.of, spec.where, unit, metric.direction, goal, _signs(text), spec.critical))
@@ -88,7 +86,9 @@ def _signs(text: str) -> str:
 
 def told(one: Estimate | None) -> bool:
     """Whether held-out rows can tell this at all: only a column that they do not have keeps them from it."""
-    return one is not None and (one.defined or not (one.reason or "").endswith("is not known of these records"))
+    from andon.model.evaluate import UNKNOWN
+
+    return one is not None and (one.defined or not (one.reason or "").endswith(UNKNOWN))
 
 
 def goals_of(
