@@ -1,12 +1,10 @@
 """Where to improve next: the live release's answers on held-out data, slice by slice, room times share.
 
-The answers of a run are stored once and never change, so what is made of them is kept by their content.
+The answers of a run are stored once and never change, so what is made of them is kept.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,12 +15,12 @@ from andon.model.priority import Priority
 from andon.surface.reads import shown_run
 from andon.surface.station import Known
 from andon.surface.view.line_words import Word, linked
+from andon.surface.view.models_kept import kept
 
 if TYPE_CHECKING:
     from andon.config import Project
     from andon.core.record import Route
     from andon.model.run import Run
-    from andon.store.workspace import Workspace
 
 __all__ = ["Improve", "Room", "improve"]
 
@@ -74,7 +72,7 @@ def improve(project: Project, known: Known, route: Route | None) -> Improve:
             "The charter names no slices, so nobody sees where the model is weak.",
             linked("name some under `slices:` in andon.yaml: who is rare, who is at risk, who is new"),
         )
-    found = known.ask(lambda: _kept(_asked(project, run)))
+    found = known.ask(lambda: kept(project, "improve", (run.id,), lambda: _table(project, run)))
     if found is None:
         return Improve(known.why, link, trouble=known.why)
     rows, against = found
@@ -99,29 +97,15 @@ def _sentence(rows: tuple[Room, ...]) -> str:
     return f"Most is to be gained in “{rows[0].slice}”."
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What a table is made from; the workspace is only where the answers lie."""
-
-    predictions: str
-    part: str
-    slices: tuple[tuple[str, str], ...]
-    run: Run = field(compare=False, repr=False)
-    workspace: Workspace = field(compare=False, repr=False)
-
-
-def _asked(project: Project, run: Run) -> _Asked:
-    return _Asked(run.predictions, run.part, tuple(project.charter.slices.items()), run, project.workspace)
-
-
-@lru_cache(maxsize=16)
-def _kept(asked: _Asked) -> tuple[tuple[Room, ...], str]:
+def _table(project: Project, run: Run) -> tuple[tuple[Room, ...], str]:
     from andon.measure.slice import parse_slice
     from andon.model.priority import errors
     from andon.model.run import predictions
 
-    frame = predictions(asked.workspace, asked.run)
-    slices = {name: text for name, text in asked.slices if parse_slice(text).columns <= set(frame.columns)}
+    frame = predictions(project.workspace, run)
+    slices = {
+        name: text for name, text in project.charter.slices.items() if parse_slice(text).columns <= set(frame.columns)
+    }
     if not slices:
         return (), ""
     people = _people(frame, slices)
