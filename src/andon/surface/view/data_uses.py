@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from andon.surface.station import Known
+from andon.surface.view.deploy_change import place_of
 
 if TYPE_CHECKING:
     from andon.core.record import Route
@@ -92,14 +93,7 @@ class Uses:
 
     def standing(self, release: str) -> Standing:
         """What a release does under the route in force."""
-        route = self.route
-        if route is None:
-            return "idle"
-        if release == route.live:
-            return "live"
-        if release == route.candidate:
-            return "candidate"
-        return "shadow" if release in route.shadows else "warm" if release in route.warm else "idle"
+        return place_of(release, self.route) or "idle"
 
 
 def read_uses(workspace: Workspace, known: Known) -> Uses | None:

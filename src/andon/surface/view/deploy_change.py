@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from andon.core.record import Level, Route
 
-__all__ = ["changes", "levels_of", "percent", "tone_of", "who_answers"]
+__all__ = ["changes", "levels_of", "percent", "place_of", "tone_of", "who_answers"]
 
 _POLICY = {
     "only": "labels that may be automatic",
@@ -40,7 +41,16 @@ def levels_of(route: Route) -> list[tuple[str, Level]]:
     return [*named, ("*", route.levels.get("*", "human"))]
 
 
-def tone_of(route: Route) -> str:
+def place_of(version: str, route: Route | None) -> Literal["live", "candidate", "shadow", "warm", ""]:
+    """What a version does under a route; "" for nothing."""
+    if route is None:
+        return ""
+    if version in (route.live, route.candidate):
+        return "live" if version == route.live else "candidate"
+    return "shadow" if version in route.shadows else "warm" if version in route.warm else ""
+
+
+def tone_of(route: Route) -> Literal["people", "machine", "idle"]:
     """Who decides at most: "people", "machine", or "idle" where it is always the safe default."""
     if route.stopped:
         return "idle" if route.stopped == "safe_default" else "people"

@@ -15,6 +15,7 @@ from andon.deploy.chronicle import sentence
 from andon.deploy.prospect import Prospects
 from andon.errors import AndonError
 from andon.surface.station import Known, State
+from andon.surface.view.deploy_change import place_of
 
 if TYPE_CHECKING:
     from andon.deploy.release import Release
@@ -30,6 +31,14 @@ _WORDS: dict[str, tuple[State, str]] = {
     "fail": ("stop", "goals not met"),
 }
 _MET: dict[str, tuple[State, str]] = {**_WORDS, "pass": ("good", "met"), "fail": ("stop", "not met")}
+
+_ROLES = {
+    "live": ("live", "machine"),
+    "candidate": ("candidate", "candidate"),
+    "shadow": ("in the shadow", "plain"),
+    "warm": ("kept loaded", "plain"),
+    "": ("", "plain"),
+}
 
 
 class GateSaid(msgspec.Struct, frozen=True):
@@ -110,7 +119,7 @@ def possible(prospects: Prospects) -> tuple[Possible, ...]:
 
 def _row(one: Release, prospects: Prospects, shadowed: set[str]) -> ReleaseRow:
     state, word = _WORDS.get(one.verdict, ("look", one.verdict))
-    role, tone = _role(prospects.now, one.version)
+    role, tone = _ROLES[place_of(one.version, prospects.now)]
     return ReleaseRow(
         version=one.version,
         run=one.run,
@@ -135,16 +144,6 @@ def _gate(gate: dict[str, Any]) -> GateSaid:
     return GateSaid(
         str(gate.get("metric", "")), str(gate.get("cohort", "")), state, word, str(gate.get("sentence", ""))
     )
-
-
-def _role(route: Route, version: str) -> tuple[str, str]:
-    if version == route.live:
-        return "live", "machine"
-    if version == route.candidate:
-        return "candidate", "candidate"
-    if version in route.shadows:
-        return "in the shadow", "plain"
-    return ("kept loaded", "plain") if version in route.warm else ("", "plain")
 
 
 def _for(version: str, prospects: Prospects) -> tuple[Possible, ...]:

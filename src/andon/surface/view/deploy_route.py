@@ -119,7 +119,7 @@ def route_now(routes: Sequence[Route]) -> RouteNow:
         says=who_answers(route),
         sentence=sentence(route),
         since=_since(route),
-        tone=_tone(route),
+        tone=tone_of(route),
         live=route.live,
         candidate=route.candidate,
         share=route.share,
@@ -129,11 +129,6 @@ def route_now(routes: Sequence[Route]) -> RouteNow:
         hold=_began(routes, lambda one: one.held) if route.held else None,
         safe_default=route.safe_default,
     )
-
-
-def _tone(route: Route) -> Tone:
-    found = tone_of(route)
-    return "people" if found == "people" else "idle" if found == "idle" else "machine"
 
 
 def _since(route: Route) -> Since:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from andon.surface.view.deploy_change import place_of
+
 if TYPE_CHECKING:
     from andon.config import Project
-    from andon.core.record import Route
 
 __all__ = ["Became", "became_of"]
 
@@ -28,15 +29,7 @@ def became_of(project: Project) -> dict[str, tuple[Became, ...]]:
     made, route = releases(project.workspace), project.workspace.routes.current()
     found: dict[str, tuple[Became, ...]] = {}
     for one in made:
-        place = _place(one.version, route)
+        place = place_of(one.version, route)
         share = route.share if route is not None and place == "candidate" else None
         found[one.run] = (*found.get(one.run, ()), Became(one.version, place, share))
     return found
-
-
-def _place(version: str, route: Route | None) -> str:
-    if route is None:
-        return ""
-    if version in (route.live, route.candidate):
-        return "live" if version == route.live else "candidate"
-    return "shadow" if version in route.shadows else "warm" if version in route.warm else ""
