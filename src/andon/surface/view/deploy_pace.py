@@ -56,7 +56,9 @@ def decided(visit: Visit, known: Known) -> Decided | None:
     project = visit.project
     length, now = project.charter.monitor.window_us, visit.now_us
     reach = max(_DAYS * DAY, 2 * length)
-    found = known.ask(lambda: over_time(project.workspace, length, since_us=max(0, now - reach)))
+    since_us = max(0, now - reach)
+    # A preview asks twice: how many cases move, and whether people can keep up.
+    found = known.once("decided", lambda: over_time(project.workspace, length, since_us=since_us))
     if not found:
         return None
     since, until = found[0].start_us, min(now, found[-1].start_us + found[-1].length_us)

@@ -83,8 +83,8 @@ def shadow_view(visit: Visit, params: Params) -> ShadowView:
     routes = workspace.routes.history(MOST_ROUTES)
     _check(visit, params, routes, charter)
     reading = _reading(params, routes, visit.now_us)
-    read = lambda: read_pairs(workspace, charter, params.version, params.against, reading.since_us, reading.until_us)  # noqa: E731 - asked once, by whoever knows whether it may be asked
-    pairs = known.ask(read)
+    span = (reading.since_us, reading.until_us)
+    pairs = known.ask(lambda: read_pairs(workspace, charter, params.version, params.against, *span))
     if pairs is not None and params.slice:
         pairs = pairs.of(params.slice)
     found = pairs.compared() if pairs is not None else None
