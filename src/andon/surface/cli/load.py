@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, console, emit, note
+from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, checked, console, emit, note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,8 +116,6 @@ def _progress() -> Callable[[float, int, int], None] | None:
 def _show(done: Done) -> None:
     from rich.table import Table
 
-    from andon.core.verdict import Verdict
-
     load = done.load
     table = Table("", "ms", "95 % interval", box=None, pad_edge=False)
     for name, one in load.lateness.items():
@@ -126,10 +124,7 @@ def _show(done: Done) -> None:
         table.add_row(name.replace("_", "."), known, f"{ends[0]} to {ends[1]}" if one.value is not None else "")
     table.add_row("max", f"{load.max_ms:,.3g}" if load.max_ms is not None else "-", "")
     console.print(table)
-    marks = {Verdict.PASS: "[green]✓[/]", Verdict.FAIL: "[red]✗[/]"}
-    for check in load.checks:
-        console.print(f"{marks.get(check.verdict, '[yellow]?[/]')} ", end="")
-        console.print(check.sentence, markup=False)
+    checked(load.checks)
     for sentence in _facts(load):
         console.print(f"  {sentence}", markup=False)
     kept = f"kept as {done.name}" if done.name else "not kept"

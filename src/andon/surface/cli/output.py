@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import msgspec
 import typer
@@ -16,11 +16,15 @@ from rich.segment import Segment
 
 from andon.errors import UsageError
 
+if TYPE_CHECKING:
+    from andon.deploy.load import Check
+
 __all__ = [
     "ActorOption",
     "JsonFlag",
     "ProjectOption",
     "ReasonOption",
+    "checked",
     "console",
     "emit",
     "note",
@@ -122,6 +126,16 @@ def results_only() -> Iterator[None]:
 def emit(value: Any) -> None:
     """Print a result as one JSON document on stdout: in UTF-8, whatever the terminal speaks, as JSON is."""
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2), file=_RESULTS.get())
+
+
+def checked(checks: Iterable[Check]) -> None:
+    """Print each check on a line, with a mark for its verdict."""
+    from andon.core.verdict import Verdict
+
+    marks = {Verdict.PASS: "[green]✓[/]", Verdict.FAIL: "[red]✗[/]"}
+    for check in checks:
+        console.print(f"{marks.get(check.verdict, '[yellow]?[/]')} ", end="")
+        console.print(check.sentence, markup=False)
 
 
 def note(message: str) -> None:

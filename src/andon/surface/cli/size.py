@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from andon.core.verdict import Verdict
-from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit, note
+from andon.surface.cli.output import JsonFlag, ProjectOption, checked, console, emit, note
 
 if TYPE_CHECKING:
     from andon.surface.sizing import Sized
@@ -32,7 +31,6 @@ _Each = Annotated[
     float | None, typer.Option("--per-reviewer", min=0.001, help="Cases that one person decides in an hour.")
 ]
 _Fresh = Annotated[bool, typer.Option("--fresh", help="Measure now, even where a kept load run would do.")]
-_MARKS = {Verdict.PASS: "[green]✓[/]", Verdict.FAIL: "[red]✗[/]"}
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,7 @@ class Sizing:
 
 def _show(found: Sized) -> None:
     console.print(f"{found.qps:g} per second, forecast from {found.source}", markup=False)
-    for check in found.checks:
-        console.print(f"{_MARKS.get(check.verdict, '[yellow]?[/]')} ", end="")
-        console.print(check.sentence, markup=False)
+    checked(found.checks)
     for sentence in _facts(found):
         console.print(f"  {sentence}", markup=False)
     note(f"{found.verdict.value}; what else runs on the machine is not in it: `andon load` shows the real thing")
