@@ -6,6 +6,7 @@ an image may (a decompression bomb) is refused before it is unpacked, and few ar
 
 from __future__ import annotations
 
+import re
 import threading
 from io import BytesIO
 from typing import TYPE_CHECKING, Annotated
@@ -19,10 +20,11 @@ from andon.surface.page import Content
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from andon.store.blob import Blobs
     from andon.store.workspace import Workspace
     from andon.surface.visit import Visit
 
-__all__ = ["LARGEST", "SMALLEST", "ImageParams", "image", "thumbnail"]
+__all__ = ["LARGEST", "SMALLEST", "ImageParams", "image", "recorded", "thumbnail"]
 
 SMALLEST, LARGEST = 16, 1024
 """The longer side of a small image, in pixels."""
@@ -35,6 +37,7 @@ _TYPES = {
     "TIFF": "image/tiff",
     "GIF": "image/gif",
 }
+_HASH = re.compile(r"[0-9a-f]{64}")
 #: An image of the largest size takes a few hundred megabytes while it is made small.
 _FEW = threading.BoundedSemaphore(2)
 
@@ -57,6 +60,13 @@ def image(visit: Visit, params: ImageParams) -> Content:
         if params.size is None:
             return Content(data, kind)
         return Content(thumbnail(found, params.size), "image/png")
+
+
+def recorded(blobs: Blobs, value: str) -> bytes:
+    """The image of a recorded input: the value is the hash of a blob that holds it, or the image itself in base64."""
+    from andon.data.image import decode_base64
+
+    return blobs.get(value) if _HASH.fullmatch(value) else decode_base64(value)
 
 
 def thumbnail(found: Image, size: int) -> bytes:

@@ -335,8 +335,8 @@ class PictureParams(msgspec.Struct, frozen=True):
 
 def picture(visit: Visit, params: PictureParams) -> Content:
     """An input that is a picture, made to fit a page. Raises ``NotFound``, or ``ContractError`` where it does not decode."""
-    from andon.data.image import decode_base64, open_image
-    from andon.surface.view.data_image import thumbnail
+    from andon.data.image import open_image
+    from andon.surface.view.data_image import recorded, thumbnail
 
     workspace = visit.project.workspace
     row = _find(workspace, params.id)["decision"]
@@ -344,9 +344,7 @@ def picture(visit: Visit, params: PictureParams) -> Content:
     value = row["x"].get(params.input)
     if kinds.get(params.input) != "image" or not isinstance(value, str):
         raise NotFound(f"decision {params.id[:80]!r} has no picture called {params.input[:80]!r}", field="input")
-    hash_ = len(value) == 64 and all(letter in "0123456789abcdef" for letter in value)
-    data = workspace.blobs.get(value) if hash_ else decode_base64(value)
-    return Content(thumbnail(open_image(data), _PICTURE), "image/png")
+    return Content(thumbnail(open_image(recorded(workspace.blobs, value)), _PICTURE), "image/png")
 
 
 PAGES = (

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from io import BytesIO
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from andon.errors import NotFound
 from andon.surface.page import Content, Raw
+from andon.surface.view.data_image import recorded, thumbnail
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from andon.store.blob import Blobs
     from andon.surface.visit import Visit
 
 __all__ = ["RAW", "PictureParams", "picture"]
 
 _SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class PictureParams(msgspec.Struct, frozen=True):
@@ -40,30 +35,11 @@ def picture(visit: Visit, params: PictureParams) -> Content:
     value = item.x.get(params.input) if item is not None else None
     if not isinstance(value, str):
         raise NotFound(f"case {params.id!r} has no picture called {params.input!r}")
-    data = _bytes(workspace.blobs, value)
+    data = recorded(workspace.blobs, value)
     image = open_image(data)
     if image.format in _SHOWN and max(image.size) <= params.size:
         return Content(data, _SHOWN[image.format])
-    return Content(_fitted(image, params.size), "image/png")
-
-
-def _bytes(blobs: Blobs, value: str) -> bytes:
-    """A value is the image itself, in base64, or the hash of a blob that holds it."""
-    from andon.data.image import decode_base64
-
-    return blobs.get(value) if _HASH.fullmatch(value) else decode_base64(value)
-
-
-def _fitted(image: Image, size: int) -> bytes:
-    from PIL import ImageOps
-
-    turned = ImageOps.exif_transpose(image)
-    turned.thumbnail((size, size))
-    if turned.mode not in ("L", "LA", "RGB", "RGBA", "P", "1"):
-        turned = turned.convert("RGB")
-    out = BytesIO()
-    turned.save(out, "PNG")
-    return out.getvalue()
+    return Content(thumbnail(image, params.size), "image/png")
 
 
 RAW = Raw("review.picture", "/review/picture", picture, PictureParams, may="review")
