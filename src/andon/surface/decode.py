@@ -28,7 +28,6 @@ __all__ = ["fields_of", "from_json", "from_strings", "is_many"]
 T = TypeVar("T", bound=msgspec.Struct)
 _PATH = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 _WORDS = {"`int`": "a whole number", "`float`": "a number", "`bool`": "true or false", "`str`": "text"}
 _LONGEST = 100_000
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from andon.errors import AndonError, Unavailable
+from andon.errors import AndonError
 from andon.surface.page import Page, Raw
 from andon.surface.station import Known, count
 from andon.surface.view.data_diff import DiffParams, DiffView, diff_view
@@ -90,7 +90,7 @@ def _next(project: Project, newest_us: int | None, counted: bool) -> NextData:
 
     try:
         found = labelled(project.workspace, truth=project.charter.target.truth)
-    except (Unavailable, AndonError) as error:
+    except AndonError as error:
         return NextData(True, None, None, newest_us, error.message)
     newer = found.height if newest_us is None else int((found["time_us"] >= newest_us).sum())
     return NextData(True, found.height, newer, newest_us)
