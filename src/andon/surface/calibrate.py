@@ -6,7 +6,6 @@ share the machine's processors while it lasts.
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from andon.errors import Unavailable
 from andon.model.bundle import bundle_path
 from andon.scope.sizing import Calibration
 from andon.surface.line import Settings, free_port, line_processes
+from andon.surface.running import answers
 
 if TYPE_CHECKING:
     from andon.deploy.load_driver import Trace
@@ -172,7 +172,7 @@ class _Line:
     def start(self) -> None:
         """Start the workers and wait for them; raises ``Unavailable``."""
         self.engine.replicas(tuple(spec for spec in self._specs() if spec.name.startswith("worker")))
-        self._until(self._ready, "the gateway")
+        self._until(lambda: answers(_HOST, self.settings.port or 0), "the gateway")
 
     def end(self) -> None:
         """End the processes."""
@@ -208,16 +208,6 @@ class _Line:
         meters = read_meters(self.project.workspace.run_dir)
         rows = sum(sum(meter.decisions.values()) for meter in meters)
         return rows, sum(meter.log_bytes for meter in meters), sum(meter.shadow_dropped for meter in meters)
-
-    def _ready(self) -> bool:
-        connection = http.client.HTTPConnection(_HOST, self.settings.port or 0, timeout=1.0)
-        try:
-            connection.request("GET", "/v2/health/ready")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
     def _until(self, there: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + _READY_SECONDS

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,7 +22,7 @@ from andon.deploy.load_limit import Limit, search, step_of
 from andon.deploy.meter import read_meters
 from andon.errors import AndonError, Denied, Unavailable, UsageError
 from andon.surface.load_rows import requests_of
-from andon.surface.running import listening
+from andon.surface.running import listening, reached_at
 
 if TYPE_CHECKING:
     from andon.config import Project
@@ -32,7 +32,6 @@ __all__ = ["CONNECTIONS_MAX", "Done", "Target", "Wish", "drive", "loads", "targe
 CONNECTIONS_MAX = 4096
 _PROBES = 20
 _STEP_SECONDS = 4.0
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 Tell = Callable[[float, int, int], None]
 
@@ -89,7 +88,7 @@ def target_of(project: Project, wish: Wish) -> Target:
     note = listening(project.workspace.run_dir)
     port = note.port if note is not None else project.charter.gateway.port
     if wish.url is None:
-        host = _ANY.get(note.host, note.host) if note is not None else "127.0.0.1"
+        host = reached_at(note.host) if note is not None else "127.0.0.1"
         return Target((host, port), _name(host, port), path, ours=True)
     host, asked, path = _split(wish.url, path)
     address = _looked_up(host, asked)
@@ -213,12 +212,12 @@ class _Session:
         return search(goal.qps, step)
 
     def _once(self, driver: Driver, goal: Goal, due: list[float]) -> Load:
-        clock, mode = self._project.clock, self._mode(due)
+        clock = self._project.clock
         began, before, written = clock.now(), self._books(), self._written()
         trace = driver.run(due, self._next) if due else driver.run_closed(self._wish.seconds, self._next)
         after, ended = self._books(), clock.now()
         self._next += len(trace.due)
-        load = measure(trace, goal, mode, self._wish.spacing if due else "closed")
+        load = measure(trace, goal, "open" if due else "closed", self._wish.spacing if due else "closed")
         cpu = spent(before, after)
         worker = cpu.get("worker")
         held = accounts(self._project.root, memory=True) if self._target.ours else {}
@@ -239,9 +238,6 @@ class _Session:
             busy=load_average(),
         )
         return msgspec.structs.replace(load, checks=judge(load))
-
-    def _mode(self, due: list[float]) -> Literal["open", "closed"]:
-        return "open" if due else "closed"
 
     def _books(self) -> dict[str, Account]:
         return accounts(self._project.root) if self._target.ours else {}

@@ -20,7 +20,6 @@ from andon.surface.station import Known, State, count
 
 if TYPE_CHECKING:
     from andon.config import Project
-    from andon.deploy.meter import Meter
 
 __all__ = [
     "Listening",
@@ -166,10 +165,12 @@ def listening(run_dir: Path) -> Listening | None:
 
 def running(project: Project, known: Known, route: Route | None) -> Running:
     """Look once."""
+    from andon.deploy.meter import read_meter
+
     workspace = project.workspace
     note = listening(workspace.run_dir)
     workers = _workers(project)
-    meters = [_meter(workspace.run_dir, one.worker) for one in workers]
+    meters = [read_meter(workspace.run_dir / f"meter-{one.worker}.json") for one in workers]
     counted = [meter for meter in meters if meter is not None]
     lost = _gaps(project, known)
     controller, silent = _controller(project, known)
@@ -264,12 +265,3 @@ def _gaps(project: Project, known: Known) -> list[int]:
     """The rows that each damage to the log has cost; 0 where nobody knows."""
     events = known.ask(lambda: project.workspace.journal.read(limit=1000, action="log.gap")) or []
     return [int(event.evidence.get("rows") or 0) for event in events]
-
-
-def _meter(run_dir: Path, worker: str) -> Meter | None:
-    from andon.deploy.meter import Meter
-
-    try:
-        return msgspec.json.decode((run_dir / f"meter-{worker}.json").read_bytes(), type=Meter)
-    except (OSError, msgspec.DecodeError):
-        return None
