@@ -15,7 +15,7 @@ from andon.store.frame import Frame, Gap
 from andon.store.reader import StreamReader, read_stream
 from andon.store.segment import SEGMENT_HEAD_SIZE, segment_path, segment_starts, stream_end, streams
 from andon.surface.doctor_check import Case, Check, good, look, size_text, stop, unknown
-from andon.surface.station import count
+from andon.surface.station import count, minute
 
 if TYPE_CHECKING:
     from andon.store.tally import Tally
@@ -236,7 +236,7 @@ def agreement(case: Case) -> Check:
     found = tally(case.workspace, remembered_us=round(keep * SECOND))
     if found.since_us is None or found.until_us is None:
         return good("agreement", "nothing was written yet")
-    since, until = (iso(time)[:16].replace("T", " ") for time in (found.since_us, found.until_us))
+    since, until = (minute(time) for time in (found.since_us, found.until_us))
     part = f"{since} to {until}" + ("" if found.whole else ", the newest of the write-ahead log")
     facts = {"since": iso(found.since_us), "until": iso(found.until_us), **msgspec.to_builtins(found)}
     if wrong := _wrong(found):
