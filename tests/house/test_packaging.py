@@ -64,9 +64,16 @@ def test_the_two_locks_agree() -> None:
     assert {name: (version, dev.get(name)) for name, version in runtime.items() if dev.get(name) != version} == {}
 
 
-def test_postgresql_is_an_extra() -> None:
-    assert "psycopg" not in pinned("requirements/runtime.txt")
-    assert any("psycopg" in text for text in project()["project"]["optional-dependencies"]["postgres"])
+@pytest.mark.parametrize(
+    ("extra", "name"), [("postgres", "psycopg"), ("lightgbm", "lightgbm"), ("xgboost", "xgboost-cpu")]
+)
+def test_what_not_everybody_needs_is_an_extra_and_tested_with_its_bounds(extra: str, name: str) -> None:
+    from packaging.requirements import Requirement
+
+    assert name not in pinned("requirements/runtime.txt")
+    asked = [Requirement(text) for text in project()["project"]["optional-dependencies"][extra]]
+    bound = next(one.specifier for one in asked if one.name == name)
+    assert all(map(bound.contains, pinned("requirements/dev.txt")[name]))
 
 
 def test_ci_and_make_know_the_same_words() -> None:

@@ -30,6 +30,8 @@ KEEPERS = {
     "http.server": (),
     "urllib.request": ("andon/monitor/notify.py", "andon/demo/", "andon/surface/"),
     "apprise": ("andon/monitor/notify.py",),
+    "lightgbm": ("andon/model/booster.py",),
+    "xgboost": ("andon/model/booster.py",),
     "ray": ("andon/engine/ray.py",),
     "mlflow": (),
     "requests": (),

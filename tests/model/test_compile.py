@@ -27,6 +27,7 @@ from andon.core.record import Field
 from andon.errors import UsageError, UserCodeError
 from andon.model import compile as compiling
 from andon.model.adapter import Layout, ObjectScorer, OnnxScorer, load_model
+from andon.model.agree import Original, compare
 from andon.model.columns import columns_of, frame_of
 from andon.model.compile import compile_model
 from andon.model.lower import lower
@@ -192,7 +193,7 @@ def test_a_rounded_threshold_is_found_and_refused() -> None:
     assert whole is not None and not reason
     original = ObjectScorer(model, CLASSES, Path("model.py"))
     rounded = Rounded.__new__(Rounded)
-    assert "temp at a threshold" in str(compiling._compare(b"", rounded, whole, original))
+    assert "temp at a threshold" in str(compare(rounded, Original(original.scores), whole))
 
 
 def featured(body: str) -> UserCode:

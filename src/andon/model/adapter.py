@@ -1,8 +1,8 @@
-"""The three forms in which a model is stored and called: ONNX graph, skops file, Python object.
+"""The forms in which a model is stored and called: ONNX graph, a booster's own format, skops file, Python object.
 
-A compiled graph is 18 to 110 times faster for one row than scikit-learn and needs no trust; a skops file holds only
-types from a reviewed list; a pickle runs whatever is in it and is loaded only where a person said so when it was
-sealed. All three answer the same question: scores of shape (rows, classes), float32, in the contract's class order.
+A compiled graph is 18 to 110 times faster for one row than scikit-learn and needs no trust; LightGBM and XGBoost are
+loaded from what they write themselves (``andon.model.booster``); a skops file holds only types from a reviewed list; a
+pickle runs whatever is in it and is loaded only where a person said so when it was sealed. All of them answer the same question: scores of shape (rows, classes), float32, in the contract's class order.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -31,15 +32,19 @@ __all__ = [
     "OnnxScorer",
     "Scorer",
     "Scores",
+    "dump_skops",
     "load_model",
+    "load_skops",
 ]
 
-Engine = Literal["onnx", "skops", "python", "remote"]
+Engine = Literal["onnx", "lightgbm", "xgboost", "skops", "python", "remote"]
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 
 #: The file of each engine inside a bundle.
 FILES: dict[Engine, str] = {
     "onnx": "model.onnx",
+    "lightgbm": "model.txt",
+    "xgboost": "model.ubj",
     "skops": "model.skops",
     "python": "model.pkl",
     "remote": "remote.json",
@@ -152,24 +157,46 @@ class ObjectScorer:
             return probabilities(self.model, x, self.classes).astype(np.float32)
 
 
-def load_model(engine: Engine, payload: bytes, layout: Layout, classes: tuple[str, ...], path: Path) -> Scorer:
+def load_model(
+    engine: Engine,
+    payload: bytes,
+    layout: Layout,
+    classes: tuple[str, ...],
+    path: Path,
+    files: Mapping[str, bytes] = MappingProxyType({}),
+) -> Scorer:
     """A scorer from the bytes of a bundle's model file; raises ``Corrupt`` when they hold no such model.
 
-    ``path`` is where the user's code is, for the sentence when it raises.
+    ``path`` is where the user's code is, for the sentence when it raises; ``files`` are all files of the bundle.
+    Raises ``Unavailable`` when the library that the engine is of is not installed.
     """
     if engine == "onnx":
         return OnnxScorer(payload, layout)
+    if engine == "lightgbm" or engine == "xgboost":
+        from andon.model.booster import open_booster
+
+        return open_booster(engine, payload, layout, classes, files)
     if engine == "remote":
         from andon.model.remote import RemoteScorer
 
         return RemoteScorer(payload, classes)
     if engine == "skops":
-        return ObjectScorer(_load_skops(payload), classes, path)
+        return ObjectScorer(load_skops(payload), classes, path)
     with user_code("unpickling the model", path):
         return ObjectScorer(pickle.loads(payload), classes, path)
 
 
-def _load_skops(payload: bytes) -> Any:
+def dump_skops(model: Any) -> tuple[bytes, str]:
+    """The skops file of an object, and the first type in it that was not reviewed (then the file is of no use)."""
+    import skops.io
+
+    payload: bytes = skops.io.dumps(model)
+    strangers = sorted(set(skops.io.get_untrusted_types(data=payload)) - set(REVIEWED))
+    return payload, strangers[0] if strangers else ""
+
+
+def load_skops(payload: bytes) -> Any:
+    """The object of a skops file; raises ``Corrupt`` when it holds a type that was not reviewed."""
     import skops.io
 
     strangers = sorted(set(skops.io.get_untrusted_types(data=payload)) - set(REVIEWED))

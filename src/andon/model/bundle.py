@@ -2,8 +2,8 @@
 
 ``manifest.json`` lists every file with its BLAKE2b hash and size; the bundle's hash is that of the manifest's bytes. So
 whoever holds the 64 digits (a route does) knows exactly which model, code, contract and reference profile will answer,
-and one changed bit anywhere is refused. Files: ``model.onnx`` or ``model.skops`` or ``model.pkl``, ``model.py``,
-``contract.json``, ``reference.json``.
+and one changed bit anywhere is refused. Files: the model as its engine keeps it (``andon.model.adapter.FILES``),
+``model.py``, ``contract.json``, ``reference.json``.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A model ready to be sealed: how it is stored, its bytes, and how that was found to agree with the original."""
+    """A model ready to be sealed: how it is stored, its bytes, and how that was found to agree with the original.
+
+    ``files`` are further files that the engine needs, by name.
+    """
 
     engine: Engine
     payload: bytes
@@ -85,6 +88,7 @@ class Compiled(msgspec.Struct, frozen=True):
     difference: float = 0.0
     rows_compared: int = 0
     trusted_by: str = ""
+    files: dict[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ def preview(parts: Parts) -> Served:
 def _files(parts: Parts) -> dict[str, bytes]:
     return {
         FILES[parts.model.engine]: parts.model.payload,
+        **parts.model.files,
         "model.py": parts.code.source,
         "contract.json": msgspec.json.encode(parts.contract),
         "reference.json": msgspec.json.encode(parts.reference),
@@ -207,7 +212,7 @@ class Served:
         self._code = _code(path, manifest, files)
         model = files[FILES[manifest.engine]]
         source = self._code.path if self._code else path / "model.py"
-        self.scorer: Scorer = load_model(manifest.engine, model, manifest.layout, self.classes, source)
+        self.scorer: Scorer = load_model(manifest.engine, model, manifest.layout, self.classes, source, files)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -241,7 +246,7 @@ class Served:
     def _input(self, columns: Columns) -> tuple[Any, Any]:
         if self._code is not None and self._code.prepares:
             return self._code.prepare(columns, self.fields)
-        return (columns if self.engine in ("onnx", "remote") else frame_of(columns, self.fields)), None
+        return (frame_of(columns, self.fields) if self.engine in ("skops", "python") else columns), None
 
 
 def _spread(scores: Scores, kept: Any, rows: int) -> Scores:

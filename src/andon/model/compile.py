@@ -1,6 +1,7 @@
 """From a trained model to the form in which it is sealed: a compiled graph where it agrees, else an honest fallback.
 
-The order is ONNX (fast, no trust needed), skops (scikit-learn types that were reviewed), Python object (only where a
+LightGBM and XGBoost models are sealed in their library's own format (``andon.model.booster_seal``). For all others the
+order is ONNX (fast, no trust needed), skops (scikit-learn types that were reviewed), Python object (only where a
 person said so). A graph is used only if it takes the same decision and differs by at most ``TOLERANCE`` in every score
 on every probe (``andon.model.probe``); the reason of a fallback is kept in the bundle and shown with every run.
 """
@@ -9,30 +10,24 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from andon.core.record import Field, Stays
 from andon.errors import UsageError, UserCodeError
-from andon.model.adapter import REVIEWED, Layout, ObjectScorer, OnnxScorer, Scores, load_model
+from andon.model.adapter import Layout, ObjectScorer, OnnxScorer, dump_skops, load_model
+from andon.model.agree import TOLERANCE, Original, compare
+from andon.model.booster_seal import find_booster, seal_booster
 from andon.model.bundle import Compiled
-from andon.model.columns import NUMERIC, Columns, take
+from andon.model.columns import Columns, take
+from andon.model.convert import CONVERTER
 from andon.model.predictor import UserCode, user_code
-from andon.model.probe import Probe, Table, probes
+from andon.model.probe import Table, layout_of
 from andon.model.remote import Remote, RemoteScorer, seal_remote
 
 __all__ = ["TOLERANCE", "compile_model"]
 
-#: Largest difference of a score between a compiled model and its original.
-TOLERANCE = 1e-4
-
 #: Rows that are prepared (``clean``, ``features``) to compare on; of these some hundreds are compared.
 ROWS_MAX = 2000
-
-#: What a converter raises when a model is beyond it. ONNX Runtime's own exceptions have no common ancestor but Exception.
-_CONVERTER = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
 
 
 def compile_model(
@@ -48,11 +43,24 @@ def compile_model(
     """The form in which ``model`` is sealed, compared with the original on rows of ``columns`` and on probes.
 
     Raises ``UsageError`` when it can only be stored as a Python object and nobody trusts it (``trusted_by`` is empty),
-    and ``UserCodeError`` when the model cannot answer rows of its own training data.
+    and when a LightGBM or XGBoost model answers otherwise once it is sealed; ``UserCodeError`` when the model cannot
+    answer rows of its own training data.
     """
     columns = take(columns, slice(0, ROWS_MAX))
     if isinstance(model, Remote):
         return _as_remote(model, _table(columns, fields, code), classes, stays)
+    booster = find_booster(model)
+    if booster is not None:
+        table, reason = _table(columns, fields, code)
+        sealed = reason if table is None else seal_booster(booster, table, classes, code.path)
+        if isinstance(sealed, Compiled):
+            return sealed
+        if booster.pipeline is None:
+            raise UsageError(
+                f"the {booster.library} model is not sealed: {sealed}",
+                hint="see docs/model.md for what train may return, and how each is stored",
+            )
+        return _as_object(model, sealed, code, trusted_by)
     original = ObjectScorer(model, classes, code.path)
     table, reason = _table(columns, fields, code)
     original.scores(table.original(_head(table)) if table else code.prepare(columns, fields)[0])
@@ -91,87 +99,29 @@ def _table(columns: Columns, fields: Sequence[Field], code: UserCode) -> tuple[T
     return table, "" if table else "features() returns neither a polars frame nor a numeric matrix"
 
 
-def _layout(table: Table) -> Layout:
-    if table.shape == "matrix":
-        return Layout(width=len(table.fields))
-    numbers = tuple(field.name for field in table.fields if field.kind in NUMERIC)
-    texts = tuple(field.name for field in table.fields if field.kind not in NUMERIC)
-    return Layout(numbers, texts)
-
-
 def _try_onnx(model: Any, table: Table, classes: tuple[str, ...], original: ObjectScorer) -> Compiled | str:
     """A compiled model that agrees, or the reason why there is none."""
     from andon.model.lower import lower
 
-    layout = _layout(table)
+    layout = layout_of(table)
     try:
         graph = lower(model, layout, [field.name for field in table.fields], classes)
-    except _CONVERTER as error:
+    except CONVERTER as error:
         return f"{type(model).__name__} is not compiled: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     try:
         with user_code("starting the compiled model", original.path):
             compiled = OnnxScorer(graph, layout)
     except UserCodeError as error:
         return f"{type(model).__name__} is not compiled: {error.message[:200]}"
-    return _compare(graph, compiled, table, original)
-
-
-def _compare(graph: bytes, compiled: OnnxScorer, table: Table, original: ObjectScorer) -> Compiled | str:
-    rows, largest = 0, 0.0
-    for probe in probes(table, lambda rows: _answer(original, table, rows)):
-        expected = _answer(original, table, probe.rows)
-        found = _answer(compiled, table, probe.rows)
-        fault = _fault(probe, expected, found)
-        if fault:
-            return fault
-        rows += len(expected)
-        largest = max(largest, _difference(expected, found))
-    return Compiled("onnx", graph, layout=compiled.layout, difference=largest, rows_compared=rows)
-
-
-def _answer(scorer: ObjectScorer | OnnxScorer, table: Table, rows: dict[str, Any]) -> Scores:
-    """Scores with a NaN row wherever the scorer raises."""
-    given = table.build(rows) if isinstance(scorer, OnnxScorer) else table.original(rows)
-    try:
-        with user_code("predict", Path("the model")):
-            return scorer.scores(given)
-    except UserCodeError:
-        count = len(next(iter(rows.values())))
-        if count == 1:
-            return np.full((1, 1), np.nan, dtype=np.float32)
-    return _broadcast([_answer(scorer, table, {n: c[i : i + 1] for n, c in rows.items()}) for i in range(count)])
-
-
-def _broadcast(rows: list[Scores]) -> Scores:
-    width = max(row.shape[1] for row in rows)
-    return np.concatenate([np.broadcast_to(row, (1, width)) for row in rows])
-
-
-def _fault(probe: Probe, expected: Scores, found: Scores) -> str:
-    """Why the two disagree on a probe; empty when they agree."""
-    silent, mute = np.isnan(expected).any(axis=1), np.isnan(found).any(axis=1)
-    if (silent != mute).any():
-        return f"the compiled model disagrees on {probe.what}: it answers where the original does not, or the reverse"
-    heard = ~silent
-    flips = int((expected[heard].argmax(axis=1) != found[heard].argmax(axis=1)).sum())
-    if flips:
-        return f"the compiled model disagrees on {probe.what}: {flips} of {len(expected)} decisions differ"
-    difference = _difference(expected, found)
-    if difference > TOLERANCE:
-        return (
-            f"the compiled model disagrees on {probe.what}: a score differs by {difference:.2g}, allowed {TOLERANCE:g}"
-        )
-    return ""
-
-
-def _difference(expected: Scores, found: Scores) -> float:
-    heard = ~np.isnan(expected).any(axis=1)
-    return float(np.abs(expected[heard] - found[heard]).max()) if heard.any() else 0.0
+    found = compare(compiled, Original(original.scores), table)
+    if isinstance(found, str):
+        return found
+    return Compiled("onnx", graph, layout=layout, difference=found.difference, rows_compared=found.rows)
 
 
 def _as_object(model: Any, reason: str, code: UserCode, trusted_by: str) -> Compiled:
     with user_code("storing the model", code.path):
-        payload, stranger = _skops(model)
+        payload, stranger = dump_skops(model)
     if not stranger:
         return Compiled("skops", payload, reason=reason)
     reason = f"{reason}; {stranger} is no reviewed scikit-learn type".removeprefix("; ")
@@ -184,12 +134,3 @@ def _as_object(model: Any, reason: str, code: UserCode, trusted_by: str) -> Comp
         payload = pickle.dumps(model)
         load_model("python", payload, Layout(), (), code.path)
     return Compiled("python", payload, reason=reason, trusted_by=trusted_by)
-
-
-def _skops(model: Any) -> tuple[bytes, str]:
-    """The skops file, and the first type in it that was not reviewed (then the file is of no use)."""
-    import skops.io
-
-    payload: bytes = skops.io.dumps(model)
-    strangers = sorted(set(skops.io.get_untrusted_types(data=payload)) - set(REVIEWED))
-    return payload, strangers[0] if strangers else ""

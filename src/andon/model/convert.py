@@ -9,7 +9,10 @@ from onnx import TensorProto
 
 from andon.model.graph import OPSETS, Block, Graph
 
-__all__ = ["convert"]
+__all__ = ["CONVERTER", "convert"]
+
+#: What a converter raises when a model is beyond it. ONNX Runtime's own exceptions have no common ancestor but Exception.
+CONVERTER = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError)
 
 
 def convert(graph: Graph, step: Any, block: Block, output: int) -> Block:

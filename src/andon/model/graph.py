@@ -82,16 +82,16 @@ class Graph:
         tensor = self.node("Concat", *(block.tensor for block in blocks), axis=1)
         return Block(tensor, blocks[0].kind, sum(block.width for block in blocks))
 
-    def build(self, layout: Layout, scores: str) -> bytes:
-        """The finished model: inputs as ``layout`` says, one float32 output called ``scores``."""
-        self.nodes.append(helper.make_node("Cast", [scores], ["scores"], to=TensorProto.FLOAT))
+    def build(self, layout: Layout, scores: str, to: int = TensorProto.FLOAT) -> bytes:
+        """The finished model: inputs as ``layout`` says, one output called ``scores``, float32 unless ``to`` says else."""
+        self.nodes.append(helper.make_node("Cast", [scores], ["scores"], to=to))
         numbers = layout.width or len(layout.numbers)
         inputs = []
         if numbers:
             inputs.append(helper.make_tensor_value_info("numbers", TensorProto.DOUBLE, [None, numbers]))
         if layout.texts:
             inputs.append(helper.make_tensor_value_info("texts", TensorProto.STRING, [None, len(layout.texts)]))
-        output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [None, None])
+        output = helper.make_tensor_value_info("scores", to, [None, None])
         graph = helper.make_graph(self.nodes, "andon", inputs, [output], initializer=self.constants)
         opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="andon")

@@ -31,7 +31,7 @@ from andon.model.classifiers import CLASSIFIERS
 from andon.model.convert import convert
 from andon.model.graph import ML, Block, Graph
 
-__all__ = ["lower"]
+__all__ = ["lower", "lower_steps"]
 
 Blocks = list[Block]
 
@@ -44,6 +44,16 @@ def lower(model: Any, layout: Layout, names: Sequence[str], classes: Sequence[st
     graph = Graph()
     scores = _classify(graph, model, _inputs(graph, layout, names))
     return graph.build(layout, _reorder(graph, scores, model, classes))
+
+
+def lower_steps(steps: Any, layout: Layout, names: Sequence[str]) -> bytes:
+    """The graph of a fitted pipeline of transformers, whose float64 output is the next estimator's matrix.
+
+    Raises ``NotImplementedError``.
+    """
+    graph = Graph()
+    block = _numbers(graph, _transform(graph, steps, _inputs(graph, layout, names)), steps)
+    return graph.build(layout, block.tensor, TensorProto.DOUBLE)
 
 
 def _inputs(graph: Graph, layout: Layout, names: Sequence[str]) -> Blocks:

@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from andon.core.record import Field
+from andon.model.adapter import Layout
 from andon.model.columns import NUMERIC, frame_of, take
 
-__all__ = ["Probe", "Table", "probes"]
+__all__ = ["Probe", "Table", "layout_of", "probes"]
 
 Array = np.ndarray[Any, Any]
 Rows = dict[str, Array]
@@ -71,6 +72,15 @@ def _values(series: pl.Series, field: Field) -> Array:
     if field.kind == "float":
         return series.cast(pl.Float64).to_numpy()
     return np.array([*series.to_list(), None], dtype=object)[:-1]
+
+
+def layout_of(table: Table) -> Layout:
+    """The inputs of a graph that is given rows of this table."""
+    if table.shape == "matrix":
+        return Layout(width=len(table.fields))
+    numbers = tuple(field.name for field in table.fields if field.kind in NUMERIC)
+    texts = tuple(field.name for field in table.fields if field.kind not in NUMERIC)
+    return Layout(numbers, texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ import polars as pl
 
 from andon.errors import NotFound
 from andon.measure.estimate import Estimate
+from andon.model.adapter import Engine
+from andon.model.booster import library_of
 from andon.model.bundle import Served, bundle_path, load_bundle
 
 if TYPE_CHECKING:
@@ -114,9 +116,12 @@ def digest(value: Any) -> str:
     return blake2b(msgspec.json.encode(value, order="deterministic"), digest_size=6).hexdigest()
 
 
-def libraries() -> dict[str, str]:
-    """The versions of what a model is made with."""
-    return {name: metadata.version(name) for name in _LIBRARIES}
+def libraries(engine: Engine | None = None) -> dict[str, str]:
+    """The versions of what a model is made with; that of LightGBM or XGBoost where it is the ``engine``."""
+    found = {name: metadata.version(name) for name in _LIBRARIES}
+    if engine == "lightgbm" or engine == "xgboost":
+        found[engine] = library_of(engine).__version__  # it may be installed as xgboost or xgboost-cpu
+    return found
 
 
 def environment() -> dict[str, str]:

@@ -142,7 +142,7 @@ def _make(job: _Job, steps: _Steps) -> dict[str, Any]:
     steps.next()
     compiled = _compile(job, model, columns)
     steps.next()
-    parts_found = Parts(job.contract, compiled, job.code, libraries=libraries())
+    parts_found = Parts(job.contract, compiled, job.code, libraries=libraries(compiled.engine))
     records = _answered(job, preview(parts_found), data)
     steps.next()
     return _sealed(job, parts_found, records)
