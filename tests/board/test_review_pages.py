@@ -378,6 +378,15 @@ def test_a_picture_is_made_to_fit(
     assert Image.open(BytesIO(found.content)).size == side
 
 
+def test_a_picture_of_more_than_eight_bits_keeps_its_greys(room: Room, maria: Person) -> None:
+    made, out = Image.new("I;16", (40, 20), 1_000), BytesIO()
+    made.paste(30_000, (20, 0, 40, 20))
+    made.save(out, "PNG")
+    room.add("a", x={"picture": b64encode(out.getvalue()).decode()})
+    found = Image.open(BytesIO(maria.ask("GET", "/review/picture?id=a&input=picture&size=20").content)).convert("L")
+    assert (found.size, found.getextrema()) == ((20, 10), (0, 255))
+
+
 def test_a_picture_may_be_kept_as_a_blob(room: Room, maria: Person) -> None:
     from base64 import b64decode
 
