@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.board.atlas import Atlas, atlas
 from tests.board.served import Served
+from tests.board.watching import Line
 from tests.board.workshop import copy_of, give_tokens, make_empty, make_workshop
 
 
@@ -80,3 +81,11 @@ def serve_local(board_project: Workshop, tmp_path: Path) -> Iterator[Served]:
     served.start()
     yield served
     served.stop()
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Line]:
+    """A small line with a clock of its own, its log and its board in this process."""
+    made = Line(tmp_path / "clinic")
+    yield made
+    made.close()

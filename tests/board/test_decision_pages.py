@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 from tests.board.reviewing import Person
-from tests.board.test_watch_pages import decided, iso
-from tests.board.watching import BEGIN, CHARTER, HARM, Line
+from tests.board.watching import BEGIN, CHARTER, HARM, Line, decided, iso
 
 from andon.core.clock import HOUR, SECOND
 from andon.core.record import Feedback, Prediction, Route
@@ -21,13 +19,6 @@ from andon.people.inbox import review_of, veil
 from andon.store.codec import DecisionRow
 
 SECRETS = ("v7", "0.8125", "positive", "olga", "secretly", "0.6875")
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    made = Line(tmp_path / "clinic")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 from tests.board.conftest import Workshop
+from tests.board.reader import Reader
 from tests.board.served import Served
 from tests.board.workshop import HOSTILE
 
@@ -28,7 +28,6 @@ from andon.monitor.window import STANDARD, WindowRow
 from andon.people.access import Access
 from andon.store.tokens import TokenFile
 from andon.store.view import decisions
-from andon.surface.board.app import make_app
 from andon.surface.page import Empty
 from andon.surface.status import line_status
 from andon.surface.view.line import LineView, line_view
@@ -69,14 +68,7 @@ def view(project: Project) -> LineView:
 
 
 def ask(project: Project, path: str) -> httpx.Response:
-    """One request to the application itself, without a network."""
-
-    async def get() -> httpx.Response:
-        transport = httpx.ASGITransport(make_app(project))
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.get(path)
-
-    answer = asyncio.run(get())
+    answer = Reader(project).get(path)
     assert answer.status_code == 200, answer.text
     return answer
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 import pytest
 from tests.board.reviewing import Person
-from tests.board.watching import BEGIN, HARM, Line
+from tests.board.watching import BEGIN, HARM, Line, decided, iso
 
 from andon.core.clock import HOUR, MINUTE
 from andon.core.record import Feedback, Route
@@ -35,13 +32,6 @@ PAGES = (
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    made = Line(tmp_path / "clinic")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def ann(line: Line) -> Person:
     return line.person("ann", "operator")
 
@@ -55,10 +45,6 @@ def errors(wrong: int, n: int = 100) -> Confusion:
     made = parse_metric("error_rate", CLASSES).summarise(table)
     assert isinstance(made, Confusion)
     return made
-
-
-def iso(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M")
 
 
 def card(twin: dict[str, Any], name: str) -> dict[str, Any]:
@@ -366,11 +352,6 @@ def test_changes_of_the_route_and_the_alarm_are_marks_in_the_chart(line: Line, a
 
 
 # --------------------------------------------------------------------------------------------------- feedback and versions
-
-
-def decided(id: str, hour: float, decision: str = "negative", **more: Any) -> DecisionRow:
-    given: dict[str, Any] = {"status": "decided", "decided_by": "model", "level": "full", "version": "v1", **more}
-    return DecisionRow(id=id, time_us=BEGIN + round(hour * HOUR), decision=decision, **given)
 
 
 def test_what_came_back_is_counted_by_kind_and_when(line: Line, ann: Person) -> None:

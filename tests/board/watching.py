@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from andon.store.frame import FrameKind
 from andon.store.windows import WindowRow
 from andon.store.writer import WalWriter
 
-__all__ = ["BEGIN", "CHARTER", "HARM", "Line"]
+__all__ = ["BEGIN", "CHARTER", "HARM", "Line", "decided", "iso"]
 
 HARM = "<img src=x onerror=\"alert('x')\">"
 CHARTER = """
@@ -38,6 +39,17 @@ risks: [{what: the forms lose a field, shows_in: [nulls]}]
 review: {deadline: 1h, undo: 10s}
 monitor: {window: 1h}
 """
+
+
+def iso(time_us: int) -> str:
+    """A time to the minute, as somebody writes it."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%dT%H:%M")
+
+
+def decided(id: str, hour: float, decision: str = "negative", **more: Any) -> DecisionRow:
+    """A decision of v1, so many hours after the beginning."""
+    given: dict[str, Any] = {"status": "decided", "decided_by": "model", "level": "full", "version": "v1", **more}
+    return DecisionRow(id=id, time_us=BEGIN + round(hour * HOUR), decision=decision, **given)
 
 
 class Line(Room):
