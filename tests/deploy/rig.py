@@ -22,6 +22,7 @@ from andon.deploy.recorder import Recorder
 from andon.deploy.replica import Replicas
 from andon.deploy.reviews import Reviews
 from andon.deploy.settings import GatewayConfig
+from andon.deploy.shed import Shed
 from andon.people.access import Access
 from andon.store.tokens import TokenFile
 from andon.store.wal import WalWriter
@@ -92,7 +93,12 @@ class Rig:
             config.redactor(workspace.redaction_key),
             commit=commit,
             post=self.posted.append,
+            backlog=config.backlog_bytes,
         )
+        shed = None
+        if config.pressure == "shed":
+            path = workspace.run_dir / f"shed-w{index}"
+            shed = Shed(path, workspace.wal_dir, f"w{index}", config.idempotency_seconds)
         parts = Parts(
             clock=workspace.clock,
             routes=workspace.routes,
@@ -105,6 +111,7 @@ class Rig:
             post=self.posted.append,
             peers=peers,
             sink=sink,
+            shed=shed,
         )
         self.desk = Desk(config, parts, index)
         self.access = Access(TokenFile(workspace.home))

@@ -19,7 +19,9 @@ __all__ = ["Case", "Done", "Outcome", "Shown", "shown_case", "shown_decision", "
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a client may know of a decision. ``suggestion`` is set only where people are not blind."""
+    """What a client may know of a decision. ``suggestion`` is set only where people are not blind; ``recorded`` is False for
+    an answer that the log could not take (``logging: {pressure: shed}``).
+    """
 
     id: str
     status: Status
@@ -32,6 +34,7 @@ class Shown(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     arm: Literal["live", "candidate", "none"] = "none"
     level: Level = "human"
     time_us: int = 0
+    recorded: bool = True
 
 
 Outcome = Shown | AndonError

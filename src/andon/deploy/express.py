@@ -226,7 +226,10 @@ class Express:
         try:
             self._write(lane, batch, numbers, texts)
         except AndonError as error:
-            batch.refuse(error, self._meter)
+            if self._parts.shed is None:
+                batch.refuse(error, self._meter)
+            else:
+                self._hand_over(rows)  # it knows how to answer what the log cannot take
 
     def _write(self, lane: _Lane, batch: _Batch, numbers: bytes, texts: Texts) -> None:
         parts, wal = self._parts, self._parts.recorder.wal

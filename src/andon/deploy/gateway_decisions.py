@@ -82,6 +82,10 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
     status: str = "decided"
 
 
+class _Shed(_Decided, frozen=True, gc=False):
+    recorded: bool = False
+
+
 class _Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     id: str
     status: str
@@ -214,7 +218,8 @@ def found_answer(outcome: Outcome) -> Answer:
 
 
 def _decided(shown: Shown) -> _Decided:
-    return _Decided(shown.id, shown.decision, shown.decided_by, shown.version, shown.confidence, shown.epoch)
+    made = _Decided if shown.recorded else _Shed
+    return made(shown.id, shown.decision, shown.decided_by, shown.version, shown.confidence, shown.epoch)
 
 
 def parse_feedback(body: bytes) -> list[Any]:

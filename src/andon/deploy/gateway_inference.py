@@ -204,6 +204,7 @@ def _described(outcome: Outcome) -> dict[str, Any]:
             "epoch": outcome.epoch,
             "suggestion": outcome.suggestion,
             "error": "",
+            **({} if outcome.recorded else {"recorded": False}),
         }
     nothing = {"id": "", "decision": "", "decided_by": "nobody", "confidence": 0.0, "version": None}
     return {**nothing, "status": "error", "arm": "none", "epoch": 0, "error": outcome.message, "code": outcome.code}
@@ -232,6 +233,8 @@ def _parameters(rows: list[dict[str, Any]]) -> dict[str, str | float | int]:
         found["x_review_id"] = row["id"]
     else:
         found["x_confidence"] = row["confidence"]
+    if "recorded" in row:
+        found["x_recorded"] = False
     if row.get("suggestion") is not None:
         found["x_suggestion"] = row["suggestion"]
     return found

@@ -29,6 +29,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Meter], float]], ...] = (
     ("andon_handed_over_total", "Requests handed to the worker that keeps their id.", lambda m: m.handed_over),
     ("andon_feedback_rows_total", "Rows of feedback recorded.", lambda m: m.feedback),
     ("andon_log_failures_total", "Frames that the log could not take.", lambda m: m.log_failures),
+    ("andon_log_shed_rows_total", "Answers that were given and not recorded.", lambda m: m.shed),
     ("andon_log_bytes_total", "Bytes of decisions written to the log.", lambda m: m.log_bytes),
     ("andon_model_errors_total", "Rows on which a model failed.", lambda m: m.model_errors),
     ("andon_shadow_offered_total", "Rows offered to shadows.", lambda m: m.shadow_offered),
@@ -37,6 +38,8 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Meter], float]], ...] = (
 _GAUGES: tuple[tuple[str, str, Callable[[Meter], float]], ...] = (
     ("andon_queue_rows", "Rows that wait for an answer.", lambda m: m.queue_rows),
     ("andon_ids_remembered", "Ids in the idempotency index.", lambda m: m.ids_remembered),
+    ("andon_log_backlog_bytes", "Bytes of the log that wait for the disk.", lambda m: m.log_backlog),
+    ("andon_log_shed_unsettled_rows", "Shed answers that the log does not tell of yet.", lambda m: m.shedding),
     ("andon_connections", "Open connections.", lambda m: m.connections),
     ("andon_route_epoch", "The epoch of the route in force.", lambda m: m.route_epoch),
     ("andon_versions_loaded", "Versions that are loaded.", lambda m: len(m.loaded)),

@@ -166,6 +166,7 @@ def _schemas(config: GatewayConfig, contract: Contract) -> dict[str, Any]:
                 "confidence": {"type": ["number", "null"]},
                 "epoch": {"type": "integer"},
                 "status": {"const": "decided"},
+                "recorded": {"const": False, "description": "only where the log could not take it (pressure: shed)"},
             },
             ["id", "decision", "decided_by", "version", "confidence", "epoch"],
         ),

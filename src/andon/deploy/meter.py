@@ -79,6 +79,9 @@ class Meter(msgspec.Struct):
     feedback: int = 0
     log_failures: int = 0
     log_bytes: int = 0
+    log_backlog: int = 0
+    shed: int = 0
+    shedding: int = 0
     model_errors: int = 0
     shadow_offered: int = 0
     shadow_dropped: int = 0

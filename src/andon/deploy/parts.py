@@ -14,6 +14,7 @@ from andon.deploy.placing import Terms
 from andon.deploy.recorder import Recorder
 from andon.deploy.replica import Replicas
 from andon.deploy.reviews import Reviews
+from andon.deploy.shed import Shed
 from andon.store.routes import Ack
 from andon.store.wal import Frame
 
@@ -74,7 +75,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a desk is built from. ``wake`` asks for a turn soon; ``post`` runs a call on the desk's thread."""
+    """What a desk is built from. ``wake`` asks for a turn soon; ``post`` runs a call on the desk's thread.
+
+    ``shed`` takes answers that the log cannot; None: there are none such.
+    """
 
     clock: Clock
     routes: Routes
@@ -87,3 +91,4 @@ class Parts:
     post: Callable[[Callable[[], None]], None]
     peers: Peers | None = None
     sink: Sink | None = None
+    shed: Shed | None = None

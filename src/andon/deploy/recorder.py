@@ -13,26 +13,40 @@ from andon.core.redact import Redactor, quiet
 from andon.data.contract import Contract
 from andon.deploy.automation import audit_probability
 from andon.deploy.case import Case
-from andon.errors import AndonError, Unavailable
+from andon.errors import AndonError, Overloaded, Unavailable
 from andon.store.codec import DecisionBatch, Loss, encode_decisions, encode_feedback, encode_losses
 from andon.store.wal import Frame, FrameKind, WalWriter, server_id
 
-__all__ = ["Recorder"]
+__all__ = ["BACKLOG", "Recorder"]
+
+#: Bytes that may wait for the disk.
+BACKLOG = 64 << 20
 
 Post = Callable[[Callable[[], None]], None]
 
 
 class Recorder:
-    """The writing end of one worker's stream. ``hash_unit`` is how a unit is stored; ``redactor`` what becomes of inputs."""
+    """The writing end of one worker's stream. ``hash_unit`` is how a unit is stored; ``redactor`` what becomes of inputs.
+
+    ``backlog`` bytes may be written that the disk has not confirmed; beyond that nothing is taken but the record of a loss.
+    """
 
     def __init__(
-        self, wal: WalWriter, hash_unit: Callable[[str], str], redactor: Redactor, *, commit: bool, post: Post
+        self,
+        wal: WalWriter,
+        hash_unit: Callable[[str], str],
+        redactor: Redactor,
+        *,
+        commit: bool,
+        post: Post,
+        backlog: int = BACKLOG,
     ) -> None:
         self.wal = wal
         self.failures = 0
         self.hash_unit = hash_unit
         self.redactor = redactor
         self._commit = commit
+        self._backlog = backlog
         self._post = post
 
     def decisions(self, contract: Contract, hash8: bytes, cases: Sequence[Case], time_us: int, wall_us: int) -> Frame:
@@ -67,7 +81,14 @@ class Recorder:
     def append(
         self, kind: FrameKind, payload: bytes, count: int, time_us: int, epoch: int = 0, contract: bytes = bytes(8)
     ) -> Frame:
-        """Write one frame; raises ``Unavailable``, and then nothing was written."""
+        """Write one frame; raises ``Unavailable`` or ``Overloaded``, and then nothing was written."""
+        wal = self.wal
+        if wal.end - wal.synced_end > self._backlog and kind != FrameKind.LOSS:
+            self.failures += 1
+            raise Overloaded(
+                f"the disk is behind: {wal.end - wal.synced_end} bytes of the log {wal.stream} wait for it, more than "
+                f"logging.backlog_mb allows; try again in a second"
+            )
         try:
             return self.wal.append(kind, payload, count=count, epoch=epoch, contract=contract, time_us=time_us)
         except Unavailable:

@@ -17,6 +17,7 @@ from andon.deploy.parts import Parts
 from andon.deploy.placing import Placer, Terms
 from andon.deploy.replica import Replica
 from andon.deploy.settings import GatewayConfig
+from andon.deploy.shed import Shed
 from andon.errors import AndonError, DeadlineExceeded
 
 __all__ = ["Rounds", "too_late"]
@@ -151,7 +152,7 @@ class Rounds:
                 self._contracts_kept.add(terms.hash8)
             frame = parts.recorder.decisions(terms.contract, terms.hash8, cases, time_us, parts.clock.wall())
         except AndonError as error:
-            refuse(error)
+            refuse(error) if parts.shed is None else self._shed(parts.shed, cases, error, time_us)
             return
         self._meter.log_bytes += frame.end - frame.offset
         parts.memory.wrote(frame, cases, monotonic)
@@ -165,6 +166,16 @@ class Rounds:
                 self._meter.outcome(case.decided_by, case.arm)
                 self._meter.latency.add(case.latency_us / SECOND)
                 self._close(case, shown_case(case, time_us))
+
+    def _shed(self, shed: Shed, cases: list[Case], error: AndonError, time_us: int) -> None:
+        """The log cannot take them: what is decided is answered and counted, what people would decide is refused."""
+        self._refuse([case for case in cases if case.status != "decided"], error)
+        decided = [case for case in cases if case.status == "decided" and not case.closed]
+        told = shed.take(decided, time_us, self._parts.clock.monotonic())
+        for case, shown in zip(decided, told, strict=True):
+            self._meter.outcome(case.decided_by, case.arm)
+            self._meter.latency.add(case.latency_us / SECOND)
+            self._close(case, shown)
 
     def _refuse(self, cases: list[Case], error: AndonError) -> None:
         for case in cases:

@@ -30,7 +30,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
 
     ``fields`` and ``classes`` are the charter's contract, used where no release says otherwise. ``unit_column`` is the
     input that names the unit (None: the request does). Inputs in ``redact`` are never written as they came:
-    ``rules`` says what is kept of each (`andon.core.redact`), nothing where it does not. ``queue`` is in rows,
+    ``rules`` says what is kept of each (`andon.core.redact`), nothing where it does not. ``pressure`` says whether
+    answers go on (``shed``) when the log cannot take them or ``backlog_bytes`` wait for its disk. ``queue`` is in rows,
     times are in seconds. An id is remembered until ``idempotency_ids`` newer ones have come or ``idempotency_seconds``
     (from a charter: at least the deadline of reviews) have gone by, whichever is first. ``slow_seconds`` is how long one
     call of a model may take on the serving thread; longer ones get a thread of their own. What a model may take that has
@@ -44,6 +45,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     safe_default: str = "refer"
     unit_column: str | None = None
     durability: Literal["flush", "commit"] = "flush"
+    pressure: Literal["block", "shed"] = "block"
+    backlog_bytes: int = 64 << 20
     redact: tuple[str, ...] = ()
     rules: dict[str, str] = {}
     tokens_required: bool = False
@@ -74,6 +77,8 @@ class GatewayConfig(msgspec.Struct, frozen=True):
             safe_default=charter.safe_default,
             unit_column=None if charter.unit.source == "request" else charter.unit.source,
             durability=checklist.logging.durability,
+            pressure=checklist.logging.pressure,
+            backlog_bytes=checklist.logging.backlog_mb << 20,
             redact=tuple(checklist.privacy.redact),
             rules={name: rule for name, rule in checklist.privacy.redact.items() if rule != "drop"},
             tokens_required=checklist.security.tokens == "required",

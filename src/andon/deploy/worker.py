@@ -41,9 +41,12 @@ from andon.deploy.settings import GatewayConfig
 from andon.deploy.shadow import ring_path
 from andon.errors import AndonError, Conflict, UsageError
 from andon.model.bundle import bundle_path
+from andon.deploy.shed import Shed, settle_left
+from andon.deploy.tls import renew, server_context
 from andon.people.access import Access
 from andon.store.tokens import TokenFile
-from andon.store.wal import WalWriter
+from andon.store.wal import FrameKind, WalWriter
+from andon.store.codec import Loss, encode_losses
 from andon.store.workspace import Workspace
 
 __all__ = ["Worker", "bound_socket", "run_worker"]
@@ -137,11 +140,32 @@ class Worker:
         self._desk.follow()
         self._front_of(config)
 
+            shed=self._shed(),
     def _recorder(self) -> Recorder:
         config = self._config
         commit = config.durability == "commit"
         redactor = config.redactor(self._workspace.redaction_key)
-        return Recorder(self._wal, self._workspace.unit_hash, redactor, commit=commit, post=self._post)
+        return Recorder(
+            self._wal,
+            self._workspace.unit_hash,
+            redactor,
+            commit=commit,
+            post=self._post,
+            backlog=config.backlog_bytes,
+        )
+
+    def _shed(self) -> Shed | None:
+        """Where answers are counted that the log cannot take, if the charter lets them go."""
+        config, workspace = self._config, self._workspace
+        path = workspace.run_dir / f"shed-w{self._index}"
+        if config.pressure == "block":
+            settle_left(path, workspace.wal_dir, self._wal.stream, self._write_loss)
+            return None
+        return Shed(path, workspace.wal_dir, self._wal.stream, config.idempotency_seconds)
+
+    def _write_loss(self, loss: Loss) -> None:
+        now = self._workspace.clock.now()
+        self._wal.append(FrameKind.LOSS, encode_losses([loss]), count=1, time_us=now)
 
     def _front_of(self, config: GatewayConfig) -> None:
         workspace = self._workspace
@@ -252,6 +276,8 @@ class Worker:
         contract = terms.contract
         self._workspace.save_contract(contract.hash, contract.fields, contract.classes)
 
+        if hasattr(self, "_desk"):
+            self._desk.settle_shed()
     def _fields_of(self, hash8: bytes) -> tuple[Field, ...]:
         found = self._fields.get(hash8)
         if found is None:

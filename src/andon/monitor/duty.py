@@ -18,6 +18,7 @@ from andon.monitor.hands import Hands
 from andon.monitor.ingest import Ingest, Pace, Tick
 from andon.monitor.notify import Notifier
 from andon.monitor.remeasure import Remeasure
+from andon.monitor.shedding import note_begun
 from andon.monitor.watch import AlarmWatch
 from andon.monitor.window import Measured, WindowRow
 
@@ -29,6 +30,7 @@ __all__ = ["Duties", "forget_changed"]
 
 _DEADLINES_EVERY = 0.5
 _KEEP_EVERY = 600.0
+_SHED_EVERY = 1.0
 _LAST_SECONDS = 1.0
 
 
@@ -50,7 +52,7 @@ class Duties:
         self._looked: tuple[int, int, int] | None = None
         self._epoch = -1
         self._shipped = True
-        self._next = dict.fromkeys(("deadlines", "keep"), 0.0)
+        self._next = dict.fromkeys(("deadlines", "shed", "keep"), 0.0)
         self._next["keep"] = time.monotonic() + _KEEP_EVERY
         forget_changed(workspace, charter)
 
@@ -70,6 +72,8 @@ class Duties:
         said, self._told = [*self._told, *self._alarms()], []
         if self._events is not None:
             said += self._events.turn()
+        if self._is_time("shed", _SHED_EVERY):
+            said += note_begun(self._workspace)
         if self._is_time("keep", _KEEP_EVERY):
             self._keep()
         return tick, said

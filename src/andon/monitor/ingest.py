@@ -26,6 +26,7 @@ from andon.monitor.deciders import decided
 from andon.monitor.decoded import Decoded
 from andon.monitor.inputs import measured
 from andon.monitor.intake import Intake
+from andon.monitor.shedding import note_recorded
 from andon.monitor.tap import CONSUMERS, INBOX, WINDOWS, Entry, Tap, Taps
 from andon.monitor.window import Measured, WindowRow, profile
 from andon.scope.charter import Charter
@@ -141,6 +142,9 @@ class Ingest:
             tick.faults.append(error.message)
             return
         tick.items += self._intake.close(entries)
+        for entry in entries:
+            if isinstance(entry, Frame):
+                note_recorded(self._workspace, entry)
         gaps = [entry for entry in entries if isinstance(entry, Gap)]
         for gap in gaps:
             self._journal_gap(gap)

@@ -102,6 +102,12 @@ QUESTIONS: tuple[Question, ...] = (
         "tests/store/test_writer.py::test_commit_answers_only_after_a_sync_that_covers_the_frame_and_groups_them",
     ),
     Question(
+        "checklist.logging.pressure",
+        "What when the log cannot keep up?",
+        "`block`: no answer without a record; `shed`: answers go on, the missing records are counted",
+        "tests/deploy/test_shed.py::test_the_log_and_its_gaps_add_up_to_the_answers",
+    ),
+    Question(
         "checklist.logging.retain_days",
         "How long are decisions kept?",
         "when the controller deletes days of the log",

@@ -146,6 +146,16 @@ def _listed(draft: Draft) -> bool:
     return isinstance(found, list)
 
 
+def _pressure(draft: Draft) -> Findings:
+    logging = draft.charter.checklist.logging
+    if logging.pressure == "shed" and logging.durability == "commit":
+        yield (
+            ("checklist", "logging", "pressure"),
+            "with durability commit no answer leaves before the disk has it, with pressure shed answers leave without "
+            "the log; choose one",
+        )
+
+
 def _metrics(draft: Draft) -> Findings:
     from andon.measure.metric import parse_metric
 
@@ -261,6 +271,7 @@ _RULES: tuple[tuple[tuple[str, ...], Callable[[Draft], Findings]], ...] = (
     (("inputs",), _inputs),
     (("target",), _target),
     (("inputs", "unit", "checklist"), _columns_named),
+    (("checklist",), _pressure),
     (("inputs", "target", "metrics"), _metrics),
     (("inputs", "slices", "metrics"), _slices),
     (("risks",), _metric_names),

@@ -83,6 +83,10 @@ class Logging(Section):
 
     durability: Literal["flush", "commit"] = "flush"
     """`flush` (power loss costs at most the last 0.1 s) or `commit` (nothing; every answer waits for the disk). A killed process loses nothing in either."""
+    pressure: Literal["block", "shed"] = "block"
+    """When the log cannot be written, or the disk is behind by more than `backlog_mb`: `block` (no answer that is not in the log: 503 or 429, with Retry-After) or `shed` (answers go on; those that are in no log are counted exactly)."""
+    backlog_mb: Annotated[int, Field(ge=1, le=65_536)] = 64
+    """Megabytes (2**20 bytes) of each worker's log that may wait for the disk."""
     retain_days: Annotated[int, Field(ge=1, le=36_500)] = 365
     """Days that decisions are kept."""
     events: Text | None = None

@@ -29,6 +29,7 @@ from andon.errors import Corrupt, UsageError
 from andon.store.frame import Frame, FrameKind, server_id
 
 __all__ = [
+    "SHED",
     "DecisionBatch",
     "DecisionRow",
     "Loss",
@@ -57,11 +58,21 @@ _NAN = float("nan")
 _FROM_FLOAT: dict[str, Callable[[float], Scalar]] = {"bool": bool, "int": int, "float": float}
 
 
-class Loss(msgspec.Struct, frozen=True):
-    """``n`` rows of something were lost, and counted: ``what`` says of what and why."""
+#: What the log calls answers that were given although it could not take them (``logging: {pressure: shed}``).
+SHED = "shed: answered, and not recorded"
+
+
+class Loss(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``n`` rows of something were lost, and counted: ``what`` says of what and why.
+
+    Where it is known, from ``since_us`` to ``until_us``; ``total`` counts the same loss from the beginning on.
+    """
 
     what: str
     n: int
+    since_us: int = 0
+    until_us: int = 0
+    total: int = 0
 
 
 class DecisionRow(msgspec.Struct, gc=False):

@@ -38,6 +38,7 @@ class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a worker says about itself: the epoch it serves, the versions it has loaded, and what would not load.
 
     ``began`` is when its process began, in ticks since the boot (0: not told), since process ids are used again.
+    ``shed_us`` is since when it answers what its log cannot take (0: it does not).
     """
 
     worker: str
@@ -47,6 +48,7 @@ class Ack(msgspec.Struct, frozen=True, omit_defaults=True):
     wall_us: int = 0
     faults: dict[str, str] = {}
     began: int = 0
+    shed_us: int = 0
 
 
 class _Sealed(msgspec.Struct):

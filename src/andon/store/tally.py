@@ -9,13 +9,15 @@ has is held against what was written up to there. How much is looked at is bound
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
 
-from andon.errors import Unavailable
-from andon.store.frame import Frame
+from andon.errors import Corrupt, Unavailable
+from andon.store.codec import SHED, decode_losses
+from andon.store.frame import Frame, FrameKind
 from andon.store.reader import read_stream
 from andon.store.segment import segment_path, segment_starts, streams
 from andon.store.shape import DECISIONS, application, is_decisions, readable_rows, table_of, unreadable
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from andon.store.workspace import Workspace
 
-__all__ = ["MOST_BYTES", "MOST_PENDING", "TableTally", "Tally", "newest", "tally"]
+__all__ = ["MOST_BYTES", "MOST_PENDING", "Shedding", "TableTally", "Tally", "newest", "tally"]
 
 MOST_BYTES = 256 << 20
 """So much of the write-ahead log is compared, the newest of it."""
@@ -54,12 +56,21 @@ class TableTally(msgspec.Struct, frozen=True):
     ids: tuple[str, ...] = ()
 
 
+class Shedding(msgspec.Struct, frozen=True):
+    """``rows`` answers of a worker between two times are in no log (``logging: {pressure: shed}``)."""
+
+    stream: str
+    rows: int
+    since_us: int
+    until_us: int
+
+
 class Tally(msgspec.Struct, frozen=True):
     """What was compared, [``since_us``, ``until_us``] of event time (None: nothing), and what does not add up.
 
     ``whole`` says that all of the write-ahead log was looked at. ``waiting`` rows were not shipped yet. ``repeated`` ids
     were decided twice within the time for which an id is remembered. Of ``pending`` cases that the inbox has passed,
-    ``unasked`` have neither an item nor a review (None: the database is gone).
+    ``unasked`` have neither an item nor a review (None: the database is gone). ``shed`` is what the log says is missing from it.
     """
 
     since_us: int | None
@@ -71,6 +82,7 @@ class Tally(msgspec.Struct, frozen=True):
     pending: int
     unasked: int | None
     unasked_ids: tuple[str, ...] = ()
+    shed: tuple[Shedding, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -104,6 +116,7 @@ def tally(workspace: Workspace, *, remembered_us: int = 0, most_bytes: int = MOS
         pending=pending.height,
         unasked=None if unasked is None else len(unasked),
         unasked_ids=tuple((unasked or [])[:_SHOWN]),
+        shed=tuple(count.shed),
     )
 
 
@@ -135,6 +148,7 @@ class _Count:
         self._unreadable: dict[str, int] = {}
         self._decided: list[pl.DataFrame] = []
         self._pending: list[pl.DataFrame] = []
+        self.shed: list[Shedding] = []
         self.waiting = 0
         self.since_us: int | None = None
         self.until_us: int | None = None
@@ -157,6 +171,7 @@ class _Count:
             if not isinstance(entry, Frame):
                 continue
             self._saw(entry.time_us)
+            self._missing(entry)
             table = table_of(entry)
             parts.setdefault((table, entry.end <= self._reached(table, stream)), []).append(entry)
             size += entry.end - entry.offset
@@ -164,6 +179,13 @@ class _Count:
                 self._take(parts, stream)
                 parts, size = {}, 0
         self._take(parts, stream)
+
+    def _missing(self, frame: Frame) -> None:
+        """What a frame of losses says is in no log; one that cannot be read is counted as unreadable."""
+        if frame.kind is FrameKind.LOSS:
+            with suppress(Corrupt):
+                losses = [loss for loss in decode_losses(frame) if loss.what == SHED]
+                self.shed += [Shedding(frame.stream, loss.n, loss.since_us, loss.until_us) for loss in losses]
 
     def _saw(self, time_us: int) -> None:
         self.since_us = time_us if self.since_us is None else min(self.since_us, time_us)

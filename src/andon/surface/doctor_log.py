@@ -245,6 +245,15 @@ def agreement(case: Case) -> Check:
     waits = f", {found.waiting:,} not shipped yet" if found.waiting else ""
     asked = "" if found.unasked is None else f"; {count(found.pending, 'pending case')}, each with an item or a review"
     words = f"{count(rows, 'row')} of the write-ahead log, each in the decision log once{waits}{asked}"
+    if found.shed:
+        span = " to ".join(
+            iso(time)[:19].replace("T", " ")
+            for time in (min(one.since_us for one in found.shed), max(one.until_us for one in found.shed))
+        )
+        missing = f"{count(sum(one.rows for one in found.shed), 'answer')} in no log ({span}, logging.pressure: shed)"
+        return look(
+            "agreement", f"{words}; {missing} ({part})", "`andon journal --action log.shed` says where", **facts
+        )
     return good("agreement", f"{words} ({part})", **facts)
 
 

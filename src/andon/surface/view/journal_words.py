@@ -181,6 +181,7 @@ _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "feedback.import": _fed,
     "log.gap": _why,
     "log.retained": _why,
+    "log.shed": _why,
     "alarm.fired": _fired,
     "alarm.resolved": _resolved,
     "alarm.people": _acted,
@@ -198,7 +199,16 @@ ACTIONS: tuple[str, ...] = tuple(_TOLD)
 
 #: Their reason is what happened, put together by the line itself.
 _SAY_WHY = frozenset(
-    ("automation.learn", "log.gap", "log.retained", "alarm.fired", "alarm.resolved", "alarm.people", "alarm.rollback")
+    (
+        "automation.learn",
+        "log.gap",
+        "log.shed",
+        "log.retained",
+        "alarm.fired",
+        "alarm.resolved",
+        "alarm.people",
+        "alarm.rollback",
+    )
 ) | {"alarm.notified"}
 _STATES: dict[str, State] = {
     "deploy.stop": "stop",
@@ -208,10 +218,12 @@ _STATES: dict[str, State] = {
     "alarm.people": "look",
     "alarm.rollback": "look",
     "log.gap": "stop",
+    "log.shed": "stop",
 }
 _PLACES = {
     "feedback.import": "/watch/feedback",
     "log.gap": "/settings#health",
+    "log.shed": "/settings#health",
     "log.retained": "/settings#storage",
     "token.create": "/settings#tokens",
     "token.revoke": "/settings#tokens",

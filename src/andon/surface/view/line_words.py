@@ -93,6 +93,7 @@ _TOLD = {
     "automation.learn": "the evidence for partial automation was looked at: {}",
     "feedback.import": "feedback was read in from {}",
     "log.gap": "the log is damaged: {}",
+    "log.shed": "answers are in no log: {}",
     "log.retained": "old days of the log were deleted",
     "alarm.fired": "alarm {} fired",
     "alarm.resolved": "alarm {} is over",
@@ -103,7 +104,7 @@ _TOLD = {
     "token.create": "the token {} was made",
     "token.revoke": "the token {} was ended",
 }
-_LOUD = ("alarm.fired", "alarm.people", "alarm.rollback", "deploy.stop", "deploy.rollback", "log.gap")
+_LOUD = ("alarm.fired", "alarm.people", "alarm.rollback", "deploy.stop", "deploy.rollback", "log.gap", "log.shed")
 
 
 def happened(event: Event) -> Happened:
