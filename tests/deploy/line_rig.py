@@ -17,6 +17,7 @@ import msgspec
 
 from andon.core.record import Field, Route
 from andon.data.contract import Contract
+from andon.deploy.doors import Door
 from andon.deploy.route import versions
 from andon.deploy.settings import GatewayConfig
 from andon.model.bundle import Compiled, Parts, seal
@@ -53,11 +54,13 @@ if sys.argv[1] == "shadow":
     from andon.deploy.shadow import run_shadow
     run_shadow(Path(sys.argv[3]), int(sys.argv[5]), parent_fd=int(sys.argv[7]))
 else:
+    from andon.deploy.doors import Door
     from andon.deploy.settings import GatewayConfig
     from andon.deploy.worker import run_worker
     config = msgspec.json.decode(sys.argv[2], type=GatewayConfig)
+    door = msgspec.json.decode(sys.argv[6], type=Door)
     try:
-        run_worker(config, Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), "127.0.0.1", int(sys.argv[6]), int(sys.argv[7]))
+        run_worker(config, Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), door, int(sys.argv[7]))
     except AndonError as error:
         sys.exit(error.message)
 """
@@ -78,6 +81,7 @@ class Line:
         self.config = config
         self.workers = workers
         self.port = free_port()
+        self.door = Door()
         self.processes: dict[int | str, subprocess.Popen[bytes]] = {}
         self._pipe = os.pipe()
 
@@ -99,10 +103,11 @@ class Line:
         for name in names or range(self.workers):
             kind = "shadow" if name == "shadow" else "worker"
             config = msgspec.json.encode(self.config).decode()
-            words = [kind, config, str(self.workspace.home), str(name), str(self.workers), str(self.port)]
+            door = msgspec.json.encode(msgspec.structs.replace(self.door, port=self.port)).decode()
+            words = [kind, config, str(self.workspace.home), str(name), str(self.workers), door]
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-c", _RUN, *words, str(self._pipe[0])],
-                pass_fds=(self._pipe[0],),
+                pass_fds=(self._pipe[0], *([self.door.uds] if self.door.uds >= 0 else [])),
                 stderr=subprocess.PIPE,
             )
         for name in names or range(self.workers):

@@ -135,9 +135,8 @@ class Rig:
     def turn(self) -> None:
         """One turn of the loop."""
         self.desk.tick()
-        posted, self.posted[:] = list(self.posted), []
-        for call in posted:
-            call()
+        for _ in range(len(self.posted)):  # a model's thread may add to them meanwhile
+            self.posted.pop(0)()
         self.desk.turn()
 
     def until(self, condition: Callable[[], bool], seconds: float = 5.0) -> None:

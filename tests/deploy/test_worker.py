@@ -17,7 +17,7 @@ import pytest
 from tests.deploy.line_rig import CONFIG, DECISIONS, FIELDS, Line, free_port
 
 from andon.core.record import Decision, Review
-from andon.deploy.worker import bound_socket
+from andon.deploy.doors import bound_socket
 from andon.errors import Conflict, UsageError
 from andon.store.codec import decode_decisions, decode_predictions
 from andon.store.wal import Frame, FrameKind, read_stream, streams

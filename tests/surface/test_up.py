@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from andon.surface.cli import start
 from andon.surface.line import Settings, example_call, line_processes, note, port_is_free
 from andon.surface.relay import Relay
 
+TLS = Path(__file__).parents[1] / "deploy" / "tls"
 CHARTER = """
 project: parts
 inputs: {{width: float, worn: bool?, line: category}}
@@ -134,6 +136,49 @@ def test_what_is_in_the_way_is_one_sentence_and_nothing_is_left_behind(folder: P
     assert re.match(r"andon: port \d+ on 127\.0\.0\.1 is taken by another program", taken.stderr)
     assert "--port" in taken.stderr
     assert not list((other / ".andon" / "run").glob("*.log"))
+
+
+@pytest.mark.line
+def test_tls_and_a_unix_socket_are_told_of_renewed_and_given_back(folder: Path, up: Callable[..., Up]) -> None:
+    for name in ("cert", "key"):
+        shutil.copy(TLS / f"{name}.pem", folder)
+    path = folder / "line.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))  # as a line that was killed leaves it
+    line = up(folder, "--uds", "line.sock", "--tls", "cert.pem", "key.pem", "--no-board")
+    said = line.until("Ctrl-C ends it")
+    address = re.search(r"parts is up at (https://127\.0\.0\.1:\d+)", said)
+    assert address is not None and f"and at:      {path} (a Unix socket)" in said
+    assert "The certificate is valid until 01 Jan 2126" in said and f"curl {address[1]}/v1" in said
+    status = json.loads(andon(folder, "status", "--json").stdout)["running"]
+    assert (status["address"], status["uds"]) == (address[1], str(path)) and f"and {path}" in status["sentence"]
+    refused = andon(folder, "load", "--qps", "1")
+    assert refused.returncode == 2 and "the line speaks TLS" in refused.stderr
+    shutil.copy(TLS / "next.pem", folder / "cert.pem")
+    line.process.send_signal(signal.SIGHUP)
+    line.until("is not that of the certificate")
+    shutil.copy(TLS / "other_key.pem", folder / "key.pem")
+    line.process.send_signal(signal.SIGHUP)
+    line.until("The certificate was read again; it is valid until 01 Jan 2127")
+    again = andon(folder, "up", "--port", str(free_port()), "--uds", "line.sock")
+    assert again.returncode == 4 and "is up already" in again.stderr
+    assert line.end(signal.SIGTERM) == 0 and not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--tls", "none.pem", "none.pem"), 2, "the certificate none.pem is not there"),
+        (("--tls", str(TLS / "cert.pem"), str(TLS / "other_key.pem")), 2, "is not that of the certificate"),
+        (("--uds", "andon.yaml"), 2, "andon.yaml is there already and is no socket"),
+    ],
+)
+def test_doors_that_cannot_be_opened_stop_it_before_anything_starts(
+    folder: Path, options: tuple[str, ...], code: int, words: str
+) -> None:
+    refused = andon(folder, "up", *options)
+    assert refused.returncode == code and words in refused.stderr and refused.stderr.startswith("andon: ")
+    assert not list((folder / ".andon" / "run").glob("*.log"))
 
 
 def test_an_address_that_nobody_can_tell_stops_it_before_anything_starts(folder: Path) -> None:

@@ -118,7 +118,7 @@ class LocalEngine:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=(reading,),
+                pass_fds=(reading, *child.spec.files),
                 start_new_session=True,
                 env={**ONE_THREAD, **os.environ},
             )

@@ -13,12 +13,14 @@ class ProcessSpec:
     """One process to keep alive: its name, its command line and how politely it runs.
 
     ``{parent_fd}`` in the command is replaced by the number of a file descriptor that reaches its end when the engine
-    is gone, however it went; a process that sees it must finish. ``niceness`` > 0 is for work that may wait.
+    is gone, however it went; a process that sees it must finish. ``niceness`` > 0 is for work that may wait. ``files`` are
+    numbers of open files that the process gets, too, under the same numbers.
     """
 
     name: str
     command: tuple[str, ...]
     niceness: int = 0
+    files: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
 
 from andon.config import CHARTER, Project, open_line
+from andon.deploy.doors import Door, bound_path, leave_path
 from andon.engine.local import LocalEngine
 from andon.engine.port import ProcessSpec
 from andon.errors import Conflict, UsageError
@@ -52,6 +56,8 @@ class Settings:
     """How the line runs. ``ship_seconds`` is how often (wall seconds) the log is committed to Delta.
 
     ``board`` is the port of the pages; None: there are none; 0: the charter's, or one that is free (`with_board`).
+    ``uds`` is the path of a Unix socket beside the port, ``uds_file`` the number of it once it is open (`run`); ``tls``
+    are the files of a certificate and its key.
     """
 
     host: str = "127.0.0.1"
@@ -59,6 +65,9 @@ class Settings:
     workers: int | None = None
     ship_seconds: float = 5.0
     board: int | None = None
+    uds: Path | None = None
+    uds_file: int = -1
+    tls: tuple[Path, Path] | None = None
 
 
 def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, ...]:
@@ -71,9 +80,12 @@ def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, .
     port = settings.port or gateway.port
     base = (sys.executable, "-m", "andon", "process")
     common = ("--project", str(project.root), "--parent-fd", "{parent_fd}")
-    worker = (*base, "worker", *common, "--host", settings.host, "--port", str(port), "--workers", str(workers))
+    cert, key = (str(path.absolute()) for path in settings.tls) if settings.tls is not None else ("", "")
+    door = msgspec.json.encode(Door(settings.host, port, settings.uds_file, cert, key)).decode()
+    worker = (*base, "worker", *common, "--door", door, "--workers", str(workers))
+    files = (settings.uds_file,) if settings.uds_file >= 0 else ()
     return (
-        *(ProcessSpec(f"worker-{index}", (*worker, "--index", str(index))) for index in range(workers)),
+        *(ProcessSpec(f"worker-{n}", (*worker, "--index", str(n)), files=files) for n in range(workers)),
         ProcessSpec("controller", (*base, "controller", *common, "--ship-seconds", str(settings.ship_seconds)), 19),
         ProcessSpec("shadow", (*base, "shadow", *common, "--workers", str(workers)), 19),
         *_board(project, base, common, settings),
@@ -128,7 +140,8 @@ def note(project: Project, settings: Settings) -> Listening:
 
     gateway = project.charter.gateway
     workers = settings.workers or gateway.workers
-    return Listening(holder_name(), settings.host, settings.port or gateway.port, workers, settings.board or 0)
+    port, uds = settings.port or gateway.port, str(settings.uds.absolute()) if settings.uds is not None else ""
+    return Listening(holder_name(), settings.host, port, workers, settings.board or 0, settings.tls is not None, uds)
 
 
 def port_is_free(host: str, port: int) -> None:
@@ -156,12 +169,13 @@ def run(project: Project, settings: Settings, say: Say) -> None:
     """Run the line in the foreground until SIGINT or SIGTERM, starting again whatever ends.
 
     A copy of the charter it takes is left in the workspace. Raises ``Conflict`` when this line is up already or the port
-    is taken, ``UsageError`` for an address of ``alarms.notify`` or ``checklist.logging.events`` that must not be told;
-    then nothing was started.
+    or socket is taken, ``UsageError`` for an address of ``alarms.notify`` or ``checklist.logging.events`` that must not be
+    told, and for a certificate that cannot be used; then nothing was started.
     """
     from andon.monitor.notify import check_targets
     from andon.monitor.sink import check_sink
     from andon.scope.taken import keep
+    from andon.surface.certificate import Certificate
 
     checklist = project.charter.checklist
     check_targets(project.charter.alarms.notify, checklist.privacy.stays)
@@ -170,24 +184,41 @@ def run(project: Project, settings: Settings, say: Say) -> None:
     ending: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: ending.append(received))
-    with _alone(project):
-        settings = with_board(project, settings)
+    certificate = Certificate(settings.tls, say) if settings.tls is not None else None
+    with _alone(project), _socket_of(with_board(project, settings)) as settings:
         where = note(project, settings)
         port_is_free(where.host, where.port)
         keep(project.workspace.home, project.root / CHARTER, project.charter)
         _begin(project, say)
         engine = LocalEngine(run_dir, project.clock)
         relay = Relay(run_dir)
+
+        def ended() -> bool:
+            return bool(ending) or (certificate is not None and certificate.look(engine.states()))
+
         try:
             engine.replicas(line_processes(project, settings))
             leave(run_dir, where)
             say(f"{project.charter.project}: starting {where.workers} gateway workers, a controller and a shadow ...")
-            _tend(project, engine, relay, where, lambda: bool(ending), say)
+            _tend(project, engine, relay, where, ended, say)
             say("Finishing what is in flight ...")
         finally:
             engine.close()
             forget(run_dir)
             project.workspace.close()
+
+
+@contextmanager
+def _socket_of(settings: Settings) -> Iterator[Settings]:
+    """The settings with the Unix socket open, if there is to be one; its file goes with it."""
+    if settings.uds is None:
+        yield settings
+        return
+    bound = bound_path(settings.uds)
+    try:
+        yield replace(settings, uds_file=bound.fileno())
+    finally:
+        leave_path(settings.uds, bound)
 
 
 @contextmanager
@@ -237,7 +268,7 @@ def _tend(
             if relay.fresh(sentence, now):
                 say(sentence)
         if look and not ready:
-            ready = answers(where.host, where.port)
+            ready = answers(where.host, where.port, tls=where.tls)
             if ready:
                 say(_welcome(project, where))
             elif now - begun > _SLOW_SECONDS and relay.fresh("slow", now):
@@ -259,6 +290,8 @@ def _welcome(project: Project, where: Listening) -> str:
 
     route = project.workspace.routes.current()
     lines = [f"{project.charter.project} is up at {where.address}"]
+    if where.uds:
+        lines.append(f"  and at:      {where.uds} (a Unix socket)")
     if where.pages is not None:
         lines.append(f"  its board:   {where.pages}")
     if route is not None:
@@ -283,7 +316,7 @@ def example_call(project: Project, address: str) -> str | None:
     return f"curl {address}/v1/projects/{project.charter.project}/decisions{token} -d {body}"
 
 
-def run_worker_process(root: str, *, index: int, workers: int, host: str, port: int, parent_fd: int) -> None:
+def run_worker_process(root: str, *, index: int, workers: int, door: str, parent_fd: int) -> None:
     """One gateway worker: everything it needs is read once, here."""
     from andon.deploy.settings import GatewayConfig
     from andon.deploy.worker import run_worker
@@ -292,7 +325,7 @@ def run_worker_process(root: str, *, index: int, workers: int, host: str, port: 
     config = GatewayConfig.from_charter(project.charter)
     home = project.workspace.home
     project.workspace.close()  # nothing on the live path speaks to the database
-    run_worker(config, home, index, workers, host=host, port=port, parent_fd=parent_fd)
+    run_worker(config, home, index, workers, msgspec.json.decode(door, type=Door), parent_fd)
 
 
 def run_controller_process(root: str, *, ship_seconds: float, parent_fd: int) -> None:

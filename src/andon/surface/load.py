@@ -87,6 +87,11 @@ def target_of(project: Project, wish: Wish) -> Target:
     path = f"/v1/projects/{project.charter.project}/decisions"
     note = listening(project.workspace.run_dir)
     port = note.port if note is not None else project.charter.gateway.port
+    if wish.url is None and note is not None and note.tls:
+        raise UsageError(
+            f"the line speaks TLS at {note.address}, and this load is plain HTTP",
+            hint="measure it without --tls, which is what a proxy in front would leave to it",
+        )
     if wish.url is None:
         host = reached_at(note.host) if note is not None else "127.0.0.1"
         return Target((host, port), _name(host, port), path, ours=True)

@@ -41,7 +41,8 @@ _SILENT_SECONDS = 10.0
 class Listening(msgspec.Struct, frozen=True):
     """What ``andon up`` leaves behind while it runs: its process, the address and how many workers it keeps.
 
-    ``board`` is the port of the board; 0 where there is none.
+    ``board`` is the port of the board; 0 where there is none. ``tls``: the port speaks TLS. ``uds`` is the path of the
+    Unix socket beside it, or "".
     """
 
     holder: str
@@ -49,15 +50,21 @@ class Listening(msgspec.Struct, frozen=True):
     port: int
     workers: int
     board: int = 0
+    tls: bool = False
+    uds: str = ""
 
     @property
     def address(self) -> str:
         """Where requests go.
 
+        >>> Listening("", "127.0.0.1", 8700, 2, tls=True).address
+        'https://127.0.0.1:8700'
+
         >>> Listening("", "127.0.0.1", 8700, 2).address, Listening("", "::1", 8700, 2).address
         ('http://127.0.0.1:8700', 'http://[::1]:8700')
         """
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}"
 
     @property
     def pages(self) -> str | None:
@@ -66,7 +73,7 @@ class Listening(msgspec.Struct, frozen=True):
         >>> Listening("", "127.0.0.1", 8700, 2, 8701).pages, Listening("", "127.0.0.1", 8700, 2).pages
         ('http://127.0.0.1:8701', None)
         """
-        return msgspec.structs.replace(self, port=self.board).address if self.board else None
+        return msgspec.structs.replace(self, port=self.board, tls=False).address if self.board else None
 
 
 class Working(msgspec.Struct, frozen=True):
@@ -105,6 +112,7 @@ class Running(msgspec.Struct, frozen=True):
     log_failures: int = 0
     controller_silent: float = 0.0
     board: str | None = None
+    uds: str = ""
 
 
 def is_loopback(host: str) -> bool:
@@ -128,9 +136,16 @@ def reached_at(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether a gateway that listens there takes requests."""
-    connection = http.client.HTTPConnection(reached_at(host), port, timeout=1.0)
+def answers(host: str, port: int, *, tls: bool = False) -> bool:
+    """Whether a gateway that listens there takes requests; with ``tls`` whatever its certificate says."""
+    from andon.deploy.doors import unverified
+
+    at = reached_at(host), port
+    connection = (
+        http.client.HTTPSConnection(*at, timeout=1.0, context=unverified())
+        if tls
+        else http.client.HTTPConnection(*at, timeout=1.0)
+    )
     try:
         connection.request("GET", "/v2/health/ready")
         return connection.getresponse().status == 200
@@ -180,6 +195,7 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
         next="",
         address=note.address if note is not None else None,
         board=note.pages if note is not None else None,
+        uds=note.uds if note is not None else "",
         wanted=note.workers if note is not None else project.charter.gateway.workers,
         workers=workers,
         controller=controller,
@@ -218,7 +234,7 @@ def _judge(found: Running, note: Listening | None, route: Route | None, logs: Pa
         if note is not None:
             return "stop", "`andon up` runs, but no worker answers", f"{see}: the worker says why"
         return "idle", "the line is not running", "`andon up` starts it"
-    where = f" at {found.address}" if found.address else ""
+    where = f" at {' and '.join(filter(None, (found.address, found.uds)))}" if found.address else ""
     sentence = f"only {n} of {found.wanted} workers{where}" if n < found.wanted else f"{count(n, 'worker')}{where}"
     if hung := [one.worker for one in found.workers if one.silent > _SILENT_SECONDS]:
         return "look", f"{sentence}; {', '.join(hung)} gave no sign of life for {_SILENT_SECONDS:g} s", see

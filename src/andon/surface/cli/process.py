@@ -28,13 +28,12 @@ def worker(
     parent_fd: _ParentFd,
     workers: _Workers,
     index: Annotated[int, typer.Option("--index")],
-    host: Annotated[str, typer.Option("--host")],
-    port: Annotated[int, typer.Option("--port")],
+    door: Annotated[str, typer.Option("--door")],
 ) -> None:
     """One gateway worker."""
     from andon.surface.line import run_worker_process
 
-    run_worker_process(project, index=index, workers=workers, host=host, port=port, parent_fd=parent_fd)
+    run_worker_process(project, index=index, workers=workers, door=door, parent_fd=parent_fd)
 
 
 def controller(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
+from andon.surface.cli.record import with_options
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command()(up)
+    app.command()(with_options(UpOptions, up))
     app.command()(board)
     app.command()(status)
     app.command()(stop)
@@ -22,25 +24,43 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def up(
-    project: ProjectOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; the charter's if not given.")] = None,
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """The options of ``andon up``."""
+
+    project: ProjectOption = None
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; the charter's if not given.")] = None
     workers: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Gateway processes; the charter's if not given.")
-    ] = None,
-    ship_seconds: Annotated[float, typer.Option(min=0.05, help="Commit the decision log every so many seconds.")] = 5.0,
-    with_board: Annotated[bool, typer.Option("--board/--no-board", help="Serve the board's pages, too.")] = True,
+    ] = None
+    ship_seconds: Annotated[float, typer.Option(min=0.05, help="Commit the decision log every so many seconds.")] = 5.0
+    with_board: Annotated[bool, typer.Option("--board/--no-board", help="Serve the board's pages, too.")] = True
     board_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the board; the one after the gateway's if not given.")
-    ] = None,
-) -> None:
+    ] = None
+    uds: Annotated[Path | None, typer.Option(help="Take requests at a Unix socket of this path, too.")] = None
+    tls: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="Speak TLS at the port: a certificate (chain) and its key, PEM files."),
+    ] = None
+
+
+def up(options: UpOptions) -> None:
     """Run the line here: gateway, controller, shadow and board, until Ctrl-C."""
     from andon.config import open_project
     from andon.surface.line import Settings, run
 
-    settings = Settings(host, port, workers, ship_seconds, (board_port or 0) if with_board else None)
-    run(open_project(project), settings, say=lambda sentence: console.print(sentence, markup=False))
+    settings = Settings(
+        options.host,
+        options.port,
+        options.workers,
+        options.ship_seconds,
+        (options.board_port or 0) if options.with_board else None,
+        uds=options.uds,
+        tls=options.tls,
+    )
+    run(open_project(options.project), settings, say=lambda sentence: console.print(sentence, markup=False))
 
 
 def board(
