@@ -1,19 +1,20 @@
 """One gateway process: its loop, its sockets, its timers, and an end that finishes what was begun.
 
-Spawned, never forked. All workers of a line listen on one port (``SO_REUSEPORT``: the kernel spreads connections); each
-writes a log stream of its own and keeps its part of the ids.
+Spawned, never forked. All workers of a line listen at one door (``doors``); each writes a log stream of its own and keeps
+its part of the ids. On SIGHUP the certificate is read again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import faulthandler
 import gc
+import logging
 import os
 import resource
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,7 @@ import uvloop
 
 from andon.core.record import Field
 from andon.deploy.desk import Desk
+from andon.deploy.doors import BACKLOG, Door, bound_socket
 from andon.deploy.gateway import Gateway
 from andon.deploy.gateway_metrics import Scraper
 from andon.deploy.idempotency import SeenIds
@@ -39,17 +41,19 @@ from andon.deploy.reviews import Reviews
 from andon.deploy.ring import RingWriter
 from andon.deploy.settings import GatewayConfig
 from andon.deploy.shadow import ring_path
-from andon.errors import AndonError, Conflict, UsageError
-from andon.model.bundle import bundle_path
 from andon.deploy.shed import Shed, settle_left
 from andon.deploy.tls import renew, server_context
+from andon.errors import AndonError, Conflict, UsageError
+from andon.model.bundle import bundle_path
 from andon.people.access import Access
+from andon.store.codec import Loss, encode_losses
 from andon.store.tokens import TokenFile
 from andon.store.wal import FrameKind, WalWriter
-from andon.store.codec import Loss, encode_losses
 from andon.store.workspace import Workspace
 
-__all__ = ["Worker", "bound_socket", "run_worker"]
+__all__ = ["Worker", "run_worker"]
+
+_log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.02
 _SWEEP_SECONDS = 1.0
@@ -57,16 +61,17 @@ _LOAD_SECONDS = 30.0
 _LOCK_SECONDS = 6.0
 _DRAIN_LEAST_SECONDS = 0.25
 _STUCK_LEAST_SECONDS = 10.0
-_BACKLOG = 1024
+_HANDSHAKE_SECONDS = 10.0
+_SHUTDOWN_SECONDS = 2.0
 
 
 def run_worker(
-    config: GatewayConfig, workspace_home: Path, index: int, workers: int, host: str, port: int, parent_fd: int
+    config: GatewayConfig, workspace_home: Path, index: int, workers: int, door: Door, parent_fd: int
 ) -> None:
     """Serve until SIGTERM, SIGINT or the end of ``parent_fd`` (-1: there is no parent), then drain.
 
-    Raises ``Conflict`` when the port or this worker's log stream is taken, ``Unavailable`` when the log cannot be opened.
-    No database is opened.
+    Raises ``Conflict`` when the port or this worker's log stream is taken, ``Unavailable`` when the log cannot be opened,
+    ``UsageError`` when a certificate cannot be used. No database is opened.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
@@ -74,7 +79,7 @@ def run_worker(
     workspace = Workspace.open(workspace_home)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         worker = Worker(config, workspace, index, workers)
-        runner.run(worker.serve(host, port, parent_fd))
+        runner.run(worker.serve(door, parent_fd))
     workspace.close()
 
 
@@ -90,9 +95,10 @@ class Worker:
         self._fields: dict[bytes, tuple[Field, ...]] = {}
         self._line = workspace.unit_hash("this line")
 
-    async def serve(self, host: str, port: int, parent_fd: int) -> None:
+    async def serve(self, door: Door, parent_fd: int) -> None:
         """Start, serve, drain."""
         loop = asyncio.get_running_loop()
+        context = server_context(door.cert, door.key) if door.tls else None
         self._ending = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
@@ -101,7 +107,7 @@ class Worker:
         await self._build(loop)
         try:
             await self._wait_loaded()
-            await self._open(loop, host, port)
+            await self._open(loop, door, context)
             gc.collect()
             gc.freeze()  # what was built so far lives as long as the process; the collector need not look at it again
             await self._ending.wait()
@@ -134,13 +140,13 @@ class Worker:
             post=self._post,
             peers=self._links if self._workers > 1 else None,
             sink=self._ring,
+            shed=self._shed(),
         )
         self._desk = Desk(config, parts, index)
         self._desk.meter.started = time.time()
         self._desk.follow()
         self._front_of(config)
 
-            shed=self._shed(),
     def _recorder(self) -> Recorder:
         config = self._config
         commit = config.durability == "commit"
@@ -192,16 +198,38 @@ class Worker:
         while not self._replicas.settled and time.monotonic() < end and not self._ending.is_set():
             await asyncio.sleep(0.005)
 
-    async def _open(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
-        bound = bound_socket(host, port, shared=self._workers > 1, line=self._line)
+    async def _open(self, loop: asyncio.AbstractEventLoop, door: Door, context: ssl.SSLContext | None) -> None:
+        bound = bound_socket(door.host, door.port, shared=self._workers > 1, line=self._line, tls=door.tls)
         path = socket_path(self._workspace.run_dir, self._index)
         with suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108 - the path may lead through an open directory
         self._listener = await loop.create_unix_server(Listener(self._desk).connection, path)
-        self._server = await loop.create_server(self._front.connection, sock=bound, backlog=_BACKLOG)
+        front = self._front.connection
+        if context is None:
+            server = await loop.create_server(front, sock=bound, backlog=BACKLOG)
+        else:
+            loop.add_signal_handler(signal.SIGHUP, self._renew, context, door)
+            server = await loop.create_server(
+                front,
+                sock=bound,
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        self._servers = [server]
+        if door.uds >= 0:
+            shared = socket.socket(fileno=os.dup(door.uds))
+            self._servers.append(await loop.create_unix_server(front, sock=shared, backlog=BACKLOG))
         self._ready = True
         self._loop.call_later(_TICK_SECONDS, self._tick)
         self._sweep()
+
+    def _renew(self, context: ssl.SSLContext, door: Door) -> None:
+        try:
+            renew(context, door.cert, door.key)
+        except UsageError as error:
+            _log.error("%s; the one before stays", error.message)
 
     def _tick(self) -> None:
         self._desk.tick()
@@ -229,7 +257,8 @@ class Worker:
     async def _drain(self) -> None:
         """Take nothing new, finish what was begun, for at most ``drain_seconds``; other workers are still answered."""
         self._ready = False
-        self._server.close()
+        for server in self._servers:
+            server.close()
         self._front.drain()
         now = time.monotonic()
         soonest, latest = now + _DRAIN_LEAST_SECONDS, now + self._config.drain_seconds
@@ -247,6 +276,8 @@ class Worker:
         if hasattr(self, "_scraper"):
             with suppress(AndonError):
                 self._scraper.publish()
+        if hasattr(self, "_desk"):
+            self._desk.settle_shed()
         if hasattr(self, "_wal"):
             self._wal.close()
 
@@ -276,8 +307,6 @@ class Worker:
         contract = terms.contract
         self._workspace.save_contract(contract.hash, contract.fields, contract.classes)
 
-        if hasattr(self, "_desk"):
-            self._desk.settle_shed()
     def _fields_of(self, hash8: bytes) -> tuple[Field, ...]:
         found = self._fields.get(hash8)
         if found is None:
@@ -295,42 +324,3 @@ async def _locked(open_stream: Callable[[], WalWriter]) -> WalWriter:
             if time.monotonic() > end:
                 raise
             await asyncio.sleep(0.05)
-
-
-def bound_socket(host: str, port: int, *, shared: bool, line: str) -> socket.socket:
-    """A socket bound to the address; with ``shared`` other workers of the same ``line`` may bind it, too.
-
-    Raises ``Conflict`` when another program, or another line, has it, ``UsageError`` when there is no such address.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise UsageError(f"host {host!r}: there is no such address ({error.strerror})") from error
-    bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        if shared:
-            if _other_line(host, port, line):
-                raise OSError(errno.EADDRINUSE, "another line listens there")
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind(address)
-    except OSError as error:
-        bound.close()
-        raise Conflict(
-            f"port {port} on {host} cannot be taken: {error.strerror}",
-            hint="end the program that has it, or set another one with `gateway: {port: ...}` in andon.yaml",
-        ) from error
-    return bound
-
-
-def _other_line(host: str, port: int, line: str) -> bool:
-    """Whether a gateway of another line answers there: the kernel would let both share the port."""
-    try:
-        with socket.create_connection((host, port), timeout=0.5) as probe:
-            probe.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: line\r\nconnection: close\r\n\r\n")
-            found = b""
-            while chunk := probe.recv(4096):
-                found += chunk
-    except OSError:
-        return False
-    return b'"line"' in found and line.encode() not in found
