@@ -12,10 +12,9 @@ gave up. Where something fails in the middle, before anything was written, the r
 from __future__ import annotations
 
 import math
+import struct
 import time
-from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -27,7 +26,7 @@ from andon.core.redact import Redactor
 from andon.data.validator import row_type
 from andon.deploy.automation import Outcome, audit_probability, decide
 from andon.deploy.desk import Desk
-from andon.deploy.gateway_decisions import ID_MAX, UNIT_MAX, decided_body, pending_body
+from andon.deploy.gateway_decisions import ID_MAX, UNIT_MAX, Decided, Pending, decision_bodies
 from andon.deploy.idempotency import owner_of
 from andon.deploy.meter import Meter
 from andon.deploy.placing import Terms
@@ -43,26 +42,24 @@ from andon.store.wal import FrameKind, parse_server_id, server_id
 __all__ = ["Express"]
 
 _MAY: frozenset[Level] = frozenset({"partial", "full"})
+_NAN = math.nan
 _astuple = msgspec.structs.astuple
 Texts = Sequence[Sequence[str | None]]
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_MAX)]
 _Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=UNIT_MAX)]
 
 
-class _Row:
+class _Row(msgspec.Struct, gc=False, eq=False):
     """One request that was taken: who is told, what came, when, and (on the way) what was decided."""
 
-    __slots__ = ("arrived", "assigned", "body", "given", "level", "reply", "slice", "values")
-
-    def __init__(self, reply: Reply, body: bytes, given: Any, values: tuple[Any, ...], arrived: float) -> None:
-        self.reply = reply
-        self.body = body
-        self.given = given
-        self.values = values
-        self.arrived = arrived
-        self.assigned: Any = None
-        self.level: Level = "human"
-        self.slice = "*"
+    reply: Reply
+    body: bytes
+    given: Any
+    values: tuple[Any, ...]
+    arrived: float
+    assigned: Any = None
+    level: Level = "human"
+    slice: str = "*"
 
 
 class _Lane:
@@ -82,6 +79,7 @@ class _Lane:
         self.texts = tuple(i for i, field in enumerate(fields) if field.kind not in NUMERIC)
         self.numbers = tuple(i for i, field in enumerate(fields) if field.kind in NUMERIC)
         self.names = tuple(fields[i].name for i in self.numbers)
+        self.pack = struct.Struct(f"{len(self.numbers)}d").pack
         self.plain = not self.texts
         self.redaction = redactor.plan(fields)
 
@@ -268,16 +266,15 @@ class _Batch:
 
     def _settle(self, route: CompiledRoute, classes: tuple[str, ...], scores: np.ndarray[Any, Any]) -> None:
         """What becomes of each row. At level full nothing but the label counts, so that is decided once a label."""
-        best, cells = scores.argmax(axis=1).tolist(), scores.tolist()
-        sound = bool(np.isfinite(scores).all())
         full: dict[int, Outcome] = {}
-        for row, at, mine in zip(self.rows, best, cells, strict=True):
-            if not sound and not all(math.isfinite(cell) for cell in mine):
+        for row, mine in zip(self.rows, scores.tolist(), strict=True):
+            if not math.isfinite(sum(mine)):  # a score that is no number, or one without an end
                 self._outcomes.append(decide(route.policy, row.level, None, None, None))
                 self._scores.append(None)
                 self._confidences.append(None)
                 continue
-            confidence = mine[at]
+            confidence = max(mine)
+            at = mine.index(confidence)
             outcome = full.get(at) if row.level == "full" else None
             if outcome is None:
                 threshold = route.threshold(self._version, row.slice)
@@ -331,15 +328,18 @@ class _Batch:
     def answer(self, meter: Meter) -> None:
         """Tell everybody, and count."""
         version, epoch = self._version, self._lane.terms.route.epoch
+        made = [
+            Decided(id, one.decision, one.decided_by, version, confidence, epoch)
+            if one.status == "decided"
+            else Pending(id, "pending", one.shown)
+            for id, one, confidence in zip(self._ids, self._outcomes, self._confidences, strict=True)
+        ]
         told: dict[tuple[str, str, int], int] = {}
-        for row, id, one, confidence in zip(self.rows, self._ids, self._outcomes, self._confidences, strict=True):
-            if one.status == "decided":
-                answer = Answer(200, decided_body(id, one.decision, one.decided_by, version, confidence, epoch))
-            else:
-                answer = Answer(202, pending_body(id, one.shown))
-            kind = (one.decided_by, row.assigned.arm, answer.status)
+        for row, one, body in zip(self.rows, self._outcomes, decision_bodies(made), strict=True):
+            status = 200 if one.status == "decided" else 202
+            kind = (one.decided_by, row.assigned.arm, status)
             told[kind] = told.get(kind, 0) + 1
-            row.reply(answer)
+            row.reply(Answer(status, body))
         meter.latency.add_all([took / SECOND for took in self._latencies])
         for (decided_by, arm, status), n in told.items():
             meter.outcome(decided_by, arm, n)
@@ -359,10 +359,10 @@ def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Any, bytes, list[list[str |
     texts = [[row[i] for row in values] for i in lane.texts]
     numeric = values if lane.plain else [tuple(row[i] for i in lane.numbers) for row in values]
     try:
-        flat = array("d", chain.from_iterable(numeric))
-    except TypeError:
-        flat = array("d", [np.nan if cell is None else cell for row in numeric for cell in row])
-    matrix = np.frombuffer(flat, dtype=np.float64).reshape(len(rows), len(lane.names))
+        packed = bytearray().join([lane.pack(*row) for row in numeric])
+    except struct.error:  # a missing value
+        packed = bytearray().join([lane.pack(*[_NAN if cell is None else cell for cell in row]) for row in numeric])
+    matrix = np.frombuffer(packed, dtype=np.float64).reshape(len(rows), len(lane.names))
     columns = Block(lane.names, matrix)
     for i, cells in zip(lane.texts, texts, strict=True):
         column = np.empty(len(cells), dtype=object)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -30,17 +30,18 @@ from andon.deploy.protocol_message import Answer, error_answer, json_answer
 from andon.errors import AndonError, ContractError, UsageError
 
 __all__ = [
+    "Decided",
     "DecisionRequest",
+    "Pending",
     "check_id",
-    "decided_body",
     "decision_answer",
+    "decision_bodies",
     "decode_json",
     "feedback_answer",
     "found_answer",
     "parse_decision",
     "parse_feedback",
     "parse_feedback_row",
-    "pending_body",
 ]
 
 ID_MAX = 200
@@ -72,7 +73,9 @@ class FeedbackRow(msgspec.Struct, forbid_unknown_fields=True):
     event: str | None = None
 
 
-class _Decided(msgspec.Struct, frozen=True, gc=False):
+class Decided(msgspec.Struct, frozen=True, gc=False):
+    """The body that tells of a decision that is made."""
+
     id: str
     decision: str | None
     decided_by: str
@@ -82,17 +85,22 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
     status: str = "decided"
 
 
-class _Shed(_Decided, frozen=True, gc=False):
+class Shed(Decided, frozen=True, gc=False):
+    """The body that tells of a decision that is made and not in the log."""
+
     recorded: bool = False
 
 
-class _Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Pending(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The body that tells of a decision that a person makes."""
+
     id: str
     status: str
     suggestion: str | None = None
 
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _request = msgspec.json.Decoder(DecisionRequest)
 _rows = msgspec.json.Decoder(list[Any])
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
@@ -186,20 +194,17 @@ def decision_answer(outcome: Outcome) -> Answer:
     if isinstance(outcome, AndonError):
         return error_answer(outcome)
     if outcome.status == "pending":
-        return Answer(202, _encode(_Pending(outcome.id, "pending", outcome.suggestion)))
+        return Answer(202, _encode(Pending(outcome.id, "pending", outcome.suggestion)))
     return Answer(200, _encode(_decided(outcome)))
 
 
-def decided_body(
-    id: str, decision: str | None, decided_by: str, version: str | None, confidence: float | None, epoch: int
-) -> bytes:
-    """The JSON of a decision that is made."""
-    return _encode(_Decided(id, decision, decided_by, version, confidence, epoch))
+def decision_bodies(outcomes: Sequence[Decided | Pending]) -> list[bytes]:
+    """The JSON of many decisions, made or left to people, encoded in one go.
 
-
-def pending_body(id: str, suggestion: str | None) -> bytes:
-    """The JSON of a decision that a person makes."""
-    return _encode(_Pending(id, "pending", suggestion))
+    >>> decision_bodies([Pending("a1", "pending"), Pending("a2", "pending", "no")])
+    [b'{"id":"a1","status":"pending"}', b'{"id":"a2","status":"pending","suggestion":"no"}']
+    """
+    return _encode_lines(outcomes).split(b"\n")[:-1]  # JSON has no line ends inside
 
 
 def found_answer(outcome: Outcome) -> Answer:
@@ -217,8 +222,8 @@ def found_answer(outcome: Outcome) -> Answer:
     return json_answer(200, body)
 
 
-def _decided(shown: Shown) -> _Decided:
-    made = _Decided if shown.recorded else _Shed
+def _decided(shown: Shown) -> Decided:
+    made = Decided if shown.recorded else Shed
     return made(shown.id, shown.decision, shown.decided_by, shown.version, shown.confidence, shown.epoch)
 
 

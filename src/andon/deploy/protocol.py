@@ -50,7 +50,6 @@ class Front:
         self.draining = False
         self.accepted = 0
         self.refused = 0
-        self.date = b""
         self._heads: dict[tuple[int, str], bytes] = {}
         self.known: dict[bytes, tuple[Request, int]] = {}
         self.sweep(time.monotonic())
@@ -61,7 +60,7 @@ class Front:
 
     def sweep(self, now: float) -> None:
         """Close connections that are idle, dripping or not reading for too long; renew the date header."""
-        self.date = b"date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        self._heads.clear()  # they hold the date
         for connection in tuple(self.connections):
             connection.check(now)
 
@@ -85,14 +84,10 @@ class Front:
 
     def render(self, answer: Answer, *, keep: bool, body: bool, old: bool) -> bytes:
         """The bytes of an answer; ``body`` is False for HEAD, ``old`` True for an HTTP/1.0 client."""
-        key = (answer.status, answer.content_type)
-        head = self._heads.get(key)
-        if head is None:
-            reason = _REASONS.get(answer.status, "Unknown")
-            head = f"HTTP/1.1 {answer.status} {reason}\r\ncontent-type: {answer.content_type}\r\n".encode("latin-1")
-            if len(self._heads) < 256:
-                self._heads[key] = head
-        parts = [head, self.date, b"content-length: %d\r\n" % len(answer.body)]
+        head = self._heads.get((answer.status, answer.content_type)) or self._head(answer)
+        if keep and body and not old and not answer.headers:
+            return b"%b%d\r\n\r\n%b" % (head, len(answer.body), answer.body)
+        parts = [head, b"%d\r\n" % len(answer.body)]
         parts.extend(f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers)
         if not keep:
             parts.append(b"connection: close\r\n")
@@ -103,18 +98,27 @@ class Front:
             parts.append(answer.body)
         return b"".join(parts)
 
+    def _head(self, answer: Answer) -> bytes:
+        """The head that all answers of this kind share within a second, up to the number of their content length."""
+        reason = _REASONS.get(answer.status, "Unknown")
+        kind = f"HTTP/1.1 {answer.status} {reason}\r\ncontent-type: {answer.content_type}"
+        head = f"{kind}\r\ndate: {formatdate(usegmt=True)}\r\ncontent-length: ".encode("latin-1")
+        if len(self._heads) < 256:
+            self._heads[answer.status, answer.content_type] = head
+        return head
 
-class _Slot:
-    """The place of one answer in the order of a connection; calling it fills it (the first call counts)."""
 
-    __slots__ = ("connection", "data", "head", "keep", "old")
+class _Slot(msgspec.Struct, gc=False, eq=False):
+    """The place of one answer in the order of a connection; calling it fills it (the first call counts).
 
-    def __init__(self, connection: Connection, *, head: bool = False, keep: bool = False, old: bool = False) -> None:
-        self.connection = connection
-        self.head = head
-        self.keep = keep
-        self.old = old
-        self.data: bytes | None = None
+    A struct, because one is made for every request; its connection lets go of it (``connection_lost`` at the latest).
+    """
+
+    connection: Connection
+    head: bool = False
+    keep: bool = False
+    old: bool = False
+    data: bytes | None = None
 
     def __call__(self, answer: Answer) -> None:
         if self.data is not None:
@@ -205,10 +209,9 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not slots or slots[0].data is None:
             return
         ready: list[bytes] = []
-        while slots and slots[0].data is not None:
-            slot = slots.popleft()
-            ready.append(slot.data or b"")
-            if not slot.keep:
+        while slots and (data := slots[0].data) is not None:
+            ready.append(data)
+            if not slots.popleft().keep:
                 self._transport.write(b"".join(ready))
                 self._end()
                 return
@@ -250,7 +253,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._waiting_continue = False
-        slot = _Slot(self, head=request.method == "HEAD", keep=keep and not self.front.draining, old=old)
+        slot = _Slot(self, request.method == "HEAD", keep and not self.front.draining, old)
         self._slots.append(slot)
         self._reader.stopped = not slot.keep
         if self._whole and slot.keep and not old and self._reader.plain:
