@@ -407,3 +407,16 @@ def test_any_bytes_get_well_formed_answers_or_a_closed_connection(
     for status, headers, _ in answers(data):
         assert status in (100, 200, 400, 408, 413, 414, 417, 431, 501, 505)
         assert status in (100, 200) or headers["connection"] == "close"
+
+
+def test_a_head_that_is_refused_gets_no_body() -> None:
+    long = b"/" + b"a" * 100
+    for raw, status in (
+        (b"HEAD %s HTTP/1.1\r\nHost: l\r\n\r\n" % long, 414),
+        (b"HEAD / HTTP/1.1\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\nHost: l\r\nContent-Length: 1000\r\n\r\n", 413),
+    ):
+        connection, transport, _ = connect(limits=Limits(target_bytes=50, body_bytes=50))
+        connection.data_received(raw)
+        head, _, body = transport.data.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d" % status) and not body and transport.ended

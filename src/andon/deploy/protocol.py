@@ -280,7 +280,7 @@ class Connection(asyncio.Protocol):
             slot = self._slots[-1]  # the request that made us fail waits for its answer
             slot.keep = False
         else:
-            slot = _Slot(self)
+            slot = _Slot(self, head=self._reader.asks_head)
             self._slots.append(slot)
         slot(Answer(status, body, JSON))
 

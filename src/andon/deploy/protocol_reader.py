@@ -79,6 +79,11 @@ class Reader:
         """Whether the next byte begins a request."""
         return self.since == 0.0 and self.fault is None
 
+    @property
+    def asks_head(self) -> bool:
+        """Whether the request now arriving is a HEAD, as far as it is known: then an answer has no body."""
+        return self._method == b"HEAD"
+
     def feed(self, data: bytes) -> None:
         """Read what came; never raises."""
         while data and not self.stopped and self.fault is None:
@@ -116,6 +121,7 @@ class Reader:
         self._target += url
         if len(self._target) > self._limits.target_bytes:
             self._target = b""
+            self._method = self._parser.get_method()
             self._refuse(414, f"the request's target is longer than {self._limits.target_bytes} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:

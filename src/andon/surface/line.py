@@ -31,6 +31,8 @@ from andon.surface.running import Listening, answers, forget, is_loopback, leave
 
 __all__ = [
     "Settings",
+    "alone",
+    "begin",
     "example_call",
     "free_port",
     "line_processes",
@@ -185,11 +187,11 @@ def run(project: Project, settings: Settings, say: Say) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _frame: ending.append(received))
     certificate = Certificate(settings.tls, say) if settings.tls is not None else None
-    with _alone(project), _socket_of(with_board(project, settings)) as settings:
+    with alone(project), _socket_of(with_board(project, settings)) as settings:
         where = note(project, settings)
         port_is_free(where.host, where.port)
         keep(project.workspace.home, project.root / CHARTER, project.charter)
-        _begin(project, say)
+        begin(project, say)
         engine = LocalEngine(run_dir, project.clock)
         relay = Relay(run_dir)
 
@@ -222,7 +224,7 @@ def _socket_of(settings: Settings) -> Iterator[Settings]:
 
 
 @contextmanager
-def _alone(project: Project) -> Iterator[None]:
+def alone(project: Project) -> Iterator[None]:
     """One ``up`` for each workspace: its workers write streams that have one writer."""
     from andon.store.files import try_lock, unavailable
 
@@ -233,7 +235,7 @@ def _alone(project: Project) -> Iterator[None]:
         raise unavailable(f"{path} could not be opened", error) from error
     if lock is None:
         found = listening(project.workspace.run_dir)
-        at = f" at {found.address}" if found is not None else ""
+        at = f" at {found.address}" if found is not None and found.address else ""
         raise Conflict(
             f"{project.charter.project} is up already{at}",
             hint="`andon status` shows it; end it with Ctrl-C where it runs, then try again",
@@ -244,7 +246,7 @@ def _alone(project: Project) -> Iterator[None]:
         os.close(lock)
 
 
-def _begin(project: Project, say: Say) -> None:
+def begin(project: Project, say: Say) -> None:
     """The first route, or what the charter says differently now."""
     from andon.deploy.line import Line
 

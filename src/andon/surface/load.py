@@ -92,6 +92,8 @@ def target_of(project: Project, wish: Wish) -> Target:
             f"the line speaks TLS at {note.address}, and this load is plain HTTP",
             hint="measure it without --tls, which is what a proxy in front would leave to it",
         )
+    if wish.url is None and note is not None and not note.port:
+        raise UsageError("the line is inside another application", hint="say where with --url http://...")
     if wish.url is None:
         host = reached_at(note.host) if note is not None else "127.0.0.1"
         return Target((host, port), _name(host, port), path, ours=True)

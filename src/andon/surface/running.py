@@ -42,7 +42,7 @@ class Listening(msgspec.Struct, frozen=True):
     """What ``andon up`` leaves behind while it runs: its process, the address and how many workers it keeps.
 
     ``board`` is the port of the board; 0 where there is none. ``tls``: the port speaks TLS. ``uds`` is the path of the
-    Unix socket beside it, or "".
+    Unix socket beside it, or "". In an application of somebody else's there is no port that we know (0).
     """
 
     holder: str
@@ -63,6 +63,8 @@ class Listening(msgspec.Struct, frozen=True):
         >>> Listening("", "127.0.0.1", 8700, 2).address, Listening("", "::1", 8700, 2).address
         ('http://127.0.0.1:8700', 'http://[::1]:8700')
         """
+        if not self.port:
+            return ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http{'s' if self.tls else ''}://{host}:{self.port}"
 
