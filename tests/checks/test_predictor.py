@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pytest
+import xgboost
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -97,13 +101,37 @@ def test_classes_are_distinct_and_two_rows_are_needed() -> None:
         check_predictor(Sound(), {"n": np.zeros(1)})
 
 
-@pytest.mark.parametrize(("final", "engine"), [(LogisticRegression(), "onnx"), (KNeighborsClassifier(3), "skops")])
-def test_our_own_engines_keep_the_promises(tmp_path: Path, final: Any, engine: str) -> None:
+class Rule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    classes_ = np.array(["no", "yes"])
+
+    def fit(self, x: Any, y: Any) -> Rule:
+        self.fitted_ = True
+        return self
+
+    def predict_proba(self, x: Any) -> Any:
+        yes = 1 / (1 + np.exp(-np.asarray(x)[:, 0]))
+        return np.stack([1 - yes, yes], axis=1)
+
+
+FINALS: dict[str, tuple[Callable[[], Any], tuple[Any, Any]]] = {
+    "onnx": (LogisticRegression, ("no", "yes")),
+    "skops": (lambda: KNeighborsClassifier(3), ("no", "yes")),
+    "lightgbm": (lambda: lightgbm.LGBMClassifier(n_estimators=3, min_child_samples=1, verbose=-1), ("no", "yes")),
+    "xgboost": (lambda: xgboost.XGBClassifier(n_estimators=3, n_jobs=1), (0, 1)),
+    "python": (Rule, ("no", "yes")),
+}
+
+
+@pytest.mark.parametrize("engine", FINALS)
+def test_our_own_engines_keep_the_promises(tmp_path: Path, engine: str) -> None:
+    make, labels = FINALS[engine]
     encode = ColumnTransformer([("n", SimpleImputer(), ["n"]), ("s", OneHotEncoder(handle_unknown="ignore"), ["site"])])
     frame = frame_of(COLUMNS, FIELDS)
-    model = make_pipeline(encode, final).fit(frame, ["no", "yes", "no", "yes", "no", "yes"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model = make_pipeline(encode, make()).fit(frame, np.array(labels * 3))
     code = load_user_source(b"", Path("model.py"))
-    compiled = compile_model(model, COLUMNS, FIELDS, ("no", "yes"), code)
+    compiled = compile_model(model, COLUMNS, FIELDS, ("no", "yes"), code, trusted_by="owner")
     digest = seal(Parts(Contract(FIELDS, "y", ("no", "yes")), compiled, code), tmp_path)
     served = load_bundle(tmp_path / digest, digest)
     assert served.engine == engine

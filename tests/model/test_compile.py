@@ -142,6 +142,26 @@ def test_pipelines_on_named_columns_compile_and_agree(name: str) -> None:
     np.testing.assert_allclose(scorer.scores(COLUMNS), model.predict_proba(X), atol=1e-6)
 
 
+MULTICLASS: dict[str, Callable[[], Any]] = {
+    "logistic": logistic,
+    "boosted": lambda: HistGradientBoostingClassifier(max_iter=10, early_stopping=False),
+    "forest": lambda: RandomForestClassifier(5, random_state=0),
+    "through skl2onnx": lambda: GradientBoostingClassifier(n_estimators=3),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", MULTICLASS)
+def test_more_than_two_classes_compile_in_the_order_of_the_charter(name: str) -> None:
+    y = np.where(X["place"] == "Abroad", "maybe", Y)
+    model = make_pipeline(dense(), MULTICLASS[name]()).fit(X, y)
+    classes = ("positive", "maybe", "negative")
+    compiled = compile_model(model, COLUMNS, FIELDS, classes, NO_FEATURES)
+    assert (compiled.engine, compiled.reason) == ("onnx", "")
+    scores = load_model("onnx", compiled.payload, compiled.layout, classes, Path("model.py")).scores(COLUMNS)
+    np.testing.assert_allclose(scores, model.predict_proba(X)[:, [2, 0, 1]], atol=1e-6)
+
+
 NOT_COMPILED: dict[str, tuple[Callable[[], Any], str]] = {
     "categorical_features": (
         lambda: make_pipeline(
