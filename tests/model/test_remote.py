@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.deploy.line_rig import CONFIG, Line
 
 import andon
+from andon.core.reach import Reach
 from andon.core.record import Field
 from andon.data.contract import Contract
 from andon.deploy.away import Limits
@@ -121,7 +122,7 @@ def scorer_at(server: Server, **more: Any) -> RemoteScorer:
 def sealed(server: Server, home: Path, **more: Any) -> tuple[Path, str]:
     code = load_user_source(b"", Path("model.py"))
     model = andon.Remote(server.url, "m", **more)
-    compiled = compile_model(model, COLUMNS, FIELDS, CLASSES, code, stays="organisation")
+    compiled = compile_model(model, COLUMNS, FIELDS, CLASSES, code, reach=Reach("organisation"))
     assert compiled.engine == "remote" and "answered by http://127.0.0.1" in compiled.reason
     hash = seal(Parts(Contract(FIELDS, "y", CLASSES), compiled, code), home)
     return home / hash, hash

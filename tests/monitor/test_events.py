@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.monitor.test_ingest import CHARTER, HASH, NOW, Lab
 
-from andon.core.record import Decision, Field, Review
+from andon.core.record import Decision, Field, Review, Stays
 from andon.errors import UsageError
 from andon.monitor.controller import Controller
 from andon.monitor.events import EVENTS, TRIES, Emitter, emitter_of
@@ -334,7 +334,7 @@ def test_the_controller_sends_and_stores_how_far_it_got(lab: Lab) -> None:
         ("", "anywhere", (), False),
     ],
 )
-def test_where_events_may_go(url: str | None, stays: str, hosts: tuple[str, ...], fits: bool) -> None:
+def test_where_events_may_go(url: str | None, stays: Stays, hosts: tuple[str, ...], fits: bool) -> None:
     if fits:
         check_sink(url, stays, hosts)
         return
@@ -344,7 +344,7 @@ def test_where_events_may_go(url: str | None, stays: str, hosts: tuple[str, ...]
 
 
 @given(st.text(max_size=30), st.sampled_from(["device", "organisation", "anywhere"]))
-def test_any_text_is_an_address_or_a_sentence(text: str, stays: str) -> None:
+def test_any_text_is_an_address_or_a_sentence(text: str, stays: Stays) -> None:
     for url in (text, f"http://{text}"):
         try:
             check_sink(url, stays)

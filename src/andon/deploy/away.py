@@ -26,7 +26,7 @@ class Limits(msgspec.Struct, frozen=True):
     """What a model may take. ``seconds`` is for one batch in all, with what its restarts take; 0 memory is no limit.
 
     ``memory_mb`` (2**20 bytes of address space) is counted from what the process has before the model is loaded.
-    ``stays`` says where rows may be sent.
+    ``stays`` and ``hosts`` say where rows may be sent (`andon.core.reach`).
     """
 
     isolation: Isolation = "auto"
@@ -34,6 +34,7 @@ class Limits(msgspec.Struct, frozen=True):
     seconds: float = 5.0
     load_seconds: float = 30.0
     stays: Stays = "anywhere"
+    hosts: tuple[str, ...] = ()
 
     def isolated(self, engine: str) -> bool:
         """Whether a model of this engine gets a process of its own."""

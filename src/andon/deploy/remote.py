@@ -15,7 +15,7 @@ class RemoteModel(Away):
     """A loaded bundle of the engine ``remote``. Raises ``Denied`` when rows may no longer go where it is."""
 
     def __init__(self, served: Served, scorer: RemoteScorer, limits: Limits) -> None:
-        scorer.restrict(limits.stays)
+        scorer.restrict(limits.stays, limits.hosts)
         self.contract = served.contract
         self.classes = served.classes
         self.path = served.path

@@ -64,6 +64,7 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     model_memory_mb: int = 0
     model_seconds: float = 5.0
     stays: Stays = "anywhere"
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_charter(cls, charter: Charter) -> GatewayConfig:
@@ -90,12 +91,13 @@ class GatewayConfig(msgspec.Struct, frozen=True):
             model_memory_mb=gateway.model_memory_mb,
             model_seconds=gateway.model_seconds,
             stays=checklist.privacy.stays,
+            hosts=checklist.privacy.hosts,
         )
 
     @property
     def limits(self) -> Limits:
         """What a model may take that is not in the worker."""
-        return Limits(self.isolation, self.model_memory_mb, self.model_seconds, stays=self.stays)
+        return Limits(self.isolation, self.model_memory_mb, self.model_seconds, stays=self.stays, hosts=self.hosts)
 
     def redactor(self, key: Callable[[], bytes]) -> Redactor:
         """The rules, ready to be applied; the key is asked for where something is hashed."""

@@ -12,7 +12,8 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from andon.core.record import Field, Stays
+from andon.core.reach import Reach
+from andon.core.record import Field
 from andon.errors import UsageError, UserCodeError
 from andon.model.adapter import Layout, ObjectScorer, OnnxScorer, dump_skops, load_model
 from andon.model.agree import TOLERANCE, Original, compare
@@ -28,6 +29,7 @@ __all__ = ["TOLERANCE", "compile_model"]
 
 #: Rows that are prepared (``clean``, ``features``) to compare on; of these some hundreds are compared.
 ROWS_MAX = 2000
+_ANYWHERE = Reach("anywhere")
 
 
 def compile_model(
@@ -38,7 +40,7 @@ def compile_model(
     code: UserCode,
     *,
     trusted_by: str = "",
-    stays: Stays = "anywhere",
+    reach: Reach = _ANYWHERE,
 ) -> Compiled:
     """The form in which ``model`` is sealed, compared with the original on rows of ``columns`` and on probes.
 
@@ -48,7 +50,7 @@ def compile_model(
     """
     columns = take(columns, slice(0, ROWS_MAX))
     if isinstance(model, Remote):
-        return _as_remote(model, _table(columns, fields, code), classes, stays)
+        return _as_remote(model, _table(columns, fields, code), classes, reach)
     booster = find_booster(model)
     if booster is not None:
         table, reason = _table(columns, fields, code)
@@ -72,12 +74,12 @@ def compile_model(
     return _as_object(model, reason, code, trusted_by)
 
 
-def _as_remote(model: Remote, found: tuple[Table | None, str], classes: tuple[str, ...], stays: Stays) -> Compiled:
+def _as_remote(model: Remote, found: tuple[Table | None, str], classes: tuple[str, ...], reach: Reach) -> Compiled:
     """The address of a model on another server, which has answered some rows of the training data."""
     table, why = found
     if table is None or why:
         raise UsageError(f"the model at {model.url} cannot be asked: {why}")
-    payload = seal_remote(model, table.fields, stays)
+    payload = seal_remote(model, table.fields, reach.stays, reach.hosts)
     scorer = RemoteScorer(payload, classes)
     scorer.scores(table.build(_head(table)))
     scorer.close()

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import socket
 import threading
 import time
@@ -24,6 +23,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import numpy as np
 
+from andon.core.reach import Reach
 from andon.core.record import Field, Stays
 from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
 from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
@@ -62,6 +62,7 @@ class SealedRemote(msgspec.Struct, frozen=True):
     remote: Remote
     inputs: tuple[Input, ...]
     stays: Stays
+    hosts: tuple[str, ...] = ()
 
 
 class _Metadata(msgspec.Struct):
@@ -96,10 +97,10 @@ def check(remote: Remote, stays: Stays) -> None:
         )
 
 
-def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays) -> bytes:
+def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays, hosts: tuple[str, ...] = ()) -> bytes:
     """What is sealed: asks the server which inputs the model takes. Raises as ``check``, ``plan`` and a call do."""
     check(remote, stays)
-    line = _Line(remote, stays)
+    line = _Line(remote, stays, hosts)
     try:
         said = line.call("GET", remote.address, b"", time.monotonic() + _SECONDS)
     finally:
@@ -108,7 +109,7 @@ def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays) -> bytes:
         found = msgspec.json.decode(said, type=_Metadata)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UserCodeError(f"{remote.address} does not describe a model: {error}") from None
-    return msgspec.json.encode(SealedRemote(remote, plan(found.inputs, fields), stays))
+    return msgspec.json.encode(SealedRemote(remote, plan(found.inputs, fields), stays, hosts))
 
 
 class Breaker:
@@ -157,10 +158,13 @@ class RemoteScorer:
         self.breaker = Breaker()
         self._classes = classes
         self._lock = threading.Lock()
-        self._line = _Line(self.sealed.remote, self.sealed.stays)
+        self._line = _Line(self.sealed.remote, self.sealed.stays, self.sealed.hosts)
 
-    def restrict(self, stays: Stays) -> None:
-        """Hold it to where rows may go now; the stricter of that and what was sealed counts. Raises as ``check``."""
+    def restrict(self, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
+        """Hold it to where rows may go now; the stricter of that and what was sealed counts, and of ``hosts`` those that
+        the charter names now. Raises as ``check``.
+        """
+        self._line.hosts = hosts
         order: tuple[Stays, ...] = ("device", "organisation", "anywhere")
         self._line.stays = min(stays, self.sealed.stays, key=order.index)
         check(self.sealed.remote, self._line.stays)
@@ -222,7 +226,8 @@ def _rows(x: Any, start: int, stop: int) -> Any:
 class _Line:
     """One kept connection."""
 
-    def __init__(self, remote: Remote, stays: Stays) -> None:
+    def __init__(self, remote: Remote, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
+        self.hosts = hosts
         self._connection: http.client.HTTPConnection | None = None
         parts = urlsplit(remote.url)
         self.stays = stays
@@ -282,7 +287,7 @@ class _Line:
         connection.auto_open = 0  # never by itself again: where it leads is looked at below
         found = connection.sock
         try:
-            _may_go_to(str(found.getpeername()[0]), self._url, self.stays)
+            _may_go_to(str(found.getpeername()[0]), self._url, self.stays, self.hosts)
         except Denied:
             connection.close()
             raise
@@ -299,15 +304,12 @@ class _Line:
         self.close()  # an evaluation lets its model go without a word
 
 
-def _may_go_to(host: str, url: str, stays: Stays) -> None:
+def _may_go_to(host: str, url: str, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
     """Raise ``Denied`` when an address is outside of what ``stays`` allows."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if stays == "device" or (stays == "organisation" and not (address.is_private or address.is_loopback)):
+    if stays == "device" or not Reach(stays, hosts).allows(host, urlsplit(url).hostname or ""):
         raise Denied(
             f"rows may not be sent to {url} ({host}): checklist.privacy.stays is {stays!r}",
-            hint="only loopback and private addresses are inside the organisation",
+            hint="only loopback, private addresses and checklist.privacy.hosts are inside the organisation",
         )
 
 

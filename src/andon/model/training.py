@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from andon.core.reach import Reach
 from andon.data.contract import Contract
 from andon.data.dataset import Dataset, find, load
 from andon.data.division import Division, division, part_of, split_dataset
@@ -188,9 +189,15 @@ def _fit(job: _Job, data: TrainingData) -> Any:
 
 def _compile(job: _Job, model: Any, columns: dict[str, Any]) -> Compiled:
     contract = job.contract
-    trusted_by, stays = job.options.trusted_by, job.charter.checklist.privacy.stays
+    trusted_by, privacy = job.options.trusted_by, job.charter.checklist.privacy
     return compile_model(
-        model, columns, contract.fields, contract.classes, job.code, trusted_by=trusted_by, stays=stays
+        model,
+        columns,
+        contract.fields,
+        contract.classes,
+        job.code,
+        trusted_by=trusted_by,
+        reach=Reach(privacy.stays, privacy.hosts),
     )
 
 

@@ -12,7 +12,6 @@ them is only their kind and host.
 
 from __future__ import annotations
 
-import ipaddress
 import urllib.request
 import warnings
 from collections import deque
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from andon.core.clock import iso
+from andon.core.reach import is_loopback
 from andon.errors import UsageError
 from andon.monitor.alarm import AlarmAction
 
@@ -90,7 +90,7 @@ def check_targets(targets: Sequence[str], stays: str = "organisation") -> None:
             raise UsageError(
                 f"alarms.notify: expected an address like https://host/path, found {shown_target(target)!r}"
             )
-        if stays == "device" and not _loopback(parts.hostname):
+        if stays == "device" and not is_loopback(parts.hostname or ""):
             raise UsageError(
                 f"alarms.notify: {shown_target(target)} is not on this device, but privacy.stays is 'device'"
             )
@@ -173,8 +173,17 @@ def _send(target: str, body: dict[str, Any], seconds: float) -> None:
 def _webhook(target: str, body: dict[str, Any], seconds: float) -> None:
     data = msgspec.json.encode(body)
     request = urllib.request.Request(target, data, {"Content-Type": "application/json"}, method="POST")
-    with urllib.request.urlopen(request, timeout=seconds):
+    # What may only go to this machine goes there, and not to a proxy that happens to be named in the environment.
+    proxies = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(target).hostname or "") else []
+    with urllib.request.build_opener(_NoRedirect, *proxies).open(request, timeout=seconds):
         pass
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """An address is told at that address or not at all: where it sends us was never checked."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 def _apprise(target: str, body: dict[str, Any]) -> None:
@@ -192,10 +201,3 @@ def _service(target: str) -> Any | None:
 
         service = apprise.Apprise()
         return service if service.add(target) else None
-
-
-def _loopback(host: str | None) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False

@@ -55,5 +55,5 @@ def _once(workspace: Workspace, subject: str, reason: str, evidence: dict[str, o
     journal = workspace.journal
     if journal.read(action=ACTION, subject=subject, limit=1):
         return False
-    journal.append(ACTION, subject, "controller", reason, evidence)
+    journal.append("log.shed", subject, "controller", reason, evidence)
     return True

@@ -12,21 +12,18 @@ andon.errors.UsageError: checklist.logging.events: https://collector.example.org
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
+from andon.core.reach import Reach
+from andon.core.record import Stays
 from andon.errors import UsageError
 
 __all__ = ["Sink", "check_sink", "shown_sink"]
 
 _KEY = "checklist.logging.events"
-_INSIDE = tuple(
-    ipaddress.ip_network(text)
-    for text in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
-)
 
 
 def shown_sink(url: str) -> str:
@@ -39,7 +36,7 @@ def shown_sink(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def check_sink(url: str | None, stays: str, hosts: Sequence[str] = ()) -> None:
+def check_sink(url: str | None, stays: Stays, hosts: Sequence[str] = ()) -> None:
     """Raise ``UsageError`` for an address that is none, or that data may not reach; None is no sink, so no fault.
 
     ``stays`` is ``checklist.privacy.stays``: ``device`` sends to nobody, ``organisation`` to private addresses,
@@ -57,25 +54,9 @@ def check_sink(url: str | None, stays: str, hosts: Sequence[str] = ()) -> None:
         raise UsageError(f"{_KEY}: expected an address like http://host:port/path, without a user")
     if stays == "device":
         raise UsageError(f"{_KEY}: no event may leave this device, since privacy.stays is 'device'; take it out")
-    if stays == "organisation" and not inside(host or "") and host not in {name.lower() for name in hosts}:
-        raise UsageError(
-            f"{_KEY}: {shown_sink(url)} is not known to be inside, but privacy.stays is 'organisation'; "
-            f"give a private address, or name the host in checklist.privacy.hosts"
-        )
-
-
-def inside(host: str) -> bool:
-    """Whether a host is this machine or a private address; a name is not looked up, since names change.
-
-    >>> [inside(host) for host in ("localhost", "::1", "192.168.1.9", "::ffff:10.0.0.1", "8.8.8.8", "example.org", "127.1")]
-    [True, True, True, True, False, False, False]
-    """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return any((mapped or address) in network for network in _INSIDE)
+    reach = Reach(stays, tuple(hosts))
+    if not reach.allows(host or ""):
+        raise UsageError(f"{_KEY}: {shown_sink(url)} is not known to be inside, but {reach.why_not()}")
 
 
 class Sink:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from andon.core.reach import Reach
 from andon.deploy.accounting import Account, accounts, load_average, spent
 from andon.deploy.load import Goal, Load, Messages, Spacing, judge, measure, schedule
 from andon.deploy.load_driver import Driver
@@ -100,7 +101,7 @@ def target_of(project: Project, wish: Wish) -> Target:
     host, asked, path = _split(wish.url, path)
     address = _looked_up(host, asked)
     if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
-        _confirmed(project, wish, host)
+        _confirmed(project, wish, host, address[0])
         return Target(address, _name(host, asked), path, ours=False)
     return Target(address, _name(host, asked), path, ours=asked == port)
 
@@ -132,10 +133,12 @@ def _looked_up(host: str, port: int) -> tuple[str, int]:
     return str(found[0]), port
 
 
-def _confirmed(project: Project, wish: Wish, host: str) -> None:
-    if project.charter.checklist.privacy.stays == "device" and wish.requests is None:
+def _confirmed(project: Project, wish: Wish, host: str, address: str) -> None:
+    privacy = project.charter.checklist.privacy
+    reach = Reach(privacy.stays, privacy.hosts)
+    if wish.requests is None and not reach.allows(address, host):
         raise UsageError(
-            f"{host} is another machine, and the charter keeps data on this one (privacy.stays: device)",
+            f"{host} is another machine, and rows of this line may not go there: {reach.why_not()}",
             hint="give requests that may leave it with --requests FILE",
         )
     if not wish.elsewhere:

@@ -10,6 +10,7 @@ import typer
 from andon.core.clock import iso
 from andon.errors import UsageError
 from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
+from andon.surface.cli.replay import Replay
 
 if TYPE_CHECKING:
     from andon.core.record import Route
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command("status")(status)
     group.command("history")(history)
     group.command("compare")(compare)
+    group.command("replay")(Replay)
     app.add_typer(group, name="deploy")
     app.command()(automate)
 
