@@ -16,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.project import build, free_port, line
+from benchmarks.results import write
 
 _BAR_MS = 10.0
 
@@ -40,7 +42,24 @@ def main() -> None:
     found = json.loads(done.stdout)
     if "error" in found:
         sys.exit(str(found["error"]["message"]))
+    write("open_loop", {"rows": _rows(found, options.seconds), "found": found})
     sys.exit(_report(found))
+
+
+def _rows(found: dict[str, Any], seconds: float) -> list[list[str]]:
+    """The verdict for the tables of `benchmarks.serving`: what, found, bar, verdict."""
+    p99, failed = found["lateness"]["p99"], found["sent"] - found["answered"]
+    kept = all(check["verdict"] == "pass" for check in found["checks"] if check["name"] == "schedule")
+    late = "" if kept else " (the driver was late: nothing is told)"
+    worse = p99["high"] if p99["high"] is not None else float("inf")
+    what = f"p99 from when each was due, {found['rate']:,.0f}/s for {seconds:g} s"
+    met = "not told" if not kept else "met" if worse < _BAR_MS else f"missed: {worse:.3g}"
+    shown = "none" if p99["value"] is None else f"{p99['value']:.2f} [{p99['low']:.2f}, {worse:.2f}] ms{late}"
+    missed = "met" if failed == 0 else f"missed by {failed}"
+    return [
+        [what, shown, f"< {_BAR_MS:g} ms", met],
+        ["requests without an answer", f"{failed} of {found['sent']:,}", "0", missed],
+    ]
 
 
 def _report(found: dict[str, object]) -> int:

@@ -1,138 +1,198 @@
-"""One row of 20 features per request as JSON over keep-alive: Andon's gateway against its own floor and FastAPI.
+"""The line against its peers: one row of 20 numbers as JSON a request, keep-alive, one worker, the load from this machine.
 
-Three contestants, one worker each, in turn: our server answering a constant; our gateway with a logistic regression,
-*with* validation, routing, idempotency, the write-ahead log, metrics, and its controller and shadow running; FastAPI's
-documented form (``def``) on uvicorn calling the same model's ``predict_proba`` in scikit-learn.
+Ours runs whole: validation, a canary of 10 %, an id for each request, the write-ahead log (``flush``), metrics, and beside it
+its controller and shadow. Each peer runs in its documented default and in a better mode, in an environment of its own that is
+made from hashed requirements when it is first needed. Turns are interleaved, ours in every round (`benchmarks.match`).
 
-    python -m benchmarks.serving --rounds 7 --seconds 3 --connections 1,16,64
+    python -m benchmarks.serving                                   # everything: about two hours
+    python -m benchmarks.serving --quick                           # everything, two short rounds: about half an hour
+    python -m benchmarks.serving --parts peers --peers fastapi --models lr --connections 64
+    python -m benchmarks.serving --parts none --page               # docs/performance.md from what was measured
+
+Parts: peers, floor (our server answering a constant), unconverted, variants, agreement. Each is kept as JSON below
+``benchmarks/out/table``, so the tables can be made in pieces; they also show what `benchmarks.shares`,
+`benchmarks.shadow_load` and `benchmarks.open_loop` left there.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.load import Load, drive, need_wrk, write_script
-from benchmarks.paired import median, ratio, take_turns
-from benchmarks.project import build, free_port, line
+from benchmarks.agreement import agreement
+from benchmarks.contestants import PEERS, Running, serve, versions
+from benchmarks.load import need_wrk
+from benchmarks.match import Settings, constant, match, our_line, with_unit
+from benchmarks.processes import NotStarted
+from benchmarks.results import read_all, write
+from benchmarks.tables import render, trial
 
-_PEERS = Path(__file__).parent / "peers"
+_PARTS = ("floor", "peers", "unconverted", "variants", "agreement")
+_PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_HEAD = """# Performance
 
+Written by `python -m benchmarks.serving --parts none --page` from what was measured last; see [benchmarks](benchmarks.md) for
+what is compared and how.
 
-@contextmanager
-def _server(command: list[str], url: str, environ: dict[str, str] | None = None) -> Iterator[str]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **(environ or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                urllib.request.urlopen(url, timeout=1).close()
-                break
-            except OSError as error:
-                if "HTTP Error" in str(error):
-                    break
-                time.sleep(0.05)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+{machine}
 
-
-def _peer_python(root: Path) -> Path:
-    python = root / "venv" / "bin" / "python"
-    if not python.exists():
-        print("setting up the peers' environment ...", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", str(root / "venv")], check=True)
-        requirements = str(_PEERS / "requirements.txt")
-        install = [str(python), "-m", "pip", "install", "-qq", "--require-hashes", "-r", requirements]
-        subprocess.run(install, check=True)
-    return python
-
-
-def _save_model(folder: Path) -> Path:
-    import skops.io as sio
-    from sklearn.linear_model import LogisticRegression
-
-    from benchmarks.project import COLUMNS, rows
-
-    table = rows()
-    path = folder / "model.skops"
-    sio.dump(LogisticRegression(max_iter=200).fit(table.select(COLUMNS).to_numpy(), table["y"].to_numpy()), path)
-    return path
+Every figure is a median over rounds with its 95 % interval, `1.3 [1.2, 1.4]`; a ratio is taken inside each round, and a bar
+counts by the end of the interval that is worse for us. "With all behind it" is the processor time of the server's whole
+process tree: of ours also the controller, which ships every decision to Delta.
+"""
 
 
 def main() -> None:
-    """Print a table for every number of connections."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure what was asked for, then print the tables."""
+    options = _options()
+    need_wrk()
+    settings = _settings(options)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = options.folder or Path(name)
+        for part in options.parts:
+            began = time.monotonic()
+            _RUN[part](folder, settings, options)
+            print(f"{part} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    text = render(read_all())
+    print(text)
+    if options.page:
+        _PAGE.write_text(_page(text))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", default="1,16,64")
-    parser.add_argument("--peers", type=Path, default=Path(__file__).parent / "out" / "peers")
-    options = parser.parse_args()
-    need_wrk()
-    python = _peer_python(options.peers)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        port, floor_port, fast_port = free_port(), free_port(), free_port()
-        project = build(folder / "project", port=port)
-        ours = write_script(folder, "/v1/projects/bench/decisions", wrapped=True, seed=1)
-        plain = write_script(folder, "/predict", wrapped=False, seed=1)
-        model = _save_model(folder)
-        floor = [sys.executable, "-c", f"from benchmarks.constant import serve; serve({floor_port})"]
-        peer = [str(python), "-m", "uvicorn", "fastapi_app:app", "--port", str(fast_port), "--log-level", "error"]
-        peer += ["--app-dir", str(_PEERS)]
-        with (
-            line(project, port) as andon_url,
-            _server(floor, f"http://127.0.0.1:{floor_port}/") as floor_url,
-            _server(peer, f"http://127.0.0.1:{fast_port}/docs", {"BENCH_MODEL": str(model)}) as fast_docs,
-        ):
-            fast_url = fast_docs.removesuffix("/docs")
-            for connections in (int(text) for text in options.connections.split(",")):
-                loads: dict[str, list[Load]] = {"floor": [], "andon": [], "fastapi": []}
-                turn = partial(_turn, loads, connections, options.seconds)
-                contestants: dict[str, Callable[[], float]] = {
-                    "floor": partial(turn, "floor", floor_url, plain),
-                    "andon": partial(turn, "andon", andon_url, ours),
-                    "fastapi": partial(turn, "fastapi", fast_url, plain),
-                }
-                results = take_turns(contestants, options.rounds)
-                _print(connections, results, loads)
-
-
-def _turn(loads: dict[str, list[Load]], connections: int, seconds: int, name: str, url: str, script: Path) -> float:
-    found = drive(url, script, connections, seconds)
-    loads[name].append(found)
-    return found.rps
-
-
-def _print(connections: int, results: dict[str, list[float]], loads: dict[str, list[Load]]) -> None:
-    titles = {
-        "floor": "our server, a constant",
-        "andon": "our gateway, logistic regression",
-        "fastapi": "FastAPI def + uvicorn, the same model",
-    }
-    print(
-        f"\n{connections} connection{'s' if connections > 1 else ''}  (median [95 % interval] over {len(results['andon'])} rounds)"
+    parser.add_argument("--parts", default=",".join(_PARTS), help=f"Some of {', '.join(_PARTS)}, or none.")
+    parser.add_argument("--peers", default=",".join(PEERS), help=f"Some of {', '.join(PEERS)}.")
+    parser.add_argument("--models", default="lr,hgb", help="lr, hgb or both.")
+    parser.add_argument(
+        "--quick", action="store_true", help="Two rounds of one second: whether all runs, not how fast."
     )
-    print(f"{'':<38}{'requests/s':>25}{'p50 ms':>22}{'p99 ms':>26}{'failed':>8}")
-    for name, title in titles.items():
-        p50 = median([load.p50_ms for load in loads[name]]).text(2)
-        p99 = median([load.p99_ms for load in loads[name]]).text(2)
-        failed = sum(load.failed for load in loads[name])
-        print(f"{title:<38}{median(results[name]).text():>25}{p50:>22}{p99:>26}{failed:>8}")
-    print(f"{'gateway / FastAPI':<38}{ratio(results['andon'], results['fastapi']).text(1):>25}")
-    print(f"{'gateway / constant':<38}{ratio(results['andon'], results['floor']).text(2):>25}")
+    parser.add_argument("--page", action="store_true", help="Write docs/performance.md, too.")
+    parser.add_argument("--folder", type=Path, default=None, help="Where projects are built and kept.")
+    options = parser.parse_args()
+    options.parts = [] if options.parts == "none" else options.parts.split(",")
+    options.peers, options.models = options.peers.split(","), options.models.split(",")
+    for given, known in ((options.parts, _PARTS), (options.peers, PEERS), (options.models, ("lr", "hgb"))):
+        if unknown := [word for word in given if word not in known]:
+            parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
+    if options.folder:
+        options.folder = options.folder.resolve()
+        options.folder.mkdir(parents=True, exist_ok=True)
+    return options
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    connections = tuple(int(text) for text in options.connections.split(","))
+    return Settings(2, 1, connections) if options.quick else Settings(options.rounds, options.seconds, connections)
+
+
+def _peers(folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    """Ours against each peer in all of its modes, one peer at a time: nothing else runs beside them."""
+    for model in options.models:
+        how = replace(settings, connections=(64,)) if model == "hgb" else settings
+        for name in options.peers:
+            _peer(folder, how, name, model)
+
+
+def _peer(folder: Path, settings: Settings, name: str, model: str) -> None:
+    reasons: dict[str, str] = {}
+    with ExitStack() as stack:
+        contestants: dict[str, Running] = {}
+        for mode in PEERS[name].modes:
+            try:
+                contestants[mode] = stack.enter_context(serve(name, mode, model, folder))
+            except NotStarted as reason:
+                reasons[mode] = str(reason)
+                print(f"{PEERS[name].modes[mode].title}: {reason}", file=sys.stderr, flush=True)
+        turns = []
+        if contestants:
+            ours = stack.enter_context(our_line(folder, "plain" if model == "lr" else "hgb"))
+            turns = match({"ours": ours, **contestants}, folder, settings)
+    found = {"settings": asdict(settings), "turns": turns, "not_started": reasons, "versions": versions(name)}
+    write(f"peer-{name}-{model}", found)
+
+
+def _floor(folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    with our_line(folder, "plain") as ours, constant(folder) as floor:
+        turns = match({"ours": ours, "constant": floor}, folder, settings)
+    write("floor", {"settings": asdict(settings), "turns": turns})
+
+
+def _unconverted(folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    titles = {
+        "sklearn": "ours, scikit-learn in a process of its own (default)",
+        "inside": "ours, scikit-learn in the worker (`isolation: none`)",
+        "fastapi-def": "FastAPI `def`",
+    }
+    how = replace(settings, connections=(64,))
+    with (
+        our_line(folder, "sklearn") as apart,
+        our_line(folder, "sklearn-inside") as inside,
+        serve("fastapi", "def", "lr", folder) as peer,
+    ):
+        turns = match({"sklearn": apart, "inside": inside, "fastapi-def": peer}, folder, how)
+    found = {"settings": asdict(how), "turns": turns, "titles": titles, "counts": ["sklearn", "inside"]}
+    write("unconverted", found)
+
+
+def _variants(folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    titles = {
+        "plain": "inputs as they come",
+        "numpy": "numpy `features()`",
+        "polars": "polars `features()`",
+        "slices": "a route of five slices",
+        "unit": "a unit in each request",
+    }
+    with ExitStack() as stack:
+        contestants = {
+            name: stack.enter_context(our_line(folder, name)) for name in ("plain", "numpy", "polars", "slices")
+        }
+        contestants["unit"] = replace(contestants["plain"], shape=with_unit)
+        turns = match(contestants, folder, settings)
+    write("variants", {"settings": asdict(settings), "turns": turns, "titles": titles, "counts": []})
+
+
+def _agreement(folder: Path, settings: Settings, options: argparse.Namespace) -> None:
+    seconds = 2 if options.quick else 10
+    with our_line(folder, "plain") as ours:
+        rows = agreement(ours, folder, connections=64, seconds=seconds)
+    write("agreement", {"rows": rows})
+
+
+_RUN: dict[str, Callable[[Path, Settings, argparse.Namespace], None]] = {
+    "floor": _floor,
+    "peers": _peers,
+    "unconverted": _unconverted,
+    "variants": _variants,
+    "agreement": _agreement,
+}
+
+
+def _page(text: str) -> str:
+    parts = read_all().values()
+    if not parts:
+        sys.exit("nothing was measured yet: there is nothing to write a page from")
+    about = max(parts, key=lambda part: str(part["at"]))
+    one = about["machine"]
+    ours = ", ".join(f"{name} {version}" for name, version in about["ours"].items())
+    machine = (
+        f"Machine: {one['cores']} cores of {one['processor']}, {one['memory_gb']} GB, Linux {one['kernel']}, Python "
+        f"{one['python']}; ours at {about['commit']} with {ours}."
+    )
+    tried = sorted(part["part"] for part in parts if trial(part))
+    warning = (
+        f"**Not a measurement yet**: trial runs, too short for a verdict, are {', '.join(tried)}.\n\n" if tried else ""
+    )
+    return f"{_HEAD.format(machine=machine)}\n{warning}{text}"
 
 
 if __name__ == "__main__":
