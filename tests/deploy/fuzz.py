@@ -35,6 +35,7 @@ __all__ = ["CORPUS", "Judge", "corpus", "run"]
 
 CORPUS = Path(__file__).parent / "corpus"
 LIMITS = Limits(body_bytes=20_000, head_bytes=4_096, target_bytes=2_048, pipeline=16)
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _POOL_MOST = 3_000
 _HEALTHY = b"GET /v2/health/ready HTTP/1.1\r\nHost: line\r\n\r\n"
 _DECIDE = b'POST /v1/projects/screening/decisions HTTP/1.1\r\nHost: line\r\nContent-Length: 17\r\n\r\n{"x": {"age": 5}}'
@@ -275,7 +276,8 @@ def parsed(data: bytes, methods: list[str], refused: int) -> list[tuple[int, byt
     found: list[tuple[int, bytes]] = []
     for method in [*methods, *["refused"] * refused]:
         if method == "refused":  # of what was asked only HEAD makes a difference: then there is no body
-            method = "GET" if data.partition(b"\r\n\r\n")[2] else "HEAD"
+            final = data.rpartition(_CONTINUE)[2]
+            method = "GET" if final.partition(b"\r\n\r\n")[2] else "HEAD"
         client = h11.Connection(h11.CLIENT)
         client.send(h11.Request(method=method, target="/", headers=[("Host", "line")]))
         client.send(h11.EndOfMessage())
@@ -290,8 +292,8 @@ def parsed(data: bytes, methods: list[str], refused: int) -> list[tuple[int, byt
         assert status < 500 or status in (501, 505), body
         found.append((status, body))
         data = client.trailing_data[0]
-    while data.startswith(b"HTTP/1.1 100 Continue\r\n\r\n"):
-        data = data[25:]
+    while data.startswith(_CONTINUE):
+        data = data.removeprefix(_CONTINUE)
     assert not data, f"more than {len(found)} answers: {data[:300]!r}"
     return found
 
@@ -307,7 +309,7 @@ def _shape(body: bytes) -> str:
     if text is None:
         return ",".join(sorted(said))
     text = re.sub(r"^.*(?= takes |: not a field)|(?<=x\.).*?(?=:)|; .*", "_", text)
-    return re.sub(r"'.*'|found .*|t decode .*|[\d\\_]+|[^\x20-\x7e]+", "_", text)[:100]
+    return re.sub(r"[\"'].*[\"']|found .*|t decode .*|[\d\\_]+|[^\x20-\x7e]+", "_", text)[:100]
 
 
 def run(judge: Judge, count: int, seed: int, new: list[bytes] | None = None) -> None:
