@@ -32,6 +32,22 @@ def test_discordant_pairs_tell_who_is_better() -> None:
     assert found.difference.low < 0.08 < found.difference.high
     assert found.matrix == {"a": {"a": 80, "b": 12}, "b": {"a": 4, "b": 4}}
     assert found.called == "accuracy" and found.agreement.value == 0.84
+    assert found.said == "not_yet" and found.odds.value == pytest.approx(4 / 12)
+    assert found.verdict == (
+        "whether v2 is safe beside v1 is not known yet: 4 cases that only v2 got wrong against 12, "
+        "of 100 with an outcome (margin 1.5, at any look)"
+    )
+
+
+def test_the_verdict_on_discordant_pairs_holds_at_any_look_and_takes_the_margin() -> None:
+    def found(mine: int, other: int, margin: float = 1.5) -> Any:
+        rows = [("a", "a", "a")] * 80 + [("a", "b", "a")] * other + [("b", "a", "a")] * mine
+        return compare(frame(rows), version="v2", against="v1", margin=margin)
+
+    assert found(40, 10).said == "harm" and found(40, 10).verdict.startswith("v2 errs more than v1: 40 cases")
+    assert found(10, 40).said == "safe" and found(10, 40).verdict.startswith("v2 is safe beside v1")
+    assert found(40, 42).said == "not_yet" and found(40, 42, margin=4).said == "safe"
+    assert found(20, 60, margin=1).said == "safe"
 
 
 def test_without_an_outcome_it_is_agreement_and_never_accuracy() -> None:
@@ -40,6 +56,8 @@ def test_without_an_outcome_it_is_agreement_and_never_accuracy() -> None:
     assert found.model_error.value is None and "only agreement" in str(found.model_error.reason)
     assert found.other_error.value is None and found.difference.value is None
     assert found.sentence == "v1 agrees with the people in 50 % of 2 cases"
+    assert found.said is None and not found.odds.defined
+    assert found.verdict.startswith("whether v1 or the people is right cannot be told: no outcome")
 
 
 def test_a_persons_judgement_is_not_an_outcome() -> None:

@@ -95,7 +95,7 @@ def test_several_guardrails_share_alpha_and_all_must_be_safe() -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Guardrail.begin("errors", 1.0), "margin is a ratio"),
+        (lambda: Guardrail.begin("errors", 0.99), "margin is a ratio"),
         (lambda: Counts.begin(1.0, ()), "above 0"),
         (lambda: Counts.begin(1.0, (0.5, 2.0)), "one side"),
         (lambda: Counts.begin(1.0, (1.0,)), "one side"),

@@ -25,7 +25,9 @@ import msgspec
 import polars as pl
 
 from andon.errors import UsageError
+from andon.measure.discordant import Pairs
 from andon.measure.estimate import CONFIDENCE, Estimate, normal_quantile, undefined, wilson
+from andon.measure.guardrail import Said
 
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
@@ -44,6 +46,11 @@ class Comparison(msgspec.Struct, frozen=True):
     ``other_error`` and ``difference`` (the other's error less the model's, above 0 where the model is better) are
     undefined. ``only_model_right`` and ``only_other_right`` count the discordant cases with an outcome. ``simulated``
     of the ``n`` other answers come from programs that play people.
+
+    ``said`` is the verdict that holds however often one looks (``andon.measure.discordant``): harm, safe or not_yet;
+    None where no outcome is known, because agreement proves nobody right. ``odds`` is how many cases only the model gets
+    wrong for each that only the other does, with an interval that holds at all looks, and ``verdict`` says it in words.
+    The other intervals are for one look.
     """
 
     version: str
@@ -62,21 +69,28 @@ class Comparison(msgspec.Struct, frozen=True):
     simulated: int
     silent: int
     sentence: str
+    said: Said | None
+    odds: Estimate
+    verdict: str
 
 
 def compare(
-    pairs: pl.DataFrame, *, version: str, against: str, confidence: float = CONFIDENCE, outcomes: bool = True
+    pairs: pl.DataFrame,
+    *,
+    version: str,
+    against: str,
+    confidence: float = CONFIDENCE,
+    outcomes: bool = True,
+    margin: float = 1.5,
 ) -> Comparison:
     """Compare the columns ``model`` and ``other`` of the same cases, by ``truth`` where that is known.
 
     ``pairs`` has one row for each case: ``model``, ``other`` (text or null) and, where there are any, ``truth`` (text
     or null) and ``simulated`` (bool). Cases that the other side has not answered are left out; those where the model
     gave no answer count as disagreement and as an error (``silent``). ``outcomes`` False says that ``truth`` is a
-    person's judgement: it is then not used. Raises ``UsageError`` when a column is missing.
+    person's judgement: it is then not used. ``margin`` is the ratio of cases that one alone gets wrong from which on the
+    model is not safe. Raises ``UsageError`` when a column is missing.
     """
-    missing = [name for name in ("model", "other") if name not in pairs.columns]
-    if missing:
-        raise UsageError(f"pairs: expected the columns model and other, found {', '.join(pairs.columns) or 'none'}")
     rows = _prepared(pairs, outcomes)
     n, agreed = len(rows), int(rows["agreed"].sum())
     known = rows.filter(pl.col("truth").is_not_null())
@@ -86,6 +100,7 @@ def compare(
     counts = _counts(both)
     agreement = wilson(agreed, n, confidence) if n else undefined("no case has both answers yet")
     simulated = int(rows["simulated"].sum())
+    sequential = Pairs.begin(margin).add(counts[1], counts[0], len(known) - sum(counts)) if len(known) else None
     return Comparison(
         version=version,
         against=against,
@@ -103,10 +118,15 @@ def compare(
         simulated=simulated,
         silent=int(rows["model"].null_count()),
         sentence=_sentence(version, against, n, agreement, simulated),
+        said=None if sequential is None else sequential.verdict(),
+        odds=undefined(_NO_TRUTH) if sequential is None else sequential.rail.ratio(),
+        verdict=_verdict(version, _who(against), sequential),
     )
 
 
 def _prepared(pairs: pl.DataFrame, outcomes: bool) -> pl.DataFrame:
+    if not {"model", "other"} <= set(pairs.columns):
+        raise UsageError(f"pairs: expected the columns model and other, found {', '.join(pairs.columns) or 'none'}")
     rows = pairs.filter(pl.col("other").is_not_null())
     truth = pl.col("truth") if outcomes and "truth" in pairs.columns else pl.lit(None)
     simulated = pl.col("simulated").fill_null(False) if "simulated" in pairs.columns else pl.lit(False)
@@ -153,13 +173,29 @@ def _difference(gained: int, lost: int, n: int, confidence: float) -> Estimate:
 
 
 def _sentence(version: str, against: str, n: int, agreement: Estimate, simulated: int) -> str:
-    who = "the people" if against == "people" else against
+    who = _who(against)
     if agreement.value is None:
         return f"{version} and {who} have no case in common yet"
     said = f"{version} agrees with {who} in {agreement.value * 100:.3g} % of {n} cases"
     if simulated:
         said += f"; {simulated} of them were answered by simulated reviewers, which proves nothing about people"
     return said
+
+
+def _who(against: str) -> str:
+    return "the people" if against == "people" else against
+
+
+def _verdict(version: str, who: str, pairs: Pairs | None) -> str:
+    if pairs is None:
+        return f"whether {version} or {who} is right cannot be told: {_NO_TRUTH}"
+    alone = f"{pairs.rail.harm.candidate} cases that only {version} got wrong against {pairs.rail.harm.live}"
+    said = {
+        "harm": f"{version} errs more than {who}",
+        "safe": f"{version} is safe beside {who}",
+        "not_yet": f"whether {version} is safe beside {who} is not known yet",
+    }[pairs.verdict()]
+    return f"{said}: {alone}, of {pairs.n} with an outcome (margin {pairs.rail.margin:g}, at any look)"
 
 
 def pairs_of(frame: pl.DataFrame, against: Against) -> pl.DataFrame:
@@ -187,4 +223,6 @@ def shadow_comparison(workspace: Workspace, charter: Any, version: str, against:
 
     pairs = pairs_of(shadow_pairs(workspace, version), against)
     who = "people" if against == "people" else "the live model"
-    return compare(pairs, version=version, against=who, outcomes=charter.target.truth == "external")
+    return compare(
+        pairs, version=version, against=who, outcomes=charter.target.truth == "external", margin=charter.rollout.margin
+    )

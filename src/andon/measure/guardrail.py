@@ -55,11 +55,11 @@ class Guardrail(msgspec.Struct, frozen=True):
     def begin(cls, name: str, margin: float = 1.5, tolerated: float = 1.0) -> Self:
         """Before the first event. Up to ``tolerated`` a ratio is no harm; below ``margin`` it is safe.
 
-        Raises ``UsageError`` unless 0 < tolerated < margin.
+        Raises ``UsageError`` unless 0 < tolerated <= margin.
         """
-        if not 0 < tolerated < margin < math.inf:
+        if not 0 < tolerated <= margin < math.inf:
             raise UsageError(
-                f"guardrail {name}: the margin is a ratio of two shares and above {tolerated:g}, found {margin:g}; "
+                f"guardrail {name}: the margin is a ratio of two shares and at least {tolerated:g}, found {margin:g}; "
                 "1.5 accepts up to half as many events more"
             )
         return cls(name, harm_test(tolerated), safe_test(margin))

@@ -305,6 +305,7 @@ def _show_comparison(found: Comparison) -> None:
     if found.outcomes:
         table.add_row(f"only {found.version} right", Text(str(found.only_model_right)))
         table.add_row(f"only {found.against} right", Text(str(found.only_other_right)))
+        table.add_row("verdict", Text(found.verdict))
     console.print(table)
     if found.matrix:
         console.print(_matrix(found))

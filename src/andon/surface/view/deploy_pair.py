@@ -90,7 +90,8 @@ class Pairs:
     def compared(self) -> Comparison:
         """All of them, compared."""
         sides = self.frame.select(pl.col(_SIDES).name.map(lambda name: name[1:]))
-        return compare(sides, version=self.version, against=_WHO[self.against], outcomes=self.outcomes)
+        margin = self.charter.rollout.margin
+        return compare(sides, version=self.version, against=_WHO[self.against], outcomes=self.outcomes, margin=margin)
 
     def by_slice(self) -> tuple[BySlice, ...]:
         """Every slice of the charter."""
