@@ -193,6 +193,34 @@ def test_what_needs_nothing_special_goes_the_quick_way(
     assert len(rows(rig)) == 2
 
 
+def test_a_canary_of_the_same_contract_shares_the_quick_way_and_its_frame(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make(MIXED, **MADE)
+    rig.route(live="v1", candidate="v2", share=0.5, salt="s", levels={"*": "full"})
+    taken = counted(rig, monkeypatch)
+    found = ask_all(rig, [msgspec.json.encode({"x": {"age": 20.0}, "unit": f"u{n}"}) for n in range(20)])
+    assert taken == [True] * 20
+    assert {body["version"] for _, body in found} == {"v1", "v2"}
+    frames = [one for one in read_stream(rig.workspace.wal_dir, rig.wal.stream) if isinstance(one, Frame)]
+    assert [one.count for one in frames if one.kind == FrameKind.DECISION] == [20]
+    assert {(row.version, row.arm) for row in rows(rig)} == {("v1", "live"), ("v2", "candidate")}
+
+
+def test_a_candidate_that_fails_costs_only_its_own_rows(make: Callable[..., Rig]) -> None:
+    def broken(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        raise UserCodeError("predict raised ValueError: broken")
+
+    rig = make(MIXED, models={"v1": FakeServed(fields=FIELDS), "v2": FakeServed(broken, FIELDS)})
+    rig.route(live="v1", candidate="v2", share=0.5, salt="s", levels={"*": "full"})
+    found = ask_all(rig, [msgspec.json.encode({"x": {"age": 20.0}, "unit": f"u{n}"}) for n in range(20)])
+    by = {"v1": "model", "v2": "safe_default"}
+    assert {body["version"] for _, body in found} == {"v1", "v2"}
+    assert all(status == 200 and body["decided_by"] == by[body["version"]] for status, body in found)
+    assert sum(row.error is not None for row in rows(rig)) == sum(body["version"] == "v2" for _, body in found)
+    assert len(rows(rig)) == 20
+
+
 @pytest.mark.parametrize(
     "body",
     [

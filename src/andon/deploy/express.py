@@ -15,6 +15,7 @@ import math
 import struct
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -135,11 +136,9 @@ class Express:
         if lane is None or not self._fresh():
             self._hand_over(rows)  # another route is in force than the one they were read for
             return
-        for version, group in self._assigned(lane, rows).items():
-            replica = lane.replicas[version]
-            limit = self._config.batch_rows
-            for at in range(0, len(group), limit):
-                self._decide(lane, replica, group[at : at + limit])
+        limit = self._config.batch_rows
+        for at in range(0, len(rows), limit):
+            self._decide(lane, self._assigned(lane, rows[at : at + limit]))
 
     def _fresh(self) -> bool:
         return self._mark is self._placer.mark and self._generation == self._parts.replicas.generation
@@ -206,21 +205,22 @@ class Express:
         for row in rows:
             self._general(row.body, row.reply)
 
-    def _decide(self, lane: _Lane, replica: Replica, rows: list[_Row]) -> None:
-        """One batch: ask the model, decide, write one frame, answer."""
+    def _decide(self, lane: _Lane, groups: dict[str, list[_Row]]) -> None:
+        """One batch: ask every version about its rows, decide, write one frame, answer."""
+        rows = list(chain.from_iterable(groups.values()))
+        if not rows:
+            return
         columns, numbers, texts = _columns(lane, rows)
-        begun, busy = time.perf_counter(), time.thread_time()
-        try:
-            scores = replica.call(columns)
-        except AndonError:
-            self._hand_over(rows)  # it finds the guilty row by halves
-            return
-        replica.took(time.perf_counter() - begun, time.thread_time() - busy)
-        if scores.shape != (len(rows), len(replica.classes)):
-            self._hand_over(rows)
-            return
-        self._meter.batches.add(len(rows))
-        batch = _Batch(lane, replica, rows, scores)
+        scores: list[list[float]] = []
+        for version, group in groups.items():
+            at = len(scores)
+            found = self._ask(lane.replicas[version], columns.part(at, at + len(group)), len(group))
+            if found is None:
+                self._hand_over(groups.pop(version))  # the general way finds the guilty row by halves
+                self._decide(lane, groups)
+                return
+            scores += found
+        batch = _Batch(lane, rows, scores)
         try:
             self._write(lane, batch, numbers, texts)
         except AndonError as error:
@@ -228,6 +228,20 @@ class Express:
                 batch.refuse(error, self._meter)
             else:
                 self._hand_over(rows)  # it knows how to answer what the log cannot take
+
+    def _ask(self, replica: Replica, columns: Block, rows: int) -> list[list[float]] | None:
+        """What a model says about so many rows; None where it failed."""
+        begun, busy = time.perf_counter(), time.thread_time()
+        try:
+            scores = replica.call(columns)
+        except AndonError:
+            return None
+        replica.took(time.perf_counter() - begun, time.thread_time() - busy)
+        if scores.shape != (rows, len(replica.classes)):
+            return None
+        self._meter.batches.add(rows)
+        found: list[list[float]] = scores.tolist()
+        return found
 
     def _write(self, lane: _Lane, batch: _Batch, numbers: bytes, texts: Texts) -> None:
         parts, wal = self._parts, self._parts.recorder.wal
@@ -253,21 +267,20 @@ class Express:
 class _Batch:
     """What was decided of one batch, in columns."""
 
-    def __init__(self, lane: _Lane, replica: Replica, rows: list[_Row], scores: np.ndarray[Any, Any]) -> None:
+    def __init__(self, lane: _Lane, rows: list[_Row], scores: list[list[float]]) -> None:
         self.rows = rows
         self._lane = lane
-        self._version = replica.version
         self._scores: list[list[float] | None] = []
         self._outcomes: list[Outcome] = []
         self._confidences: list[float | None] = []
         self._ids: list[str] = []
         self._latencies: list[int] = []
-        self._settle(lane.terms.route, replica.classes, scores)
+        self._settle(lane.terms.route, lane.terms.contract.classes, scores)
 
-    def _settle(self, route: CompiledRoute, classes: tuple[str, ...], scores: np.ndarray[Any, Any]) -> None:
+    def _settle(self, route: CompiledRoute, classes: tuple[str, ...], scores: list[list[float]]) -> None:
         """What becomes of each row. At level full nothing but the label counts, so that is decided once a label."""
         full: dict[int, Outcome] = {}
-        for row, mine in zip(self.rows, scores.tolist(), strict=True):
+        for row, mine in zip(self.rows, scores, strict=True):
             if not math.isfinite(sum(mine)):  # a score that is no number, or one without an end
                 self._outcomes.append(decide(route.policy, row.level, None, None, None))
                 self._scores.append(None)
@@ -277,7 +290,7 @@ class _Batch:
             at = mine.index(confidence)
             outcome = full.get(at) if row.level == "full" else None
             if outcome is None:
-                threshold = route.threshold(self._version, row.slice)
+                threshold = route.threshold(row.assigned.version, row.slice)
                 outcome = decide(route.policy, row.level, classes[at], confidence, threshold)
                 if row.level == "full":
                     full[at] = outcome
@@ -296,7 +309,6 @@ class _Batch:
         rows, outcomes, n = self.rows, self._outcomes, len(self.rows)
         share = self._lane.terms.route.policy.audit_share
         self._latencies = [int((now - row.arrived) * SECOND) for row in rows]
-        none: list[Any] = [None] * n
         return (
             [row.given.id for row in rows],
             [time_us] * n,
@@ -309,30 +321,30 @@ class _Batch:
             [row.slice for row in rows],
             [hashed(row.given.unit) if row.given.unit is not None else "" for row in rows],
             [row.assigned.sticky for row in rows],
-            [self._version] * n,
+            [row.assigned.version for row in rows],
             [row.assigned.arm for row in rows],
             [row.assigned.probability for row in rows],
             self._confidences,
             self._scores,
             [one.suggestion for one in outcomes],
-            none,
+            [],  # no decision of a person, no tags, no error: columns that are left out read so
             [
                 audit_probability(id, share) if share and one.decided_by == "model" else 0.0
                 for id, one in zip(self._ids, outcomes, strict=True)
             ],
             self._latencies,
-            [{}] * n,
-            none,
+            [],
+            [],
         )
 
     def answer(self, meter: Meter) -> None:
         """Tell everybody, and count."""
-        version, epoch = self._version, self._lane.terms.route.epoch
+        epoch = self._lane.terms.route.epoch
         made = [
-            Decided(id, one.decision, one.decided_by, version, confidence, epoch)
+            Decided(id, one.decision, one.decided_by, row.assigned.version, confidence, epoch)
             if one.status == "decided"
             else Pending(id, "pending", one.shown)
-            for id, one, confidence in zip(self._ids, self._outcomes, self._confidences, strict=True)
+            for row, id, one, confidence in zip(self.rows, self._ids, self._outcomes, self._confidences, strict=True)
         ]
         told: dict[tuple[str, str, int], int] = {}
         for row, one, body in zip(self.rows, self._outcomes, decision_bodies(made), strict=True):
@@ -353,7 +365,7 @@ class _Batch:
             row.reply(answer)
 
 
-def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Any, bytes, list[list[str | None]]]:
+def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Block, bytes, list[list[str | None]]]:
     """(what the model is given, the numbers as the log packs them, the texts as the log keeps them)."""
     values: Sequence[tuple[Any, ...]] = [row.values for row in rows]
     texts = [[row[i] for row in values] for i in lane.texts]

@@ -48,7 +48,7 @@ class Placer:
         self._stuck_seconds = stuck_seconds
         self._charter = config.contract
         self._contracts: dict[str, Contract] = {}
-        self._terms: dict[int, Terms] = {}
+        self._terms: dict[int, tuple[Contract, Terms]] = {}
         self.mark = object()
         self.route = in_force(None, config.safe_default)
         self.follow(self.route)
@@ -145,11 +145,13 @@ class Placer:
                 self._contracts[version] = contract
         else:
             contract = self._contracts.get(version or "", self._charter)
-        terms = self._terms.get(id(contract))
-        if terms is None:
-            terms = Terms(contract, self._compile(contract))
-            self._terms[id(contract)] = terms
-        return terms
+        kept = self._terms.get(id(contract))
+        if kept is None:
+            # Two releases mostly have one contract, each a copy of its own: their rows then share all terms.
+            alike = (terms for _, terms in self._terms.values() if terms.hash8 == contract.hash8)
+            kept = contract, next(alike, None) or Terms(contract, self._compile(contract))
+            self._terms[id(contract)] = kept
+        return kept[1]
 
     def _compile(self, contract: Contract) -> CompiledRoute:
         compiled, fault = compile_or_people(self.route, contract.names)

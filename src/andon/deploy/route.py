@@ -52,8 +52,12 @@ def fraction(salt: str, unit: str) -> int:
     >>> hex(fraction("v2@7", "unit-1"))
     '0xe99a98579058bd5d'
     """
-    text = salt.encode("utf-8", "surrogatepass") + b"\0" + unit.encode("utf-8", "surrogatepass")
+    text = _salted(salt) + unit.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+def _salted(salt: str) -> bytes:
+    return salt.encode("utf-8", "surrogatepass") + b"\0"
 
 
 def assign(route: Route, unit: str | None, request_id: str = "") -> Assignment:
@@ -80,7 +84,18 @@ class CompiledRoute:
     ``route``, ``epoch`` and ``policy`` are what it was made from. Built by ``compile_route``.
     """
 
-    __slots__ = ("_default", "_draws", "_fixed", "_tests", "_thresholds", "epoch", "policy", "route")
+    __slots__ = (
+        "_default",
+        "_drawn",
+        "_limit",
+        "_salted",
+        "_stay",
+        "_tests",
+        "_thresholds",
+        "epoch",
+        "policy",
+        "route",
+    )
 
     def __init__(self, route: Route, tests: Sequence[tuple[str, Level, Callable[[Sequence[Scalar]], bool]]]) -> None:
         self.route = route
@@ -92,14 +107,21 @@ class CompiledRoute:
         for key, value in route.thresholds.items():
             version, _, slice = key.partition("/")
             self._thresholds[version, slice] = value
-        self._draws = route.candidate is not None and route.share > 0.0
-        self._fixed = (assign(replace(route, share=0.0), None), assign(replace(route, share=0.0), ""))
+        share = route.share if route.candidate is not None else 0.0
+        live: Literal["live", "none"] = "none" if route.live is None else "live"
+        self._limit = share * _TWO64
+        self._salted = hashlib.blake2b(_salted(route.salt), digest_size=8)
+        self._stay = tuple(Assignment(live, route.live, 1.0 - share, sticky) for sticky in (False, True))
+        self._drawn = tuple(Assignment("candidate", route.candidate, share, sticky) for sticky in (False, True))
 
     def assign(self, unit: str | None, request_id: str = "") -> Assignment:
         """As ``assign``; free when there is nothing to draw."""
-        if self._draws:
-            return assign(self.route, unit, request_id)
-        return self._fixed[unit is not None]
+        sticky = unit is not None
+        if self._limit <= 0.0:
+            return self._stay[sticky]
+        drawn = self._salted.copy()
+        drawn.update((request_id if unit is None else unit).encode("utf-8", "surrogatepass"))
+        return (self._drawn if int.from_bytes(drawn.digest(), "big") < self._limit else self._stay)[sticky]
 
     def level(self, values: Sequence[Scalar]) -> tuple[Level, str]:
         """The level of automation of these inputs and the slice that gave it: the first that matches, else "*"."""

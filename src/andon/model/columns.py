@@ -56,6 +56,13 @@ class Block(Mapping[str, "np.ndarray[Any, Any]"]):
         """Add a text column."""
         self._others[name] = column
 
+    def part(self, start: int, end: int) -> Block:
+        """The rows from ``start`` to before ``end``, as views."""
+        found = Block(self.names, self.matrix[start:end])
+        for name, column in self._others.items():
+            found.add(name, column[start:end])
+        return found
+
     def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
         found = self._others.get(name)
         return self.matrix[:, self.names.index(name)] if found is None else found
