@@ -1,0 +1,120 @@
+"""The tables of `benchmarks.rollouts`, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.rollouts import BAD, OTHERS, OURS, RULES, Figures, dominates
+from benchmarks.tables import table
+
+__all__ = ["render"]
+
+
+def render(found: Sequence[Figures], runs: int) -> str:
+    """The page: the frontier over all cells, who dominates whom, and every cell."""
+    cells = {one.cell for one in found}
+    lines = [
+        "# Evidence, cell by cell",
+        "",
+        "Made by `python -m benchmarks.rollouts`; what is measured, the grid and the rules stand there, with their sources.",
+        f"{len(cells)} cells of {runs} good and {runs} bad canaries for each rule. [What it means](evidence.md).",
+        "",
+        "## Over all cells",
+        "",
+        *_frontier(found),
+        "",
+        "## Who dominates whom",
+        "",
+        *_dominance(found, runs),
+        "",
+        *_cells(found),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _frontier(found: Sequence[Figures]) -> list[str]:
+    rows = []
+    for rule in RULES:
+        mine = [one for one in found if one.rule == rule]
+        if not mine:
+            continue
+        bad = [[one.bad_promoted for one in mine if one.ratio == ratio] for ratio in BAD]
+        requests = [one.requests for one in mine if one.ratio == BAD[0]]
+        rows.append([
+            rule,
+            *(_share(float(np.mean(one))) for one in bad),
+            _share(float(np.mean([one.good_reverted for one in mine]))),
+            _share(max(one.good_reverted for one in mine)),
+            _share(float(np.mean([one.good_held for one in mine]))),
+            _count(_geometric([one.extra for one in mine])),
+            _count(float(np.median(requests))),
+        ])  # fmt: skip
+    head = ["rule", *(f"bad {ratio:g}x promoted" for ratio in BAD), "good reverted", "at worst", "good held"]
+    return [table([*head, "extra errors, geometric mean", "requests, median cell"], rows)]
+
+
+def _dominance(found: Sequence[Figures], runs: int) -> list[str]:
+    by = {(one.rule, one.cell): one for one in found}
+    cells = sorted({one.cell for one in found})
+    rows = []
+    for other in OTHERS:
+        pairs = [(by[OURS, cell], by[other, cell]) for cell in cells]
+        ours = sum(dominates(a, b, runs) for a, b in pairs)
+        theirs = [a.cell for a, b in pairs if dominates(b, a, runs)]
+        with_requests = [a.cell for a, b in pairs if dominates(b, a, runs, requests=True)]
+        both = sum(dominates(a, b, runs, requests=True) for a, b in pairs)
+        rows.append([other, *(f"{n} of {len(cells)}" for n in (ours, len(theirs), both, len(with_requests)))])
+    head = [
+        "other rule",
+        f"{OURS} dominates",
+        f"{OURS} is dominated",
+        "dominates with requests",
+        "is dominated with requests",
+    ]
+    lost = [(other, cell) for other in OTHERS for cell in cells if dominates(by[other, cell], by[OURS, cell], runs)]
+    lines = [table(head, rows), ""]
+    if lost:
+        lines.append(f"Where {OURS} is dominated:")
+        lines.append("")
+        lines += [f"* by {rule}: {_cell(cell)}" for rule, cell in lost]
+    return lines
+
+
+def _cells(found: Sequence[Figures]) -> list[str]:
+    lines: list[str] = []
+    for cell in sorted({one.cell for one in found}):
+        rows = [
+            [
+                one.rule,
+                _share(one.bad_promoted),
+                _share(one.good_reverted),
+                _share(one.good_held),
+                _count(one.extra),
+                _count(one.requests),
+            ]
+            for one in found
+            if one.cell == cell
+        ]
+        head = ["rule", "bad promoted", "good reverted", "good held", "extra errors", "requests"]
+        lines += [f"## {_cell(cell)}", "", table(head, rows), ""]
+    return lines[:-1]
+
+
+def _cell(cell: tuple[int, float, str, float]) -> str:
+    traffic, base, world, ratio = cell
+    return f"{traffic:,} requests a minute, {base * 100:g} % errors, {world}, bad {ratio:g} times as many"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _count(value: float) -> str:
+    return "never" if math.isinf(value) else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def _geometric(values: Sequence[float]) -> float:
+    return math.exp(sum(math.log(max(one, 0.1)) for one in values) / len(values))

@@ -1,0 +1,175 @@
+"""The same simulated canaries through the rules of Flagger, Argo Rollouts, Kayenta, GrowthBook and Andon.
+
+The grid and the rules (`benchmarks.rollout_rules`, with sources) were fixed and committed before the first run. Every
+rule is played against every cell: traffic x base error rate x world (`benchmarks.rollout_world`) x ratio of the errors
+of the candidate. A canary of ratio 1 is good; one of 1.5 (the margin) or more is bad. A cell's figures are of 100 runs.
+
+For each rule and cell:
+
+* *bad promoted*: share of bad canaries that the rule made live;
+* *good reverted*: share of good ones that it took back; *good held*: not decided within a week;
+* *extra errors*: more errors than on the live version in the first week, with what a promoted canary does after that, on average;
+* *requests*: of the whole line until half of the good ones are live.
+
+One rule **dominates** another in a cell (traffic, base, world, ratio of the bad) when it is no worse in bad promoted, good
+reverted and extra errors, beyond the error of the simulation (two standard errors; 2 % of the extra errors), and better in
+one. ``requests`` is reported beside, and "dominated with requests" counts it as a fourth figure: a rule that waits for
+evidence is slower than one that does not, and what one wants of the two is not for this benchmark to say.
+
+    python -m benchmarks.rollouts            # about twenty minutes on one core; writes docs/evidence-cells.md
+    python -m benchmarks.rollouts --runs 20 --traffic 600
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.results import OUT
+from benchmarks.rollout_rules import Andon, Argo, Flagger, GrowthBook, Kayenta, Rule
+from benchmarks.rollout_world import WEEK, WORLDS, World, ticks
+
+TRAFFIC = (60, 600, 6000)
+BASE = (0.002, 0.01, 0.05)
+BAD = (1.5, 2.0, 3.0, 10.0)
+RUNS = 100
+MARGIN = 1.5
+PAGE = Path(__file__).parents[1] / "docs" / "evidence-cells.md"
+
+Make = Callable[[int, float], Rule]
+#: Every rule by name, from (runs, the true base rate).
+RULES: dict[str, Make] = {
+    "Flagger": lambda runs, _: Flagger(runs),
+    "Flagger, told the base rate": lambda runs, base: Flagger(runs, most_errors=MARGIN * base),
+    "Argo": lambda runs, _: Argo(runs),
+    "Argo, told the base rate": lambda runs, base: Argo(runs, most_errors=MARGIN * base),
+    "Kayenta": lambda runs, _: Kayenta(runs),
+    "GrowthBook": lambda runs, _: GrowthBook(runs),
+    "Andon": lambda runs, _: Andon(runs),
+    "Andon, half of the traffic": lambda runs, _: Andon(runs, share=0.5),
+    "Andon, margin 2": lambda runs, _: Andon(runs, margin=2.0),
+    "Andon, by harm budget": lambda runs, _: Andon(runs, share=0.05, budget=30),
+}
+OURS = "Andon"
+OTHERS = tuple(name for name in RULES if not name.startswith("Andon"))
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one rule did in one cell with canaries of one ratio, as shares of the runs."""
+
+    promoted: float
+    reverted: float
+    extra: float
+    extra_error: float
+    requests: float
+
+
+def play(make: Make, world: World, ratio: float) -> Played:
+    """All runs of one rule against one world."""
+    rule = make(world.runs, world.base)
+    extra, ended = np.zeros(world.runs), np.full(world.runs, WEEK)
+    for start, minutes in ticks():
+        going = rule.state == 0
+        if not going.any():
+            break
+        share = rule.shares().copy()
+        mine = world.arm("candidate", start, minutes, share, ratio)
+        rest = world.arm("live", start, minutes, rule.baseline())
+        extra += np.where(going, world.extra(start, minutes, share, ratio), 0.0)
+        rule.look(start, minutes, mine, rest)
+        ended[going & (rule.state != 0)] = start + minutes
+    after = np.array([world.extra(at, 10, np.ones(1), ratio)[0] for at in range(0, WEEK, 10)])
+    left = np.concatenate([np.cumsum(after[::-1])[::-1], [0.0]])
+    extra += np.where(rule.state == 1, left[np.minimum((ended + 9) // 10, WEEK // 10)], 0.0)
+    live = np.sort(np.where(rule.state == 1, ended, np.inf))
+    half = float(live[(world.runs - 1) // 2])
+    error = float(extra.std() / math.sqrt(world.runs))
+    return Played(
+        float((rule.state == 1).mean()),
+        float((rule.state == -1).mean()),
+        float(extra.mean()),
+        error,
+        half * world.traffic,
+    )
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One rule in one cell."""
+
+    rule: str
+    traffic: int
+    base: float
+    world: str
+    ratio: float
+    bad_promoted: float
+    good_reverted: float
+    good_held: float
+    extra: float
+    extra_error: float
+    requests: float
+
+    @property
+    def cell(self) -> tuple[int, float, str, float]:
+        return self.traffic, self.base, self.world, self.ratio
+
+
+def measure(traffics: tuple[int, ...], runs: int) -> list[Figures]:
+    """Every rule in every cell. The seed of a cell is made of its name."""
+    found: list[Figures] = []
+    for traffic, base, name, rule in itertools.product(traffics, BASE, WORLDS, RULES):
+        began = time.monotonic()
+        played = {}
+        for ratio in (1.0, *BAD):
+            seed = zlib.crc32(f"{traffic} {base} {name} {ratio} {rule}".encode())
+            played[ratio] = play(RULES[rule], World(name, traffic, base, runs, [seed]), ratio)
+        good = played[1.0]
+        held = 1 - good.promoted - good.reverted
+        for ratio in BAD:
+            bad = played[ratio]
+            numbers = (bad.promoted, good.reverted, held, bad.extra, bad.extra_error, good.requests)
+            found.append(Figures(rule, traffic, base, name, ratio, *numbers))
+        print(f"{traffic:>5} {base:<6} {name:<8} {rule:<30} {time.monotonic() - began:5.1f} s", flush=True)
+    return found
+
+
+def dominates(a: Figures, b: Figures, runs: int, *, requests: bool = False) -> bool:
+    """Whether a is no worse than b in all figures, beyond the error of the simulation, and better in one."""
+    slack = [2 * math.sqrt(2 * max(p * (1 - p), 1 / runs) / runs) for p in (b.bad_promoted, b.good_reverted)]
+    slack.append(2 * math.hypot(a.extra_error, b.extra_error) + 0.02 * max(a.extra, b.extra))
+    pairs = [(a.bad_promoted, b.bad_promoted), (a.good_reverted, b.good_reverted), (a.extra, b.extra)]
+    if requests:
+        pairs.append((a.requests, b.requests))
+        slack.append(0.02 * b.requests if math.isfinite(b.requests) else 0.0)
+    worse = any(x > y + d for (x, y), d in zip(pairs, slack, strict=True))
+    return not worse and any(x < y - d for (x, y), d in zip(pairs, slack, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS)
+    parser.add_argument("--traffic", type=int, nargs="*", default=list(TRAFFIC))
+    options = parser.parse_args()
+    found = measure(tuple(options.traffic), options.runs)
+    OUT.mkdir(exist_ok=True)
+    (OUT / "rollouts.json").write_text(json.dumps([asdict(one) for one in found]))
+    from benchmarks.rollout_tables import render
+
+    text = render(found, options.runs)
+    if options.runs == RUNS and tuple(options.traffic) == TRAFFIC:
+        PAGE.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
