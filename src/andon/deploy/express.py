@@ -109,7 +109,8 @@ class Express:
 
     def take(self, body: bytes, reply: Reply) -> bool:
         """Take a request whose answer comes at the end of this turn; False when it must go the general way."""
-        lane = self._lane if self._fresh() else self._look()
+        # Once a turn is enough: should another route come before it ends, ``run`` hands all rows over.
+        lane = self._lane if self._rows or self._fresh() else self._look()
         if lane is None or len(self._rows) >= self._config.queue:
             return False
         try:

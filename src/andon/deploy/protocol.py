@@ -191,8 +191,11 @@ class Connection(asyncio.Protocol):
             at = data.find(_HEAD_END) + 4
             known = self.front.known.get(data[:at])
             if known is not None and len(data) - at == known[1]:
-                like = known[0]
-                self._take(Request(like.method, like.path, like.query, like.headers, data[at:]), True, False)
+                like, front = known[0], self.front
+                slot = _Slot(self, False, not front.draining)
+                self._slots.append(slot)
+                reader.stopped = front.draining
+                front.application.submit(Request(like.method, like.path, like.query, like.headers, data[at:]), slot)
                 if len(self._slots) >= self.front.limits.pipeline:
                     self._pace()
                 return
@@ -208,19 +211,27 @@ class Connection(asyncio.Protocol):
         slots = self._slots
         if self._transport is None or not slots or slots[0].data is None:
             return
-        ready: list[bytes] = []
-        while slots and (data := slots[0].data) is not None:
-            ready.append(data)
-            if not slots.popleft().keep:
-                self._transport.write(b"".join(ready))
-                self._end()
-                return
-        self._transport.write(ready[0] if len(ready) == 1 else b"".join(ready))
+        if len(slots) == 1 and slots[0].keep:
+            self._transport.write(slots.popleft().data)
+        elif not self._write_ready():
+            return
         self._quiet_since = time.monotonic()
         if self._waiting_continue and not slots:
             self._send_continue()
         if self._reading_paused:
             self._pace()
+
+    def _write_ready(self) -> bool:
+        """Write all answers that are ready, up to the last one of the connection; whether it lives on."""
+        slots, ready = self._slots, []
+        while slots and (data := slots[0].data) is not None:
+            ready.append(data)
+            if not slots.popleft().keep:
+                self._transport.write(b"".join(ready))
+                self._end()
+                return False
+        self._transport.write(b"".join(ready))
+        return True
 
     def finish(self) -> None:
         """Drain: close when nothing is unanswered, else after the last answer."""
