@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -77,6 +79,8 @@ def running(
     patience: float = 120.0,
 ) -> Iterator[int]:
     """Run a server until the block ends; its process id. Raises ``NotStarted`` with the last line it wrote."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends us ends the servers, too
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env={**os.environ, **(environ or {})}, cwd=folder, stdout=out, stderr=out, start_new_session=True

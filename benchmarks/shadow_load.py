@@ -1,8 +1,8 @@
 """A shadow in trouble is no trouble of the line: overloaded, hanging, crashing and killed shadows against none.
 
-One line, one worker, 16 connections of `wrk`. In every round each case has a turn: no shadow; a shadow that burns a
-processor for 2 ms a row, so that more than ten times as much is offered as it can take (the factor that was reached is
-printed); one that hangs in ``predict``; one whose ``predict`` ends its process; one whose whole shadow process is killed
+One line, one worker, 16 connections of `wrk`. In every round each case has a turn: no shadow; a shadow that burns
+so much processor time a row that it could take a fifteenth of what the line answered at first (how much more was offered
+than it took is printed); one that hangs in ``predict``; one whose ``predict`` ends its process; one whose whole shadow process is killed
 five times a second. Before every turn some rows are asked twice: the answers must be those without a shadow.
 
 At the end the shadow is well again and catches up; then every row that was offered must be in the log as what the shadow
@@ -58,8 +58,8 @@ class Troubled(LogisticRegression):
     def predict_proba(self, x):
         folder = os.environ.get("BENCH_TROUBLE")
         trouble = Path(folder, "trouble").read_text() if folder else ""
-        if trouble == "overload":
-            end = time.thread_time() + 0.002 * len(x)
+        if trouble.startswith("overload"):
+            end = time.thread_time() + float(trouble.split()[1]) * len(x)
             while time.thread_time() < end:
                 pass
         if trouble == "hang":
@@ -89,12 +89,14 @@ class Bench:
         self.p99: dict[str, list[float]] = {name: [] for name in _CASES}
         self.factors: list[float] = []
         self.changed = self.failed = 0
+        self.rate = drive(url, self._script, 16, 3).rps
         self.asked = some_rows(50, seed=4)
         self.right = self.answers()
 
     def turn(self, case: str, seconds: int) -> float:
         """One case under load; its rate."""
-        self._shadow("" if case in ("none", "killed") else case, on=case != "none")
+        trouble = {"none": "", "killed": "", "overload": f"overload {1.5 * _TIMES / self.rate}"}.get(case, case)
+        self._shadow(trouble, on=case != "none")
         self.changed += sum(a != b for a, b in zip(self.answers(), self.right, strict=True))
         if case in ("overload", "hang"):
             self._fill()
@@ -168,7 +170,7 @@ class Bench:
             andon(self.project, "deploy", "shadow", "v2", *extra, "--reason", "benchmark")
             self._shadowed = on
         self._trouble.write_text(trouble)
-        time.sleep(0.3)
+        time.sleep(1.0)  # workers follow the route, the shadow brings its model
 
     def _fill(self) -> None:
         """Load the line until the shadow's ring is full: from then on what is taken is what the shadow can do."""
@@ -272,7 +274,6 @@ def main() -> None:
         environ = {"BENCH_TROUBLE": str(folder)}
         with running(command, answers, project / "up.log", environ=environ, folder=project) as pid:
             bench = Bench(project, url, pid, folder)
-            drive(url, bench._script, 16, 1)
             cases: dict[str, Callable[[], float]] = {case: partial(bench.turn, case, seconds) for case in _CASES}
             take_turns(cases, rounds)
             counts = bench.end()
