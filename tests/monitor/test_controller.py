@@ -372,7 +372,7 @@ def test_old_days_are_deleted_and_it_is_written_down(workspace: Workspace, w0: W
     duties._keep()
     assert outcomes(workspace)["id"].to_list() == ["c"]
     events = workspace.journal.read(action="log.retained")
-    assert [event.evidence for event in events] == [{f"decisions/{HASH}": 2}]
+    assert [event.evidence for event in events] == [{f"decisions/{HASH}": 2, "round": 1}]
 
 
 CHILD = """

@@ -159,7 +159,7 @@ def test_a_whole_workspace_is_found_whole_and_left_as_it_is(ward: Ward) -> None:
     before, rows = tree(ward.home), dump(ward.home)
     health = ward.examine(log=True)
     ward.only(health)
-    assert (health.state, health.sound, health.sentence) == ("good", True, "17 checks, all good")
+    assert (health.state, health.sound, health.sentence) == ("good", True, "18 checks, all good")
     assert [one.name for one in health.checks] == [*(name for name, _ in CHECKS), "losses", "agreement"]
     found = ward.check("agreement", log=True)
     assert "48 rows of the write-ahead log, each in the decision log once; 6 pending cases" in found.sentence
@@ -263,7 +263,7 @@ def rewind(ward: Ward) -> None:
 
 
 BREAKS = [
-    Break("charter", lambda w: (w.root / "andon.yaml").write_text("project: toy\ninputz: {a: float}\n"), "stop", "andon.yaml has", also=("workers",)),
+    Break("charter", lambda w: (w.root / "andon.yaml").write_text("project: toy\ninputz: {a: float}\n"), "stop", "andon.yaml has", also=("workers", "retention")),
     Break("files", lambda w: w.home.chmod(0o755), "stop", "every account of this machine may read"),
     Break("files", lambda w: w.home.chmod(0o750), "look", "its group may read"),
     Break("files", lambda w: (w.home / "key").chmod(0o644), "stop", "key can be read by others"),
@@ -563,7 +563,7 @@ def test_the_command_says_every_check_and_ends_with_its_code(ward: Ward, runner:
     result = runner("--log")
     assert result.exit_code == 0, result.stdout
     assert "● good  journal" in result.stdout
-    assert "17 checks, all good" in result.stdout
+    assert "18 checks, all good" in result.stdout
     with_workspace(lambda w: w.clock.set(rate=0.0))(ward)
     result = runner("--quick")
     assert (result.exit_code, "▲ look  clock" in result.stdout) == (0, True)
@@ -574,7 +574,7 @@ def test_the_command_says_every_check_and_ends_with_its_code(ward: Ward, runner:
     found = json.loads(runner("--json").stdout)
     assert (found["state"], found["deep"], found["log"]) == ("stop", True, False)
     assert {"name", "state", "sentence", "next"} <= set(found["checks"][0])
-    assert found["sentence"] == "16 checks; stop: bundles; look at: clock"
+    assert found["sentence"] == "17 checks; stop: bundles; look at: clock"
 
 
 def test_no_secret_is_in_what_it_says(ward: Ward, runner: Callable[..., Any]) -> None:

@@ -165,8 +165,8 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 def _last_total(wal_dir: Path, stream: str) -> int:
-    """The count that the newest record of shed answers in a stream holds; looked for in its newest two segments."""
-    starts = segment_starts(wal_dir / stream)[-2:]
+    """The count that the newest record of shed answers in a stream holds; looked for in its newest segments."""
+    starts = segment_starts(wal_dir / stream)[-8:]  # one that is old is closed, however little is in it
     total = 0
     for entry in read_stream(wal_dir, stream, starts[0]) if starts else ():
         if isinstance(entry, Frame) and entry.kind is FrameKind.LOSS:

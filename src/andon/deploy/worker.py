@@ -47,6 +47,7 @@ from andon.errors import AndonError, Conflict, UsageError
 from andon.model.bundle import bundle_path
 from andon.people.access import Access
 from andon.store.codec import Loss, encode_losses
+from andon.store.rolling import ROLL_SECONDS
 from andon.store.tokens import TokenFile
 from andon.store.wal import FrameKind, WalWriter
 from andon.store.workspace import Workspace
@@ -238,7 +239,9 @@ class Worker:
 
     def _sweep(self) -> None:
         self._guard()
-        self._front.sweep(time.monotonic())
+        now = time.monotonic()
+        self._front.sweep(now)
+        self._wal.roll_older(now, ROLL_SECONDS)
         self._desk.meter.connections = len(self._front.connections)
         with suppress(AndonError):
             self._scraper.publish()

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from andon.core.clock import DAY
 from andon.deploy.line import open_inbox, reconcile
 from andon.measure.metric import parse_metric
 from andon.monitor.events import emitter_of
 from andon.monitor.hands import Hands
 from andon.monitor.ingest import Ingest, Pace, Tick
+from andon.monitor.keeping import Keeper
 from andon.monitor.notify import Notifier
 from andon.monitor.remeasure import Remeasure
 from andon.monitor.shedding import note_begun
+from andon.monitor.steer import Steer
 from andon.monitor.watch import AlarmWatch
 from andon.monitor.window import Measured, WindowRow
 
@@ -30,6 +31,7 @@ __all__ = ["Duties", "forget_changed"]
 
 _DEADLINES_EVERY = 0.5
 _KEEP_EVERY = 600.0
+_KEEP_SOON = 10.0
 _SHED_EVERY = 1.0
 _LAST_SECONDS = 1.0
 
@@ -41,19 +43,22 @@ class Duties:
         plan = Measured.of(charter)
         self._workspace = workspace
         self._plan = plan
-        self._retain_us = charter.checklist.logging.retain_days * DAY
+        self._keeper = Keeper(workspace, charter.checklist.logging.retain_days)
         self._inbox = open_inbox(workspace, charter)
         self.ingest = Ingest(workspace, charter, plan=plan, pace=pace)
         self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
+        self._steer = Steer(workspace, charter)
         self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
         self._epoch = -1
         self._shipped = True
         self._next = dict.fromkeys(("deadlines", "shed", "keep"), 0.0)
-        self._next["keep"] = time.monotonic() + _KEEP_EVERY
+        self._next["keep"] = (
+            time.monotonic() + _KEEP_SOON
+        )  # a line that is started anew every few minutes keeps to it, too
         forget_changed(workspace, charter)
 
     def turn(self) -> tuple[Tick, list[str]]:
@@ -69,7 +74,7 @@ class Duties:
             self._inbox.settle()
             self._inbox.expire()
             self._inbox.flush_outbox()
-        said, self._told = [*self._told, *self._alarms()], []
+        said, self._told = [*self._told, *self._alarms(), *self._steer.turn()], []
         if self._events is not None:
             said += self._events.turn()
         if self._is_time("shed", _SHED_EVERY):
@@ -113,19 +118,12 @@ class Duties:
         return said
 
     def _keep(self) -> None:
-        """Retention and compaction: seldom, and only after something was shipped."""
-        if not self._shipped:
-            return
-        log = self._workspace.log
-        gone = {
-            table: rows for table, rows in log.retain(self._workspace.clock.now() - self._retain_us).items() if rows
-        }
-        if gone:
-            days = self._retain_us // DAY
-            reason = f"decisions are kept for {days} days; {sum(gone.values())} rows were older"
-            self._workspace.journal.append("log.retained", "decision log", "controller", reason, gone)
-        log.compact(orphans=True)
-        self._shipped = False
+        """Retention, whatever was shipped; compaction only where something was."""
+        if self._keeper.turn():
+            self._next["keep"] = time.monotonic() + _KEEP_SOON
+        if self._shipped:
+            self._workspace.log.compact(orphans=True)
+            self._shipped = False
 
     def _is_time(self, what: str, seconds: float) -> bool:
         now = time.monotonic()

@@ -31,6 +31,7 @@ from andon.monitor.tap import CONSUMERS, INBOX, WINDOWS, Entry, Tap, Taps
 from andon.monitor.window import Measured, WindowRow, profile
 from andon.scope.charter import Charter
 from andon.store.frame import Frame, FrameKind, Gap
+from andon.store.rolling import ROLL_SECONDS, roll_left
 from andon.store.segment import drop_segments, segment_path, segment_starts
 from andon.store.shape import DECISIONS, readable_rows
 from andon.store.snapshot import SHIPPED
@@ -237,8 +238,14 @@ class Ingest:
     # --------------------------------------------------------------------------------------------------- tidiness
 
     def _tidy(self) -> None:
-        """Delete segments that every consumer has had, that nobody may ask for again, and that are closed."""
+        """Delete segments that every consumer has had, that nobody may ask for again, and that are closed.
+
+        The last one of a stream is closed by its writer, or here where it has none, when it is old.
+        """
+        clock = self._workspace.clock
+        before_us = clock.now() - round(ROLL_SECONDS * SECOND * clock.rate())
         for tap in self.taps:
+            roll_left(self._workspace.wal_dir, tap.stream, before_us)
             folder = self._workspace.wal_dir / tap.stream
             starts = segment_starts(folder)
             had, offset = min(tap.stored.values()), 0

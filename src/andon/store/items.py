@@ -7,13 +7,14 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from andon.core.clock import DAY
 from andon.core.record import Item, ItemState
 from andon.store.tables import Database, items
 
-__all__ = ["ItemTable", "Waiting", "last_decided"]
+__all__ = ["ItemTable", "Waiting", "decided_before", "drop_decided", "last_decided", "waiting_days"]
 
 _CHUNK = 500
 _decode = msgspec.json.Decoder(Item).decode
@@ -203,3 +204,27 @@ def last_decided(db: Database) -> int:
     newest = select(func.max(items.c.decided_us)).where(items.c.state == "decided")
     with db.read() as connection:
         return max(connection.scalar(newest.where(items.c.outboxed.is_(sent))) or 0 for sent in (True, False))
+
+
+def decided_before(db: Database, before_us: int, limit: int) -> list[str]:
+    """The ids of the first items that were decided before then and are written to the people stream, oldest first."""
+    done = (items.c.state == "decided") & items.c.outboxed.is_(True) & (items.c.decided_us < before_us)
+    query = select(items.c.id).where(done).order_by(items.c.decided_us, items.c.id).limit(limit)
+    with db.read() as connection:
+        return [str(id) for id in connection.scalars(query)]
+
+
+def drop_decided(db: Database, ids: Sequence[str]) -> None:
+    """Delete these items for good, if they are decided; those that are gone already stay so."""
+    with db.write() as connection:
+        for start in range(0, len(ids), _CHUNK):
+            chosen = items.c.id.in_(ids[start : start + _CHUNK]) & (items.c.state == "decided")
+            connection.execute(delete(items).where(chosen))
+
+
+def waiting_days(db: Database, before_us: int) -> list[int]:
+    """The days (whole ones since 1970, UTC) before a time on which cases were asked that nobody has decided yet."""
+    waiting = items.c.state.in_(["open", "taken"]) & (items.c.created_us < before_us)
+    query = select(items.c.created_us // DAY).where(waiting).distinct()
+    with db.read() as connection:
+        return sorted(int(day) for day in connection.scalars(query))

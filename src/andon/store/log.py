@@ -13,10 +13,13 @@ A kill leaves either the whole commit or a data file that no commit names, which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import date
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
@@ -26,7 +29,7 @@ from andon.errors import Corrupt, Unavailable
 from andon.store.frame import Frame, Gap
 from andon.store.shape import DECISIONS, SCHEMAS, application, day_of, is_decisions, rows_of, table_of
 
-__all__ = ["Contracts", "DecisionLog", "Decode"]
+__all__ = ["Contracts", "DecisionLog", "Decode", "OldDays"]
 
 Contracts = Callable[[str], Sequence[Field]]
 """From the hash of a contract, in hex, to its fields; raises ``NotFound`` when it is not known."""
@@ -45,6 +48,18 @@ _CONFIGURATION: dict[str, str | None] = {
 _FILE_BYTES = 32 << 20  # files of this size are not rewritten any more
 _SWEEP_HOURS = 1  # a reader that opened a table may go on reading the files of that version for so long
 _ORPHAN_HOURS = 24  # files that no commit names are swept when they are older than this
+_RETAINED = "andon/retention"  # the application whose transactions are deletions of old days
+
+OLD_DAYS = 32
+"""So many days at most are deleted from a table at a time."""
+
+
+class OldDays(msgspec.Struct, frozen=True):
+    """What is to be deleted from a table: ``days`` (ISO, sorted) with so many ``rows``, as its deletion ``number``."""
+
+    number: int
+    days: tuple[str, ...]
+    rows: int
 
 
 class DecisionLog:
@@ -207,22 +222,91 @@ class DecisionLog:
         return merged
 
     def retain(self, before_us: int) -> dict[str, int]:
-        """Delete, for good, the days that lie wholly before ``before_us``; returns the rows deleted by table."""
-        day = day_of(before_us)
-        return {table: self._retain(table, f"day < '{day.isoformat()}'") for table in self.tables()}
+        """Delete, for good, the days that lie wholly before ``before_us``; returns the rows deleted by table.
 
-    def _retain(self, table: str, predicate: str) -> int:
+        Who has to count them even if it is killed goes step by step: ``old``, ``drop``, ``sweep``.
+        """
+        day, gone = day_of(before_us), {}
+        for table in self.tables():
+            gone[table] = 0
+            while (old := self.old(table, day)) is not None:
+                gone[table] += old.rows if self.drop(table, old) else 0
+            self.sweep(table, day)
+        return gone
+
+    def old(self, table: str, before: date, but: Collection[str] = (), most: int = OLD_DAYS) -> OldDays | None:
+        """The first ``most`` days before a day that a table holds, without those in ``but`` (ISO); None: there is none."""
         handle = self._fresh(table)
         if handle is None:
-            return 0
-        before = handle.count()
+            return None
+        found = {str(partition["day"]) for partition in handle.partitions()}
+        days = sorted(day for day in found - set(but) if day < before.isoformat())[:most]
+        return _counted(handle, tuple(days)) if days else None
+
+    def drop(self, table: str, old: OldDays) -> bool:
+        """Take these days out of the table's newest version; False where somebody wrote meanwhile: look again.
+
+        The commit carries the number, so ``dropped`` can tell whether a kill came before it or behind. Raises
+        ``Unavailable``.
+        """
+        handle = self._fresh(table)
+        if handle is None or _counted(handle, old.days) != old:
+            return False
+        days = ", ".join(f"'{day}'" for day in old.days)
+        transaction = Transaction(_RETAINED, old.number)
+        properties = CommitProperties(app_transactions=[transaction], max_commit_retries=0)
         try:
-            handle.delete(predicate)
-            handle.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+            handle.delete(f"day IN ({days})", commit_properties=properties)
+        except CommitFailedError:
+            self._handles.pop(table, None)
+            return False
         except (DeltaError, OSError) as error:
             self._handles.pop(table, None)
             raise Unavailable(f"decision log: {table}: old days were not deleted: {_first_line(error)}") from error
-        return before - handle.count()
+        return True
+
+    def dropped(self, table: str, number: int) -> bool:
+        """Whether the deletion of this number is in the table."""
+        handle = self._fresh(table)
+        return handle is not None and (handle.transaction_version(_RETAINED) or 0) >= number
+
+    def sweep(self, table: str, before: date) -> bool:
+        """Delete the files of days before a day that the newest version no longer names; whether there were any.
+
+        Files of a commit that never came to be are left to ``compact``: somebody may be about to name them.
+        """
+        folders = [path for path in (self.root / table).glob("day=*") if path.name[4:] < before.isoformat()]
+        handle = self._fresh(table) if folders else None
+        if handle is None:
+            return False
+        named = {f"day={partition['day']}" for partition in handle.partitions()}
+        left = {path.name: path for path in folders if path.name not in named}
+        if not left:
+            return False
+        try:
+            # What a reader of another day may still be reading is not in these folders; `compact` sees to it in time.
+            tombs = handle.vacuum(retention_hours=0, dry_run=True, enforce_retention_duration=False)
+            for tomb in tombs:
+                if tomb.partition("/")[0] in left:
+                    (self.root / table / tomb).unlink(missing_ok=True)
+            handle.create_checkpoint()
+            handle.cleanup_metadata()  # its older entries hold ids
+        except (DeltaError, OSError) as error:
+            self._handles.pop(table, None)
+            raise Unavailable(f"decision log: {table}: old files were not deleted: {_first_line(error)}") from error
+        for folder in left.values():
+            with suppress(OSError):  # a file of a commit that never came to be is in it
+                folder.rmdir()
+        return True
+
+
+def _counted(handle: DeltaTable, days: tuple[str, ...]) -> OldDays:
+    """The deletion of these days from the table as it is, with how many rows that costs."""
+    named = pl.DataFrame(handle.get_add_actions(flatten=True)).select(
+        pl.col("partition.day").cast(pl.String), "num_records"
+    )
+    rows = named.filter(pl.col("partition.day").is_in(days))["num_records"].sum()
+    return OldDays((handle.transaction_version(_RETAINED) or 0) + 1, days, int(rows))
 
 
 def _sift(part: Sequence[Frame | Gap], build: _Build) -> tuple[list[Frame | Gap], list[Gap]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,7 @@ class WalWriter:
         interval = flush_every if self._flush else 0.0
         self._committer = Committer(self._folder, self._fd, self._start, interval=interval, sync=sync)
         self._committer.wrote(self.end)
+        self._since = -math.inf if self._position > SEGMENT_HEAD_SIZE else math.inf  # since when it holds a frame
 
     def _take_lock(self) -> int:
         try:
@@ -185,6 +187,25 @@ class WalWriter:
         create_segment(self._folder, head)
         self._fd = self._open(Tail(head.start, SEGMENT_HEAD_SIZE, head.first, head.generation))
         self._committer.switch(self._fd, self.end)
+        self._since = math.inf
+
+    def roll_older(self, now: float, seconds: float) -> bool:
+        """Go on in a new segment if this one has held a frame for longer; call it now and then, with steady seconds.
+
+        So little traffic keeps nothing on the disk for long: only closed segments are ever deleted. A segment that was
+        found with frames in it counts as old. False also when the disk refuses; the next call tries again.
+        """
+        if self._position <= SEGMENT_HEAD_SIZE or self._unfinished:
+            self._since = math.inf
+            return False
+        self._since = min(self._since, now)
+        if now - self._since < seconds:
+            return False
+        try:
+            self._roll()
+        except AndonError:
+            return False
+        return True
 
     def on_durable(self, end: int, callback: Done, failed: Failed | None = None) -> None:
         """Call back when what was promised for frames up to ``end`` holds.

@@ -17,7 +17,7 @@ import msgspec
 
 from andon.config import CHARTER, find_root, place
 from andon.errors import AndonError
-from andon.surface import doctor_files, doctor_kept, doctor_line, doctor_log
+from andon.surface import doctor_files, doctor_kept, doctor_line, doctor_log, doctor_retention
 from andon.surface.doctor_check import Case, Check, CheckState, Finding, asked
 from andon.surface.station import count
 
@@ -43,6 +43,7 @@ CHECKS: tuple[tuple[str, Finding], ...] = (
     ("wal", doctor_log.wal),
     ("backlog", doctor_log.backlog),
     ("tables", doctor_log.tables),
+    ("retention", doctor_retention.retention),
     ("blobs", doctor_kept.blobs),
 )
 DEEP: tuple[tuple[str, Finding], ...] = (("losses", doctor_log.losses),)
