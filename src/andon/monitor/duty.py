@@ -19,7 +19,6 @@ from andon.monitor.keeping import Keeper
 from andon.monitor.notify import Notifier
 from andon.monitor.remeasure import Remeasure
 from andon.monitor.shedding import note_begun
-from andon.monitor.steer import Steer
 from andon.monitor.watch import AlarmWatch
 from andon.monitor.window import Measured, WindowRow
 
@@ -49,16 +48,14 @@ class Duties:
         self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
-        self._steer = Steer(workspace, charter)
         self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
         self._epoch = -1
         self._shipped = True
         self._next = dict.fromkeys(("deadlines", "shed", "keep"), 0.0)
-        self._next["keep"] = (
-            time.monotonic() + _KEEP_SOON
-        )  # a line that is started anew every few minutes keeps to it, too
+        # Soon: a line that is started anew every few minutes keeps to it, too.
+        self._next["keep"] = time.monotonic() + _KEEP_SOON
         forget_changed(workspace, charter)
 
     def turn(self) -> tuple[Tick, list[str]]:
@@ -74,7 +71,7 @@ class Duties:
             self._inbox.settle()
             self._inbox.expire()
             self._inbox.flush_outbox()
-        said, self._told = [*self._told, *self._alarms(), *self._steer.turn()], []
+        said, self._told = [*self._told, *self._alarms()], []
         if self._events is not None:
             said += self._events.turn()
         if self._is_time("shed", _SHED_EVERY):
