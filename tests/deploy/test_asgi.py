@@ -149,7 +149,7 @@ BODIES = st.one_of(
 )
 HEADERS = st.lists(
     st.sampled_from(
-        [(b"content-type", b"application/json"), (b"content-type", b"text/csv"), (b"authorization", b"Bearer x"), (b"x-a", b"\xe9")]
+        [(b"content-type", b"application/json"), (b"content-type", b"text/csv"), (b"authorization", b"Bearer x"), (b"x-a", b"\xe9"), (b"x-request-id", b"mine")]
     ),
     max_size=3,
 )  # fmt: skip
@@ -165,6 +165,9 @@ def test_both_faces_answer_the_same(
     for name in ("content-length",) if b"metrics" in target or b"a1" in target else ():
         expected[1].pop(name)
     found = by_asgi(other, method, target, headers, body)
+    if headers.count((b"x-request-id", b"mine")) != 1:  # each made one of its own, or needed none
+        made = [one[1].pop("x-request-id", None) for one in (expected, found)]
+        assert len(made[0] or "") == len(made[1] or "")
     found[1].pop("content-length") if "content-length" not in expected[1] else None
     assert found == expected
     assert [one.wal.next_sequence] == [other.wal.next_sequence], "both wrote the same number of rows"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig
 
 from andon.deploy.gateway_metrics import render
+from andon.deploy.protocol_message import Answer
 from andon.deploy.shed import Shed, settle_left
 from andon.monitor.ingest import Ingest
 from andon.monitor.shedding import ACTION, note_begun
@@ -203,6 +204,24 @@ def test_the_inference_protocol_says_so_too(make: Make, disk: Disk) -> None:
     two = {**tensor, "shape": [2, 1], "data": [20.0, 30.0]}
     status, body = rig.call("POST", "/v2/models/screening/infer", {"inputs": [two]})
     assert [row["recorded"] for row in msgspec.json.decode(body["parameters"]["x_rows"])] == [False, False]
+
+
+def test_mlflow_says_so_in_the_body_and_in_a_header(make: Make, disk: Disk) -> None:
+    rig = make(SHEDDING, **disk.ports)
+    rig.route(live="v1", levels={"*": "full"})
+
+    def ask() -> Answer:
+        body = {"dataframe_records": [{"age": 20.0}, {"age": "x"}, {"age": 30.0}]}
+        got = rig.ask("POST", "/invocations", body, ((b"content-type", b"application/json"),))
+        rig.until(lambda: bool(got))
+        return got[0]
+
+    assert ask().headers == ()
+    disk.full = True
+    answer = ask()
+    body = msgspec.json.decode(answer.body)
+    assert (answer.status, answer.headers) == (200, (("x-andon-unrecorded", "2"),))
+    assert body["unrecorded"] == [{"row": row, "id": body["ids"][row]} for row in (0, 2)]
 
 
 @given(acts=st.lists(st.sampled_from(["ask", "ask", "many", "full", "free", "half", "second", "kill"]), max_size=30))

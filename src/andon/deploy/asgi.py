@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from andon.deploy.protocol_message import JSON, Answer, Application, Request
+from andon.deploy.protocol_message import JSON, REQUEST_ID, Answer, Application, Request, made_id, request_id
 from andon.deploy.protocol_reader import Limits
 from andon.errors import AndonError
 
@@ -88,6 +88,9 @@ class Face:
                     answer = _too_large(self._limits)
                 else:
                     answer = await self._asked(_request(scope, body))
+        name = request_id((bytes(name).lower(), bytes(value)) for name, value in scope["headers"])
+        if name or answer.status >= 400:
+            answer = msgspec.structs.replace(answer, headers=(*answer.headers, (REQUEST_ID, name or made_id())))
         await _tell(answer, send, whole=scope["method"] != "HEAD")
 
     async def _body(self, receive: Receive) -> bytes | None:

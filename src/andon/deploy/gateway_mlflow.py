@@ -2,7 +2,8 @@
 
 ``POST /invocations`` takes a table as JSON (``dataframe_split``, ``dataframe_records``, ``instances``, ``inputs``) or CSV
 and answers ``{"predictions": [...]}``. A row that a person decides is null there, and so is one with a fault: ``pending``
-and ``errors`` say which and why, ``ids`` is where to ask later and what feedback names.
+and ``errors`` say which and why, ``ids`` is where to ask later and what feedback names. Rows whose answer was shed (in no
+log) are in ``unrecorded``, and the header ``x-andon-unrecorded`` says how many.
 
 >>> fields = (Field("cough", "bool"), Field("age", "int", optional=True))
 >>> [row.x for row in table_rows(b'{"dataframe_split": {"columns": ["age", "cough"], "data": [[41, 1]]}}', fields, 9)]
@@ -117,9 +118,13 @@ def _answer(reply: Reply, outcomes: list[Outcome]) -> None:
     }
     if pending:
         body["pending"] = [{"row": at, "id": body["ids"][at]} for at in pending]
+    unrecorded = [at for at, one in enumerate(shown) if one is not None and not one.recorded]
+    if unrecorded:
+        body["unrecorded"] = [{"row": at, "id": body["ids"][at]} for at in unrecorded]
     if faults:
         body["errors"] = [{"row": at, **error.to_dict()} for at, error in faults]
-    reply(json_answer(200, body))
+    # A header too: a client of MLflow reads `predictions` and nothing else of the body.
+    reply(json_answer(200, body, (("x-andon-unrecorded", str(len(unrecorded))),) if unrecorded else ()))
 
 
 def table_rows(body: bytes, fields: Sequence[Field], limit: int) -> list[Row]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from andon.deploy.protocol_message import JSON, Answer, Application, Request
+from andon.deploy.protocol_message import JSON, REQUEST_ID, Answer, Application, Request, made_id
 from andon.deploy.protocol_reader import Limits, Reader
 
 __all__ = ["Connection", "Front"]
@@ -99,11 +99,16 @@ class Front:
         return b"".join(parts)
 
     def _head(self, answer: Answer) -> bytes:
-        """The head that all answers of this kind share within a second, up to the number of their content length."""
+        """The head that all answers of this kind share within a second, up to the number of their content length.
+
+        An error has a head of its own: it always carries a request's id.
+        """
         reason = _REASONS.get(answer.status, "Unknown")
         kind = f"HTTP/1.1 {answer.status} {reason}\r\ncontent-type: {answer.content_type}"
+        if answer.status >= 400 and all(name != REQUEST_ID for name, _ in answer.headers):
+            kind = f"{kind}\r\n{REQUEST_ID}: {made_id()}"
         head = f"{kind}\r\ndate: {formatdate(usegmt=True)}\r\ncontent-length: ".encode("latin-1")
-        if len(self._heads) < 256:
+        if answer.status < 400 and len(self._heads) < 256:
             self._heads[answer.status, answer.content_type] = head
         return head
 
@@ -127,6 +132,16 @@ class _Slot(msgspec.Struct, gc=False, eq=False):
         self.keep = self.keep and not front.draining
         self.data = front.render(answer, keep=self.keep, body=not self.head, old=self.old)
         self.connection.flush()
+
+
+class _Named(_Slot, gc=False, eq=False):
+    """The place of the answer to a request that has an id, which every answer to it repeats."""
+
+    request_id: str = ""
+
+    def __call__(self, answer: Answer) -> None:
+        named = (*answer.headers, (REQUEST_ID, self.request_id))
+        _Slot.__call__(self, msgspec.structs.replace(answer, headers=named))
 
 
 class Connection(asyncio.Protocol):
@@ -264,12 +279,17 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._waiting_continue = False
-        slot = _Slot(self, request.method == "HEAD", keep and not self.front.draining, old)
+        slot = self._slot(request.method == "HEAD", keep and not self.front.draining, old)
         self._slots.append(slot)
         self._reader.stopped = not slot.keep
         if self._whole and slot.keep and not old and self._reader.plain:
             self.front.learn(self._whole, request)
         self.front.application.submit(request, slot)
+
+    def _slot(self, head: bool, keep: bool = False, old: bool = False) -> _Slot:
+        """The place of the answer to the request that was read last."""
+        name = self._reader.request_id
+        return _Named(self, head, keep, old, request_id=name) if name else _Slot(self, head, keep, old)
 
     def _expect(self) -> None:
         """The client waits for permission to send its body; earlier answers go first."""
@@ -288,10 +308,10 @@ class Connection(asyncio.Protocol):
         self.front.refused += 1
         body = msgspec.json.encode({"error": {"code": _CODES.get(status, "usage"), "message": message}})
         if status == 500 and self._slots and self._slots[-1].data is None:
-            slot = self._slots[-1]  # the request that made us fail waits for its answer
-            slot.keep = False
+            # The request that made us fail waits for its answer.
+            slot = self._slots[-1] = self._slot(self._slots[-1].head)
         else:
-            slot = _Slot(self, head=self._reader.asks_head)
+            slot = self._slot(self._reader.asks_head)
             self._slots.append(slot)
         slot(Answer(status, body, JSON))
 

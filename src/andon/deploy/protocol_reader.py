@@ -23,7 +23,7 @@ from typing import Any
 import httptools
 import msgspec
 
-from andon.deploy.protocol_message import Request
+from andon.deploy.protocol_message import Request, fault_place, made_id, request_id
 
 __all__ = ["Limits", "Reader"]
 
@@ -56,7 +56,8 @@ class Reader:
     live on; ``old``: it speaks HTTP/1.0), ``on_expect()`` when a client waits for "100 Continue". ``fault`` is
     (status, sentence) once something was refused; from then on, and when ``stopped`` is set, nothing more is read.
     ``since`` is when the request now arriving began (``time.monotonic()``), 0.0 between requests. ``plain`` says of the
-    last request that its head asks for nothing but to be answered: no expectation, coding, upgrade or end.
+    last request that its head asks for nothing but to be answered: no expectation, coding, upgrade, end or id.
+    ``request_id`` is what the client calls the last request, "" where it says nothing.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Reader:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._head_fed = 0
         self.plain = False
+        self.request_id: str = ""
         self.on_message_begin()
         self.since = 0.0
 
@@ -97,7 +99,8 @@ class Reader:
                 data = data[upgrade.args[0] :]
                 self._parser = httptools.HttpRequestParser(self)
             except httptools.HttpParserCallbackError as error:
-                _log.error("a request made the gateway fail", exc_info=error.__context__)
+                self.request_id = self.request_id or made_id()
+                _log.error("request %s made the gateway fail: %s", self.request_id, fault_place(error.__context__))
                 self.fault = (500, "the gateway failed on this request; the fault is ours")
             except httptools.HttpParserError as error:
                 if not self.stopped:
@@ -115,6 +118,7 @@ class Reader:
         self._body: list[bytes] = []
         self._size = 0
         self._method = b""
+        self.request_id = ""
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -162,6 +166,7 @@ class Reader:
         path, _, query = target.decode("latin-1").partition("?")
         request = Request(self._method.decode("latin-1"), path, query, tuple(self._headers), b"".join(self._body))
         self._give(request, bool(self._parser.should_keep_alive()), self._parser.get_http_version() == "1.0")
+        self.request_id = ""  # what comes next is another request, even if it never becomes one
 
     def _refuse(self, status: int, message: str) -> None:
         if self.fault is None:
@@ -169,13 +174,14 @@ class Reader:
 
     def _inspect(self) -> bool:
         """Refuse what llhttp allows and two servers could read differently; returns whether the client waits."""
+        self.request_id = request_id(self._headers)
         version = self._parser.get_http_version()
         if version not in ("1.0", "1.1"):
             self._refuse(505, f"this server speaks HTTP/1.1, the request says {version}")
         if self._method in _REFUSED:
             self._refuse(501, f"this server does not speak {self._method.decode('latin-1')}")
         hosts, waits = 0, False
-        self.plain = version == "1.1"
+        self.plain = version == "1.1" and not self.request_id
         for name, value in self._headers:
             if name in _SPECIAL and value.lower() != b"keep-alive":
                 self.plain = False

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -34,6 +35,7 @@ from andon.deploy.parts import Parts
 from andon.deploy.peers import Links, Listener, socket_path
 from andon.deploy.placing import Terms
 from andon.deploy.protocol import Front
+from andon.deploy.protocol_message import fault_place
 from andon.deploy.protocol_reader import Limits
 from andon.deploy.recorder import Recorder
 from andon.deploy.replica import Replicas, load_model
@@ -99,6 +101,7 @@ class Worker:
     async def serve(self, door: Door, parent_fd: int) -> None:
         """Start, serve, drain."""
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_say_fault)
         context = server_context(door.cert, door.key) if door.tls else None
         self._ending = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -315,6 +318,11 @@ class Worker:
         if found is None:
             found = self._fields[hash8] = self._workspace.load_contract(hash8.hex())[0]
         return found
+
+
+def _say_fault(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the loop caught, without its message and without what was at hand: both may hold what a client sent."""
+    _log.error("the loop caught a fault: %s", fault_place(context.get("exception")))
 
 
 async def _locked(open_stream: Callable[[], WalWriter]) -> WalWriter:
