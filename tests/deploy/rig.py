@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,11 @@ def by_age(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     """Positive with probability age / 100."""
     p = np.clip(columns["age"] / 100, 0, 1)
     return np.stack([1 - p, p], axis=1).astype(np.float32)
+
+
+def draws(quick: int, all: int) -> int:
+    """How many examples hypothesis takes: ``all`` where it draws anew (``make test-all``), else ``quick``."""
+    return all if os.environ.get("ANDON_FUZZ") else quick
 
 
 class FakeServed:

@@ -30,8 +30,15 @@ MAKE: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("isolation", ["none", "process"])
-@pytest.mark.parametrize("library", MAKE)
+@pytest.mark.parametrize(
+    ("library", "isolation"),
+    [
+        ("lightgbm", "none"),
+        ("lightgbm", "process"),
+        ("xgboost", "none"),
+        pytest.param("xgboost", "process", marks=pytest.mark.slow),  # a process of its own takes seconds to begin
+    ],
+)
 def test_a_worker_loads_and_asks_it_or_says_what_is_missing(
     library: str, isolation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

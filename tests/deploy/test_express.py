@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.deploy.rig import BASE, CLASSES, CONFIG, FakeServed, Rig, by_age
+from tests.deploy.rig import BASE, CLASSES, CONFIG, FakeServed, Rig, by_age, draws
 
 from andon.core.record import Decision, Field
 from andon.deploy.express import Express
@@ -115,7 +115,7 @@ def ways(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     share=st.sampled_from([0.0, 0.5]),
     audit=st.sampled_from([0.0, 0.4]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=draws(25, 80), deadline=None)
 def test_both_ways_tell_and_write_the_same(
     ways: tuple[Rig, Rig], bodies: list[dict[str, Any] | bytes], level: str, share: float, audit: float
 ) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig
+from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig, draws
 
 from andon.deploy.gateway_metrics import render
 from andon.deploy.protocol_message import Answer
@@ -225,7 +225,7 @@ def test_mlflow_says_so_in_the_body_and_in_a_header(make: Make, disk: Disk) -> N
 
 
 @given(acts=st.lists(st.sampled_from(["ask", "ask", "many", "full", "free", "half", "second", "kill"]), max_size=30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=draws(8, 25), deadline=None)
 def test_the_log_and_its_gaps_add_up_to_the_answers(tmp_path_factory: Any, acts: list[str]) -> None:
     """Whatever the disk does and whenever the worker is killed: answered = in the log + counted as missing."""
     disk = Disk()

@@ -190,13 +190,31 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[str, ...], Callable[[Any], Any]
 }  # fmt: skip
 
 
+#: What the other library's twin, or a plainer model of the same one, shows in every quick run.
+LONG = frozenset(
+    [
+        "lightgbm, search",
+        "lightgbm, some columns in another order",
+        "lightgbm, sparse pipeline",
+        "lightgbm, Booster",
+        "xgboost, softmax",
+        "xgboost, forest",
+        "xgboost, categories",
+        "xgboost, pipeline",
+        "xgboost, Booster",
+    ]
+)
+
+
 def served(tmp_path: Path, compiled: Compiled, classes: tuple[str, ...], code: UserCode = NO_FEATURES) -> Served:
     hash = seal(Parts(Contract(FIELDS, "y", classes), compiled, code), tmp_path)
     return load_bundle(tmp_path / hash, hash)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MODELS]
+)
 def test_sealed_models_answer_as_in_training(name: str, tmp_path: Path) -> None:
     make, classes, says, code = MODELS[name]
     model = make()
