@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from andon.core.clock import Clock
+from andon.core.clock import DAY, HOUR, SECOND, Clock
 from andon.errors import Corrupt, Unavailable, UsageError
 from andon.store.clockfile import WorkspaceClock
 
@@ -70,14 +70,68 @@ def test_changing_the_rate_never_steps(
     assert clock.stepped_back == 0
 
 
-def test_a_wall_clock_that_steps_back_is_clamped_and_counted(tmp_path: Path) -> None:
-    wall = Wall(1000)
-    clock = WorkspaceClock(tmp_path / "clock", wall=wall)
-    assert clock.now() == 1000
-    wall.value = 900
-    assert (clock.now(), clock.now(), clock.stepped_back) == (1000, 1000, 2)
-    wall.value = 1001
-    assert clock.now() == 1001
+def test_a_wall_clock_that_steps_back_is_held_up_and_counted(tmp_path: Path) -> None:
+    wall = Wall(HOUR)
+    steady = Wall(0)
+    clock = WorkspaceClock(tmp_path / "clock", wall=wall, steady=lambda: steady.value / SECOND)
+    assert clock.now() == HOUR
+    wall.value = 1
+    assert (clock.now(), clock.now(), clock.stepped_back) == (HOUR, HOUR, 2)
+    last = HOUR
+    for _ in range(2 * 3600):  # at half the rate until the machine's clock has caught up
+        wall.value, steady.value = wall.value + SECOND, steady.value + SECOND
+        now = clock.now()
+        assert last <= now <= last + SECOND
+        last = now
+    assert now == wall.value == 2 * HOUR + 1
+    wall.value += SECOND
+    assert (clock.now(), clock.stepped_back) == (wall.value, 7200)
+
+
+@pytest.mark.parametrize(("back", "held"), [(HOUR, True), (DAY, True), (DAY + 1, False)])
+def test_who_begins_after_a_step_back_goes_on_from_what_others_told(tmp_path: Path, back: int, held: bool) -> None:
+    wall = Wall(100 * DAY)
+    one, idle = (WorkspaceClock(tmp_path / "clock", wall=wall, steady=lambda: 0.0) for _ in range(2))
+    assert idle.now() == 100 * DAY
+    wall.value += 2 * DAY
+    assert one.now() == 102 * DAY
+    wall.value -= back
+    again = WorkspaceClock(tmp_path / "clock", wall=wall, steady=lambda: 0.0)
+    assert again.now() == idle.now() == (102 * DAY if held else wall.value)
+    assert one.now() == 102 * DAY  # within a process never back
+    wall.value = 103 * DAY
+    assert one.now() == idle.now() == again.now() == 103 * DAY
+    one.set(time_us=50)
+    assert [clock.now() for clock in (one, idle, again)] == [50, 50, 50]
+    assert WorkspaceClock(tmp_path / "clock", wall=wall).now() == 50
+
+
+@settings(max_examples=60, deadline=None)
+@given(acts=st.lists(st.tuples(st.sampled_from("012n"), st.integers(-HOUR, HOUR), st.integers(0, 10**8)), max_size=30))
+def test_no_process_tells_a_time_before_one_that_was_told(
+    tmp_path_factory: pytest.TempPathFactory, acts: list[tuple[str, int, int]]
+) -> None:
+    """Whatever the machine's clock does within an hour, up to the tenth of a second in which a time is told to others."""
+    path, wall, steady = tmp_path_factory.mktemp("clock") / "clock", Wall(DAY), Wall(0)
+    clocks = [WorkspaceClock(path, wall=wall, steady=lambda: steady.value / SECOND) for _ in range(3)]
+    highest = 0
+    for who, step, goes_by in acts:
+        steady.value += goes_by
+        wall.value = min(max(wall.value + goes_by + step, DAY - HOUR), DAY + HOUR)
+        if who == "n":
+            clocks[0].close()
+            clocks[0] = WorkspaceClock(path, wall=wall, steady=lambda: steady.value / SECOND)
+        now = clocks[0 if who == "n" else int(who)].now()
+        assert now > highest - SECOND // 10
+        highest = max(highest, now)
+
+
+def test_a_clock_of_a_workspace_that_had_no_word_yet_is_taken_over(tmp_path: Path) -> None:
+    wall, path = Wall(HOUR), tmp_path / "clock"
+    WorkspaceClock(path, wall=wall).set(rate=3.0)
+    path.write_bytes(path.read_bytes()[:96])
+    clock = WorkspaceClock(path, wall=wall)
+    assert (clock.rate(), clock.now(), path.stat().st_size) == (3.0, HOUR, 104)
 
 
 def test_setting_the_time_may_go_back_in_every_process(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The workspace's clock: one straight line from wall time to event time, shared by all processes through a mapped file.
 
 Two slots, each with a revision and a checksum; a change goes into the older one. So a reader needs no lock, and a
-process that is killed while it sets the clock leaves the line before in force.
+process that is killed while it sets the clock leaves the line before in force. Behind them is one word: the latest event
+time that any process told. A machine's clock that is set back moves event time back nowhere, then, not even in a process
+that begins afterwards; it runs at half its rate until the machine's clock has caught up.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from pathlib import Path
 from struct import Struct
 from zlib import crc32
 
-from andon.core.clock import Affine
+from andon.core.clock import DAY, SECOND, Affine
 from andon.errors import Corrupt, UsageError
 from andon.store.files import create_file, locked, unavailable
 
@@ -24,7 +26,12 @@ __all__ = ["WorkspaceClock"]
 _SLOT = Struct("<QQqqd")
 _CHECKSUM = Struct("<I4x")
 _SLOT_SIZE = _SLOT.size + _CHECKSUM.size
-_SIZE = 2 * _SLOT_SIZE
+_LINES = 2 * _SLOT_SIZE
+_SIZE = _LINES + 8
+_TIME = (1 << 56) - 1  # of the word; above it is which jump the time belongs to
+_MARK_EVERY = 100_000
+_SLEW = 0.5
+_BELIEVED = DAY  # of the machine's clock: who begins is not held to a time that is further ahead
 
 
 def _wall() -> int:
@@ -50,8 +57,11 @@ def _unpack(raw: bytes) -> tuple[int, int, Affine] | None:
 class WorkspaceClock:
     """Implements ``andon.core.clock.Clock`` over a file; a change made by one process holds for all at once.
 
-    Within a process event time never steps back: a step is clamped and counted in ``stepped_back``. Only an explicit
-    ``set(time_us=...)`` may move it, since whoever does that means it.
+    Event time never steps back when the machine's clock does: what was told is held, goes on at half the rate until the
+    machine's clock has caught up, and each telling of a held time is counted in ``stepped_back``. A process that begins is
+    held to what others told, unless that is more than a day of the machine's clock ahead: then that clock was wrong before.
+    Only an explicit ``set(time_us=...)`` may move event time back, since whoever does that means it. ``wall`` (microseconds)
+    and ``steady`` (seconds) are the ports to the machine's clocks, for tests.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -63,27 +73,34 @@ class WorkspaceClock:
     1060000 1120000 60.0
     """
 
-    def __init__(self, path: Path, *, wall: Callable[[], int] = _wall) -> None:
+    def __init__(
+        self, path: Path, *, wall: Callable[[], int] = _wall, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self.stepped_back = 0
         self._path = Path(path)
-        self._wall = wall
+        self._wall, self._steady = wall, steady
         self._map = self._open()
+        self._mark = memoryview(self._map)[_LINES:].cast("Q")
+        self._marked = 0
+        self._held: float | None = None
         self._raw = b""
         self._revision, self._jumps, self._last = 0, -1, 0
         self._line = Affine(0, 0, 1.0)
         self._refresh()
         if not self._revision:
-            self._map.close()
+            self.close()
             raise Corrupt(f"the clock {self._path} has no sound line; delete it to restart from the machine's time")
 
     def _open(self) -> mmap.mmap:
         try:
             if not self._path.exists():
                 now = self._wall()
-                create_file(self._path, _pack(1, 0, Affine(now, now, 1.0)) + bytes(_SLOT_SIZE))
+                create_file(self._path, _pack(1, 0, Affine(now, now, 1.0)) + bytes(_SIZE - _SLOT_SIZE))
             fd = os.open(self._path, os.O_RDWR)
             try:
-                if os.fstat(fd).st_size != _SIZE:
+                if os.fstat(fd).st_size == _LINES:
+                    os.posix_fallocate(fd, 0, _SIZE)  # of a workspace that had no word yet
+                elif os.fstat(fd).st_size != _SIZE:
                     raise Corrupt(
                         f"the clock {self._path}: expected {_SIZE} bytes, found another size; delete it to restart it"
                     )
@@ -94,7 +111,7 @@ class WorkspaceClock:
             raise unavailable(f"the clock {self._path} could not be opened", error) from error
 
     def _refresh(self) -> None:
-        raw = self._map[:]
+        raw = self._map[:_LINES]
         if raw == self._raw:
             return
         slot = _unpack(raw)
@@ -103,18 +120,55 @@ class WorkspaceClock:
         self._raw = raw
         revision, jumps, line = slot
         if jumps != self._jumps:
-            self._last = line.base_time if self._jumps >= 0 else 0
+            began = self._jumps < 0
+            self._last = self._told_before(jumps, line) if began else line.base_time
+            self._marked, self._held = 0, None
         self._revision, self._jumps, self._line = revision, jumps, line
+
+    def _told_before(self, jumps: int, line: Affine) -> int:
+        """What this process, which begins, is held to."""
+        told = self._marked_time(jumps)
+        return told if told - line.at(self._wall()) <= self._believed(line) else 0
+
+    @staticmethod
+    def _believed(line: Affine) -> float:
+        """How far ahead a told time may be, in event time."""
+        return _BELIEVED * max(1.0, line.rate)
+
+    def _marked_time(self, jumps: int) -> int:
+        """The latest event time that any process told since the last jump; 0 where none did."""
+        word = self._mark[0]
+        return word & _TIME if word >> 56 == jumps & 0xFF else 0
 
     def now(self) -> int:
         """Event time in microseconds since 1970 UTC."""
         self._refresh()
+        told = self._marked_time(self._jumps)  # before the time is read: what another tells meanwhile is no step back
         value = self._line.at(self._wall())
-        if value < self._last:
-            self.stepped_back += 1
-            return self._last
+        if told > value and told - value > self._believed(self._line):
+            told = 0
+        if value < told or value < self._last:
+            value = self._hold(told)
+        elif self._held is not None:
+            self._held = None
         self._last = value
+        if not 0 <= value - self._marked < _MARK_EVERY:
+            self._tell(value, told)
         return value
+
+    def _hold(self, told: int) -> int:
+        """Event time while the machine's clock is behind it: on from what was told, slowly."""
+        self.stepped_back += 1
+        steady = self._steady()
+        since, self._held = self._held, steady
+        slow = 0.0 if since is None else (steady - since) * self._line.rate * _SLEW
+        return max(self._last + round(slow * SECOND), told)
+
+    def _tell(self, value: int, told: int) -> None:
+        """Let others know how far event time is; two who write at once differ by what they lag behind each other."""
+        self._marked = value
+        if value > told and 0 <= value <= _TIME:
+            self._mark[0] = (self._jumps & 0xFF) << 56 | value
 
     def wall(self) -> int:
         """The machine's time in microseconds since 1970 UTC."""
@@ -146,8 +200,11 @@ class WorkspaceClock:
             revision, jumps = self._revision + 1, self._jumps + (time_us is not None)
             at = 0 if revision % 2 else _SLOT_SIZE
             self._map[at : at + _SLOT_SIZE] = _pack(revision, jumps, line)
+            if time_us is not None and 0 <= base <= _TIME:
+                self._mark[0] = (jumps & 0xFF) << 56 | base
             self._refresh()
 
     def close(self) -> None:
         """Release the mapped file."""
+        self._mark.release()
         self._map.close()
