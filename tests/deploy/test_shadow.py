@@ -84,6 +84,15 @@ def test_a_ring_survives_both_sides_and_damage(tmp_path: Path) -> None:
         RingReader(tmp_path / "nothing")
 
 
+def test_a_ring_has_its_room_on_the_disk_so_that_a_full_one_ends_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    with path.open("wb") as file:
+        file.truncate(1 << 20)  # as an earlier version left it: a file with nothing behind it
+    for size in (1 << 20, 1 << 18):
+        RingWriter(path, size - 64).close()
+        assert (path.stat().st_size, path.stat().st_blocks * 512 >= size) == (size, True)
+
+
 class Pair:
     """A worker and a shadow of one workspace."""
 

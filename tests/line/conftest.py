@@ -18,13 +18,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(toy: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    """Call it with a number of workers (and settings of the gateway): a line on a free port, not started yet."""
+    """Call it with a number of workers (and settings of the gateway, and sections of the charter): a line on a free port, not started yet."""
     lines: list[Running] = []
 
-    def make(workers: int, gateway: str = "") -> Running:
+    def make(workers: int, gateway: str = "", charter: str = "") -> Running:
         root = tmp_path / f"line-{len(lines)}"
         shutil.copytree(toy, root)
-        lines.append(Running(root, workers, gateway))
+        lines.append(Running(root, workers, gateway, charter))
         return lines[-1]
 
     yield make

@@ -94,12 +94,12 @@ def make_toy(root: Path) -> Path:
 class Running:
     """A line of real processes in a copy of the toy project."""
 
-    def __init__(self, root: Path, workers: int, gateway: str = "") -> None:
-        """``gateway`` is further settings of the charter's section, as in ``"queue: 10"``."""
+    def __init__(self, root: Path, workers: int, gateway: str = "", charter: str = "") -> None:
+        """``gateway`` is further settings of the charter's section, as in ``"queue: 10"``; ``charter`` further sections."""
         self.port = free_port()
         section = ", ".join(filter(None, [f"port: {self.port}", f"workers: {workers}", gateway]))
         text = (root / "andon.yaml").read_text().replace("port: 1, workers: 2", section)
-        (root / "andon.yaml").write_text(text)
+        (root / "andon.yaml").write_text(f"{text}{charter}\n")
         self.root = root
         self.project: Project = open_project(root)
         self.line = Line(self.project.workspace, self.project.charter)

@@ -69,13 +69,15 @@ class _Ring:
 
 
 def _make(path: Path, size: int) -> None:
-    """A file of this size; one of another size is replaced, never cut, since a reader may have it mapped."""
-    if path.exists() and path.stat().st_size == size:
-        return
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    """A file of this size; one of another size is replaced, never cut, since a reader may have it mapped.
+
+    Its room on the disk is taken at once: a page that the disk has no room for ends a process that writes to the map.
+    """
+    if path.exists() and path.stat().st_size != size:
+        path.unlink()
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        os.ftruncate(fd, size)
+        os.posix_fallocate(fd, 0, size)
     finally:
         os.close(fd)
 

@@ -209,7 +209,7 @@ def _open_word(path: Path) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if os.fstat(fd).st_size < _WORD.size:
-            os.ftruncate(fd, _WORD.size)
+            os.posix_fallocate(fd, 0, _WORD.size)  # its room is taken: a full disk must not end who writes to the map
         return mmap.mmap(fd, _WORD.size)
     finally:
         os.close(fd)
