@@ -61,7 +61,8 @@ Change = Callable[[Route, Stamp], Route]
 class Line:
     """The actions on one workspace's line, each with an actor (your user name if not given) and a reason.
 
-    ``patience`` is how many seconds the workers get to load a version. Errors of all actions: ``UsageError`` when it
+    ``patience`` is how many seconds the workers get to load a version; ``only`` may refuse, by raising ``Conflict``, a
+    route that one does not want to act on. Errors of all actions: ``UsageError`` when it
     makes no sense, ``NotFound`` for an unknown version, ``Conflict`` when somebody else has begun something,
     ``Unavailable`` when a worker cannot load the version, ``Corrupt`` when its bundle is damaged; then nothing has changed.
     """
@@ -73,11 +74,13 @@ class Line:
         *,
         patience: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
+        only: Callable[[Route], None] | None = None,
     ) -> None:
         self._workspace = workspace
         self._charter = charter
         self._patience = patience
         self._sleep = sleep
+        self._only = only
 
     def begin(self, *, actor: str | None = None, reason: str = "") -> Act | None:
         """Publish the first route, or take over what the charter says now; None when there is nothing to change."""
@@ -225,6 +228,8 @@ class Line:
         plane = self._workspace.routes
         for _ in range(TRIES):
             current = self._current(actor)
+            if self._only is not None:
+                self._only(current)
             made = change(current, self._stamp(actor, reason))
             if made is current:
                 return current

@@ -19,6 +19,7 @@ from andon.monitor.keeping import Keeper
 from andon.monitor.notify import Notifier
 from andon.monitor.remeasure import Remeasure
 from andon.monitor.shedding import note_begun
+from andon.monitor.steer import Steer
 from andon.monitor.watch import AlarmWatch
 from andon.monitor.window import Measured, WindowRow
 
@@ -48,6 +49,7 @@ class Duties:
         self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
+        self._steer = Steer(workspace, charter)
         self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
@@ -71,7 +73,7 @@ class Duties:
             self._inbox.settle()
             self._inbox.expire()
             self._inbox.flush_outbox()
-        said, self._told = [*self._told, *self._alarms()], []
+        said, self._told = [*self._told, *self._alarms(), *self._steer.turn()], []
         if self._events is not None:
             said += self._events.turn()
         if self._is_time("shed", _SHED_EVERY):

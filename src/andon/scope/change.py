@@ -26,7 +26,7 @@ __all__ = ["Change", "Effect", "changes", "effect_of", "leaves", "spelled"]
 
 #: Keys whose values are microseconds.
 _DURATIONS = frozenset(
-    ("target.delay", "automation.partial.evidence", "review.deadline", "review.undo", "monitor.window")
+    ("target.delay", "automation.partial.evidence", "review.deadline", "review.undo", "monitor.window", "rollout.bake")
 )
 #: Mappings whose order means something: columns travel in it, and the first slice that matches counts.
 _ORDERED = ("inputs", "automation.slices")
@@ -106,8 +106,13 @@ _EFFECTS: tuple[Effect, ...] = (
     Effect("review.undo", "", f"the board holds answers so long {_UP}"),
     Effect("review.reviewers_per_hour", "`andon scope size` plans with it", ""),
     Effect("review.double_share", "`andon scope size` plans with it", ""),
-    Effect("rollout.path", "`andon status` proposes the next step by it", ""),
-    Effect("rollout.guardrails", "", f"both arms of a canary are measured by them {_UP}"),
+    Effect("rollout", "the next automatic rollout begins with it; one on its way keeps what it began with", ""),
+    Effect("rollout.path", "`andon status` proposes the next step by it; the next automatic rollout follows it", ""),
+    Effect(
+        "rollout.guardrails",
+        "the next automatic rollout judges by them",
+        f"both arms of a canary are measured by them {_UP}",
+    ),
     Effect("rollout.start_share", "`andon deploy canary` begins with it", ""),
     Effect("alarms", "", f"the controller takes it {_UP}"),
     Effect("monitor", "", f"windows are cut by it {_UP}"),

@@ -88,7 +88,7 @@ class Charter(section.Section):
     """How much the model decides by itself."""
     review: section.Review = section.Review()  # type: ignore[call-arg]
     """The people who decide."""
-    rollout: section.Rollout = section.Rollout()
+    rollout: section.Rollout = section.Rollout()  # type: ignore[call-arg]
     """How a new release gets to be live."""
     alarms: section.Alarms = section.Alarms()
     """How loud the line may be."""

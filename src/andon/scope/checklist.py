@@ -171,11 +171,42 @@ QUESTIONS: tuple[Question, ...] = (
         "the share of `deploy canary` when none is given",
         "tests/deploy/test_line.py::test_the_whole_way_of_a_release",
     ),
-    Question("rollout.guardrails", "What must not get worse on the way to live?", _SHOWN, "", _ALWAYS),
-    Question("rollout.margin", "How much worse is harm?", _SHOWN, "", _ALWAYS),
-    Question("rollout.alpha", "How often may harmless be called harmful?", _SHOWN, "", _ALWAYS),
-    Question("rollout.beta", "How often may harm be missed?", _SHOWN, "", _ALWAYS),
-    Question("rollout.on_harm", "What does harm do?", _SHOWN, "", _ALWAYS),
+    Question(
+        "rollout.guardrails",
+        "What must not get worse on the way to live?",
+        "what an automatic rollout judges",
+        "tests/deploy/test_rollout.py::test_one_guardrail_without_evidence_keeps_it_from_everything",
+    ),
+    Question(
+        "rollout.margin",
+        "How much worse is not safe?",
+        "when an automatic rollout calls a release safe",
+        "tests/deploy/test_rollout.py::test_all_guardrails_safe_gives_it_everything_and_matured_labels_settle_it",
+    ),
+    Question(
+        "rollout.alpha",
+        "How often may harmless be called harmful?",
+        "how much evidence of harm is enough",
+        "tests/deploy/test_rollout.py::test_harm_acts_in_every_state",
+    ),
+    Question(
+        "rollout.beta",
+        "How often may harm be missed?",
+        "how much evidence of safety is enough",
+        "tests/deploy/test_rollout.py::test_a_candidate_whose_share_is_negligible_is_safe_without_any_event",
+    ),
+    Question(
+        "rollout.budget",
+        "How many bad outcomes more may a rollout cost?",
+        "how fast its share grows",
+        "tests/deploy/test_rollout.py::test_the_harm_budget_and_not_the_clock_makes_the_share_grow",
+    ),
+    Question(
+        "rollout.on_harm",
+        "What does harm do?",
+        "what an automatic rollout does when harm is shown",
+        "tests/deploy/test_rollout.py::test_harm_acts_in_every_state",
+    ),
     Question(
         "alarms.false_per_month",
         "How many false alarms are tolerable?",
@@ -218,6 +249,7 @@ def idle(charter: Charter) -> list[str]:
 def doubts(charter: Charter) -> list[str]:
     """What is allowed but probably not meant: bounds that point the wrong way, a promise that no metric watches."""
     sentences = _unwatched_latency(charter) + _open_unit(charter) + _blinded(charter)
+    sentences += _unjudged(charter)
     for name, spec in charter.metrics.items():
         sentences += [f"metrics.{name}.{key}: {text}" for key, text in _wrong_way(spec, charter.target.classes)]
         if spec.critical and spec.goal is None:
@@ -225,6 +257,20 @@ def doubts(charter: Charter) -> list[str]:
         if spec.then != "notify" and spec.alarm is None:
             sentences.append(f"metrics.{name}: it says what a firing alarm does but has no alarm")
     return sentences
+
+
+def _unjudged(charter: Charter) -> list[str]:
+    """Guardrails that are shown beside a rollout and decide nothing in it."""
+    from andon.measure.event import why_not
+    from andon.measure.gate import Bound
+
+    found = []
+    for name in charter.rollout.guardrails:
+        spec = charter.metrics[name]
+        bound = spec.goal if spec.goal is not None else spec.alarm if isinstance(spec.alarm, Bound) else None
+        if why := why_not(spec.of, bound, charter.target.classes):
+            found.append(f"rollout.guardrails: {name} is not judged in an automatic rollout: {why}")
+    return found
 
 
 def _wrong_way(spec: MetricSpec, classes: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -227,15 +227,21 @@ class Rollout(Section):
     start_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     """The share of units that a canary starts with."""
     guardrails: Many = ()
-    """The metrics that must not get worse on the way."""
-    margin: Annotated[float, Field(ge=1, le=100)] = 1.5
-    """How many times the live release's rate the canary's may be before it counts as harm."""
+    """The metrics that must not get worse on the way; those with a goal if not given."""
+    margin: Annotated[float, Field(gt=1, le=100)] = 1.5
+    """A release is safe when its share of units with an event is shown to be below so many times the live one's."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """The chance of calling a harmless release harmful."""
     beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    """The chance of missing harm as large as the margin."""
+    """The chance of calling a release safe that is worse by the margin."""
+    budget: Annotated[float, Field(gt=0, le=1_000_000_000)] = 20
+    """How many units with an event more than on the live release an automatic rollout may cost, for each guardrail; its share grows as this allows."""
+    negligible: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    """Below this share of units with an event a release is safe, whatever the ratio; 0 asks for the ratio always."""
+    bake_us: Duration = Field(3_600_000_000, alias="bake", json_schema_extra={"default": "1h"}, ge=0)
+    """How long an automatic rollout watches, at least, once the new release has everything; longer where `target.delay` says that labels come later."""
     on_harm: Literal["rollback", "freeze", "people"] = "rollback"
-    """What harm does: back to the old release, stop the ramp, or everything to people."""
+    """What harm does in an automatic rollout: back to the old release, stop the ramp, or everything to people."""
 
 
 class Alarms(Section):

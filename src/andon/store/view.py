@@ -7,7 +7,7 @@ where that is a system column's). Times are half-open: ``since_us`` <= time < ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -223,10 +223,20 @@ def _route(workspace: Workspace, epoch: int) -> dict[str, Any] | None:
 
 
 class Seen:
-    """One snapshot and the parts that views are made of; ``inputs`` are the names of all input columns."""
+    """One snapshot and the parts that views are made of; ``inputs`` are the names of all input columns.
 
-    def __init__(self, workspace: Workspace, since_us: int | None, until_us: int | None) -> None:
+    With a ``position`` (the last sequence of each stream) it is the log as it was then.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        since_us: int | None,
+        until_us: int | None,
+        position: Mapping[str, int] | None = None,
+    ) -> None:
         self.snapshot = Snapshot(workspace)
+        self._position = position
         self._since_us, self._until_us = since_us, until_us
         self.fields = {name: workspace.load_contract(name)[0] for name in self.snapshot.contracts()}
         self.inputs: list[str] = []
@@ -251,11 +261,11 @@ class Seen:
             rows = rows.filter(pl.col("day") >= day_of(self._since_us), pl.col("time_us") >= self._since_us)
         if self._until_us is not None:
             rows = rows.filter(pl.col("day") <= day_of(self._until_us), pl.col("time_us") < self._until_us)
-        return rows
+        return self._then(rows)
 
     def final(self) -> pl.LazyFrame:
         """The decisions with their reviews laid over them; the first review of an id counts."""
-        came = self._later("reviews").filter(pl.col("kind") == "decision").sort("sequence")
+        came = self.later("reviews").filter(pl.col("kind") == "decision").sort("sequence")
         first = came.unique("id", keep="first", maintain_order=True).select(
             "id",
             pl.col("decision").alias("review"),
@@ -277,7 +287,7 @@ class Seen:
 
     def labels(self, mine: pl.Expr | None = None) -> pl.LazyFrame:
         """``id``, ``label``, ``label_us``: the latest label feedback of each id, or of those for which ``mine`` is true."""
-        came = self._later("feedback").filter(pl.col("kind") == "label")
+        came = self.later("feedback").filter(pl.col("kind") == "label")
         came = came if mine is None else came.filter(mine)
         latest = came.sort("time_us", "received_us", "stream", "sequence").unique(
             "id", keep="last", maintain_order=True
@@ -286,22 +296,29 @@ class Seen:
 
     def feedback_kinds(self) -> pl.LazyFrame:
         """``id`` and ``feedback``, the kinds that came."""
-        return self._later("feedback").group_by("id").agg(feedback=pl.col("kind").unique().sort())
+        return self.later("feedback").group_by("id").agg(feedback=pl.col("kind").unique().sort())
 
     def audits(self) -> pl.LazyFrame:
         """``id`` and ``audited``: what a person decided who looked at an automatic decision again."""
-        came = self._later("reviews").filter((pl.col("kind") == "audit") & (pl.col("decided_by") == "person"))
+        came = self.later("reviews").filter((pl.col("kind") == "audit") & (pl.col("decided_by") == "person"))
         return came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", audited="decision")
 
     def shadow(self, version: str) -> pl.LazyFrame:
         """What a release said in the shadow, once for each id."""
-        came = self._later("shadow").filter(pl.col("version") == version)
+        came = self.later("shadow").filter(pl.col("version") == version)
         return came.sort("stream", "sequence").unique("id", keep="first", maintain_order=True)
 
-    def _later(self, table: str) -> pl.LazyFrame:
+    def later(self, table: str) -> pl.LazyFrame:
         """What was written on the day of the earliest decision or later: it cannot be about one before it was made."""
-        rows = self.snapshot.table(table)
+        rows = self._then(self.snapshot.table(table))
         return rows if self._since_us is None else rows.filter(pl.col("day") >= day_of(self._since_us))
+
+    def _then(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Those that the log had at the position."""
+        if self._position is None:
+            return rows
+        reached = pl.col("stream").replace_strict(dict(self._position), default=-1, return_dtype=pl.Int64)
+        return rows.filter(pl.col("sequence") <= reached)
 
 
 def _shown(name: str) -> str:

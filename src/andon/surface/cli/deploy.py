@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -31,12 +32,14 @@ def register(app: typer.Typer) -> None:
     """Add the group ``deploy`` and the command ``automate``."""
     group = typer.Typer(help="Let a release act: shadow, canary, blue/green, and the way back.", no_args_is_help=True)
     group.command("shadow")(shadow)
-    group.command("canary")(canary)
+    group.command("canary")(Canary)
     group.command("ramp")(ramp)
     group.command("blue-green")(blue_green)
     group.command("switch")(switch)
     group.command("hold")(hold)
     group.command("resume")(resume)
+    group.command("freeze")(freeze)
+    group.command("explain")(explain)
     group.command("rollback")(rollback)
     group.command("status")(status)
     group.command("history")(history)
@@ -59,18 +62,31 @@ def shadow(
     report((line.unshadow if remove else line.shadow)(version, actor=actor, reason=reason), as_json)
 
 
-def canary(
-    version: _VERSION,
-    share: _SHARE = None,
-    share_named: _SHARE_OPTION = None,
-    project: ProjectOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    as_json: JsonFlag = False,
-) -> None:
+@dataclass(frozen=True)
+class Canary:
     """Send a small share of the units (the charter's start_share if not given) to a release; the rest stay."""
-    part = share if share_named is None else share_named
-    report(_line(project).canary(version, part, actor=actor, reason=reason), as_json)
+
+    version: _VERSION
+    share: _SHARE = None
+    share_named: _SHARE_OPTION = None
+    auto: Annotated[
+        bool, typer.Option("--auto", help="The whole rollout by itself, by evidence: shadow, canary, all, or back.")
+    ] = False
+    project: ProjectOption = None
+    actor: ActorOption = None
+    reason: ReasonOption = ""
+    as_json: JsonFlag = False
+
+    def __post_init__(self) -> None:
+        """Run it: the fields are the words on the command line."""
+        part = self.share if self.share_named is None else self.share_named
+        if self.auto:
+            from andon.surface.cli.rollout import begin
+
+            begin(self.version, part, self.project, self.actor, self.reason, self.as_json)
+        else:
+            act = _line(self.project).canary(self.version, part, actor=self.actor, reason=self.reason)
+            report(act, self.as_json)
 
 
 def ramp(
@@ -120,8 +136,28 @@ def hold(
 def resume(
     project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
 ) -> None:
-    """Let a held rollout go on."""
+    """Let a held rollout go on, or an automatic one that a person froze or that asks for one."""
+    from andon.surface.cli.rollout import resumed
+
+    if resumed(project, actor, reason, as_json):
+        return
     report(_line(project).resume(actor=actor, reason=reason), as_json)
+
+
+def freeze(
+    project: ProjectOption = None, actor: ActorOption = None, reason: ReasonOption = "", as_json: JsonFlag = False
+) -> None:
+    """Nothing of the automatic rollout moves by itself any more, not even back, until `deploy resume` or `deploy rollback`."""
+    from andon.surface.cli.rollout import frozen
+
+    frozen(project, actor, reason, as_json)
+
+
+def explain(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
+    """Why the automatic rollout is where it is, what is missing for its next step, when that may come, and the evidence."""
+    from andon.surface.cli.rollout import explained
+
+    explained(project, as_json)
 
 
 def rollback(
@@ -148,9 +184,10 @@ def automate(
 def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
     """Who answers now: versions, shares, shadows, levels of automation, workers."""
     from andon.config import open_project
-    from andon.deploy.standing import deploy_status
+    from andon.monitor.explain import status as status_of
 
-    found = deploy_status(open_project(project).workspace)
+    opened = open_project(project)
+    found = status_of(opened.workspace, opened.charter)
     if as_json:
         emit(found)
     elif found["route"] is None:
@@ -230,7 +267,11 @@ def _show_status(found: dict[str, Any]) -> None:
     if route["stopped"]:
         table.add_row(Text("stopped", style="bold red"), Text(route["sentence"], style="red"))
     table.add_row("live", Text(route["live"] or "people", style="bold green"))
-    if rollout is not None:
+    if rollout is not None and rollout["mode"] == "automatic":
+        from andon.surface.cli.rollout import short
+
+        table.add_row("rollout", Text(short(rollout)))
+    elif rollout is not None:
         said = (
             f"{rollout['candidate']} with {rollout['share'] * 100:.4g} % of the units, since {iso(rollout['since_us'])}"
         )

@@ -167,6 +167,16 @@ def _loaded(event: Event, units: Units) -> str:
     return f"{count(_number(event, 'sent'), 'request')} were sent to see what the line bears ({event.subject})"
 
 
+def _asked(event: Event, units: Units) -> str:
+    return f"the rollout {event.subject}: {_text(event, 'what')}"
+
+
+def _rolled(event: Event, units: Units) -> str:
+    made = event.evidence.get("transition")
+    after = str(made.get("after", "")).replace("_", " ") if isinstance(made, dict) else ""
+    return f"the rollout {event.subject} is {after}: {event.reason}"
+
+
 _ROUTES = (
     "begin", "policy", "warm", "cool", "shadow", "unshadow", "canary", "ramp", "blue-green", "switch", "hold", "resume",
     "rollback", "automate", "stop", "start",
@@ -178,6 +188,9 @@ _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "model.release": _released,
     **{f"deploy.{action}": _route for action in _ROUTES},
     "automation.learn": _why,
+    "rollout.asked": _asked,
+    "rollout.transition": _rolled,
+    "rollout.failed": lambda event, units: f"the rollout {event.subject} could not go on: {event.reason}",
     "feedback.import": _fed,
     "log.gap": _why,
     "log.retained": _why,

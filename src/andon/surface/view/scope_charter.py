@@ -242,9 +242,18 @@ def _releases(charter: Charter) -> Said:
     yield "rollout.start_share", f"A canary begins with {_percent(rollout.start_share)} of the units."
     if rollout.guardrails:
         yield "rollout.guardrails", f"On the way {_either(rollout.guardrails, 'and')} must not get worse."
-    yield "rollout.margin", f"Harm is {rollout.margin:g} times the live release's rate."
+    yield "rollout.margin", f"Safe is below {rollout.margin:g} times the live release's share of units with an event."
     yield "rollout.alpha", f"The chance to call a harmless release harmful is {_percent(rollout.alpha)}."
-    yield "rollout.beta", f"The chance to miss harm that large is {_percent(rollout.beta)}."
+    yield "rollout.beta", f"The chance to call one safe that is worse by that is {_percent(rollout.beta)}."
+    yield (
+        "rollout.budget",
+        f"An automatic rollout may cost {rollout.budget:g} units with an event more, for each guardrail.",
+    )
+    yield (
+        "rollout.negligible",
+        f"Below {_percent(rollout.negligible)} of the units a release is safe, whatever the ratio.",
+    )
+    yield "rollout.bake", f"With everything, it is watched for {duration_text(rollout.bake_us)} at least."
     harm = {
         "rollback": "goes back to the release before",
         "freeze": "stops the ramp",

@@ -1,0 +1,272 @@
+"""The automatic rollout, decided purely: from where it is, the evidence and the hour to its next transition.
+
+::
+
+    draft > preflight > shadow > canary > bake (everything, the old version loaded) > settled
+                 |         |        |       |
+              rejected     +--------+-------+--> rolling_back > rolled_back
+                                        also from any: hold, frozen, superseded, aborted
+
+What is promised: without evidence nothing is promoted and nothing taken back; harm acts in every state, held and baking
+included; what a person does to the line wins; the same rollout, evidence and hour give the same transition, so that a
+journal can be replayed (``replayed``). Evidence, not the clock, ends a step; shares grow as the harm budget allows.
+
+>>> plan = Plan("v2", "v1", ("canary", "live"), ("error",))
+>>> evidence = Evidence(Standing(epoch=7, live="v1"))
+>>> step(Rollout("v2#1", plan), evidence, now_us=0).after
+'preflight'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from andon.deploy.rollout_first import FIRST
+from andon.deploy.rollout_look import Look, Rule
+from andon.deploy.rollout_proof import Ramp, ramp, unsafe
+from andon.deploy.rollout_record import (
+    LEAST_SHADOWED,
+    Do,
+    Evidence,
+    Plan,
+    Rail,
+    Rollout,
+    Standing,
+    State,
+    Transition,
+)
+from andon.measure.detect import events_needed
+from andon.measure.evidence import safe_test
+
+__all__ = ["Evidence", "Plan", "Rollout", "Standing", "record", "replayed", "step"]
+
+#: Of what people can decide, so much may come from a rollout.
+_CAPACITY = 0.8
+_QUIET_US = 600_000_000
+
+
+def step(rollout: Rollout, evidence: Evidence, now_us: int) -> Transition | None:
+    """The next transition, or None where nothing is to be done; ``rollout`` carries its plan."""
+    look = Look(rollout, evidence, now_us)
+    if rollout.ended:
+        return None
+    for rule in FIRST:
+        if (found := rule(look)) is not None:
+            return found
+    return _PLACES[rollout.state if rollout.state not in ("hold",) else rollout.place](look)
+
+
+def record(rollout: Rollout, evidence: Evidence, now_us: int, made: Transition) -> dict[str, Any]:
+    """A transition as the journal keeps it: with all that it was decided from."""
+    parts = {"rollout": rollout, "evidence": evidence, "now_us": now_us, "transition": made}
+    found: dict[str, Any] = msgspec.to_builtins(parts)
+    return found
+
+
+def replayed(kept: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """A transition from the journal, as it was decided and as it is decided again from what was kept: equal bytes."""
+    rollout = msgspec.convert(kept["rollout"], Rollout)
+    evidence = msgspec.convert(kept["evidence"], Evidence)
+    again = step(rollout, evidence, int(kept["now_us"]))
+    return msgspec.json.encode(msgspec.convert(kept["transition"], Transition)), msgspec.json.encode(again)
+
+
+# ------------------------------------------------------------------------------------------------- from place to place
+
+
+def _draft(look: Look) -> Transition | None:
+    if look.evidence.older:
+        return None
+    plan = look.plan
+    said = f"{plan.actor or 'somebody'} began the rollout of {plan.version} against {plan.live}"
+    return look.to("preflight", "", f"{said}{f': {plan.reason}' if plan.reason else ''}")
+
+
+def _preflight(look: Look) -> Transition | None:
+    plan, route = look.plan, look.route
+    unfit = look.evidence.unfit or look.evidence.failed
+    if not unfit and route.live != plan.live:
+        unfit = f"{route.live or 'no version'} is live, the rollout was to compare with {plan.live}"
+    if not unfit and route.candidate is not None:
+        unfit = f"{route.candidate} is the candidate already, with a share of {route.share:.4g}"
+    if unfit:
+        return look.to("rejected", "unfit", f"{plan.version} is not rolled out: {unfit}")
+    if waiting := _dependency(look):
+        return look.hold("dependency", waiting)
+    held = look.go_on()
+    if held is not None:
+        return held
+    if "shadow" in plan.path and not _seen_enough(look):
+        do: Do = "" if plan.version in route.shadows else "shadow"
+        return look.to("shadow", "", f"{plan.version} predicts beside {plan.live}, unseen", do=do)
+    return _begin(look, f"{plan.version} is fit")
+
+
+def _begin(look: Look, why: str) -> Transition:
+    share = look.plan.start_share
+    said = f"{why}: it gets {share * 100:.4g} % of the units, {look.plan.live} the rest"
+    return look.to("canary", "", said, do="canary", share=share)
+
+
+def _seen_enough(look: Look) -> bool:
+    return look.evidence.shadow is not None and look.evidence.shadow.cases >= LEAST_SHADOWED
+
+
+def _shadow(look: Look) -> Transition | None:
+    shadow = look.evidence.shadow
+    if waiting := _dependency(look):
+        return look.hold("dependency", waiting)
+    cases = 0 if shadow is None else shadow.cases
+    if _is_quiet(look) or not cases:
+        said = f"no case was shadowed lately, {cases} of {LEAST_SHADOWED} so far"
+        return look.hold("no_data", said) if _waited(look) or look.rollout.state == "hold" else None
+    if not _seen_enough(look) or shadow is None:
+        return look.go_on()
+    return look.go_on() or _begin(look, f"{cases} cases in the shadow, {shadow.failed} not answered, no harm shown")
+
+
+def _canary(look: Look) -> Transition | None:
+    if look.route.held:
+        return None
+    if waiting := _dependency(look):
+        return look.hold("dependency", waiting)
+    if _is_quiet(look):
+        said = "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back"
+        return look.hold("no_data", said) if _waited(look) or look.rollout.state == "hold" else None
+    left = unsafe(look.plan, look.evidence.rails)
+    grown = ramp(look.rollout, look.evidence)
+    can_grow = not left or (_grows(look, grown))
+    if can_grow and (told := _too_many(look)):
+        return look.hold("capacity", told)
+    if not left:
+        told = "every guardrail is shown to be safe"
+        said = f"{told}: {look.plan.version} gets everything, {look.plan.live} stays loaded"
+        return look.to("bake", "", said, do="switch", share=1.0, floor=0.0)
+    return _ramp(look, grown) or _wait(look, left, grown)
+
+
+def _ramp(look: Look, grown: Ramp) -> Transition | None:
+    """More where the harm budget allows it, less where it is spent."""
+    now, plan = look.rollout, look.plan
+    if _grows(look, grown):
+        said = (
+            f"the harm budget allows {grown.share * 100:.4g} % of the units: {grown.left:.3g} of {plan.budget:g} units "
+            f"with an event are left{f' ({grown.limit})' if grown.limit else ''}"
+        )
+        return look.to("canary", "", said, do="ramp", share=grown.share, eta_us=look.eta())
+    least = max(min(plan.start_share, now.share), now.floor)
+    if now.share > least and grown.share < now.share / 2 and look.now_us - now.share_us >= look.evidence.every_us:
+        share = max(grown.share, least)
+        said = f"only {grown.left:.3g} of {plan.budget:g} units with an event are left by {grown.limit}"
+        after = look.to("hold", "budget", f"{said}: the share falls to {share * 100:.4g} %", do="ramp", share=share)
+        return after if grown.left <= 0 else look.to("canary", "budget", after.sentence, do="ramp", share=share)
+    return None
+
+
+def _grows(look: Look, grown: Ramp) -> bool:
+    """Whether there is room for more, and every guardrail has seen something of the candidate at the share now."""
+    now = look.rollout
+    seen = look.evidence.fresh > 0 and all(rail.units[0] for rail in look.evidence.rails)
+    known = {rail.name for rail in look.evidence.rails} >= set(look.plan.guardrails)
+    rested = look.now_us - now.share_us >= look.evidence.every_us
+    return seen and known and rested and grown.left > 0 and grown.share > now.share
+
+
+def _wait(look: Look, left: tuple[Rail, ...], grown: Ramp) -> Transition | None:
+    """Why nothing moves, where that has a name."""
+    names = ", ".join(rail.name for rail in left)
+    if grown.left <= 0:
+        said = f"the harm budget of {look.plan.budget:g} units may be spent by {grown.limit}; {names}: not decided yet"
+        return look.hold("budget", said, eta_us=look.eta())
+    if all(rail.late for rail in left) and _lags(look, left):
+        said = f"the labels of {names} come later; what is known at once is safe"
+        return look.hold("label_lag", said, eta_us=look.eta())
+    if any(_stuck(look, rail) for rail in left):
+        said = f"{names}: twice the evidence that clears a good candidate has come and does not decide it"
+        return look.hold("inconclusive", said, eta_us=look.eta())
+    return look.go_on()
+
+
+def _lags(look: Look, left: tuple[Rail, ...]) -> bool:
+    within = look.now_us - look.rollout.share_us < look.plan.horizon_us
+    return within or any(not rail.units[0] or not rail.units[1] for rail in left)
+
+
+def _stuck(look: Look, rail: Rail) -> bool:
+    share = min(max(look.rollout.share, 0.001), look.plan.cap)
+    needed = events_needed(safe_test(look.plan.margin), 1.0, share, look.plan.beta)
+    return needed is not None and rail.guard.events > 2 * needed
+
+
+def _bake(look: Look) -> Transition | None:
+    plan, rails = look.plan, look.evidence.rails
+    late = not rails or any(rail.late for rail in rails)
+    if look.now_us < look.rollout.share_us + max(plan.bake_us, plan.horizon_us if late else 0):
+        return None
+    # What is known at once gave its verdict before everything was handed over; labels may tell another story.
+    left = unsafe(plan, rails, matured=True)
+    if not left:
+        told = "matured labels clear it" if late else "nothing went wrong while it baked"
+        return look.to("settled", "", f"{told}: {plan.version} stays, the rollout is over")
+    names = ", ".join(rail.name for rail in left)
+    if any(rail.late and not any(rail.matured_units) for rail in left):
+        return look.hold("label_lag", f"{names}: no label came in time, so nothing clears {plan.version}")
+    said = f"{names}: what is known does not clear {plan.version}, and no more comes; roll back, or resume to keep it"
+    return look.hold("inconclusive", said)
+
+
+def _rolling_back(look: Look) -> Transition | None:
+    route, plan = look.route, look.plan
+    if plan.version not in (route.live, route.candidate):
+        after: State = "superseded" if look.rollout.reason == "superseded" else "rolled_back"
+        return look.to(after, look.rollout.reason, f"{route.live} answers; {look.rollout.sentence}", share=0.0)
+    return look.to("aborted", "person", f"{route.actor} put {plan.version} back on the line", share=route.share)
+
+
+def _stay(look: Look) -> None:
+    """Only a person moves what is frozen."""
+
+
+def _dependency(look: Look) -> str:
+    """Why no evidence can come, whoever wants it; empty where it can."""
+    if look.route.stopped:
+        return "the line is stopped"
+    if not look.route.asked:
+        return "people decide everything and no model is asked; raise the level with: andon automate"
+    return look.route.trouble or look.evidence.failed
+
+
+def _is_quiet(look: Look) -> bool:
+    """Whether no case came for longer than is usual."""
+    last, evidence = look.evidence.last_us, look.evidence
+    gap = 10 * 3.6e9 / evidence.per_hour if evidence.per_hour else 0.0
+    return last is None or evidence.as_of_us - last > max(_QUIET_US, 3 * evidence.every_us, gap)
+
+
+def _waited(look: Look) -> bool:
+    return look.now_us - max(look.rollout.since_us, look.rollout.share_us) > _QUIET_US
+
+
+def _too_many(look: Look) -> str:
+    """Whether people could not keep up with what the candidate passes on to them."""
+    rate, comes = look.plan.reviewers_per_hour, look.evidence.deferred_per_hour
+    if rate is None or comes <= _CAPACITY * rate:
+        return ""
+    return (
+        f"{look.plan.version} would send {comes:.3g} cases an hour to people, more than {_CAPACITY:g} of the "
+        f"{rate:g} that the charter counts on"
+    )
+
+
+_PLACES: dict[State, Rule] = {
+    "draft": _draft,
+    "preflight": _preflight,
+    "shadow": _shadow,
+    "canary": _canary,
+    "bake": _bake,
+    "rolling_back": _rolling_back,
+    "frozen": _stay,
+}

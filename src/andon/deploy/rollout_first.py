@@ -1,0 +1,136 @@
+"""What comes before everything else in a rollout: a person's act, a newer rollout, a false split, harm, a person's word.
+
+Each of these may end or stop a rollout wherever it is.
+"""
+
+from __future__ import annotations
+
+from andon.deploy.rollout_look import Look, Rule
+from andon.deploy.rollout_proof import harmed, level_of
+from andon.deploy.rollout_record import HARM, State, Transition
+
+__all__ = ["FIRST", "SPLIT_ALPHA"]
+
+#: How sure it must be that the arms are not what the route promised.
+SPLIT_ALPHA = 0.001
+#: States in which neither the split nor harm changes anything any more.
+_SETTLED_MINDS: frozenset[State] = frozenset({"frozen", "rolling_back"})
+
+
+def _person(look: Look) -> Transition | None:
+    """Whoever changed the line since: what they did counts, and is told."""
+    place = look.rollout.place
+    if place in ("draft", "preflight") or look.rollout.state == "rolling_back":
+        return None
+    version, route = look.plan.version, look.route
+    by = f"{route.actor or 'somebody'} ({route.action or 'a route'}{f': {route.why}' if route.why else ''})"
+    if place == "bake":
+        if route.live == version and route.candidate is not None:
+            return look.to("superseded", "person", f"{by} began {route.candidate}; {version} stays live, unwatched")
+        return None if route.live == version else _gone(look, by)
+    if route.live == version:
+        return look.to("bake", "person", f"{version} was made live by {by}; {look.plan.live} stays loaded", share=1.0)
+    if route.candidate == version and route.share > 0 and route.live == look.plan.live:
+        return _share_changed(look, by)
+    if place == "shadow" and version in (*route.shadows, route.candidate) and route.live == look.plan.live:
+        return None
+    return _gone(look, by)
+
+
+def _gone(look: Look, by: str) -> Transition:
+    """The version does not answer any more, by somebody else's act."""
+    back = look.route.live == look.plan.live and look.route.candidate is None
+    what = f"{look.plan.version} was taken off the line by {by}"
+    return look.to("rolled_back" if back else "aborted", "person", what, share=0.0)
+
+
+def _share_changed(look: Look, by: str) -> Transition | None:
+    """A share, a hold or a resume by a person, while the version is the candidate."""
+    now, route = look.rollout, look.route
+    if now.place == "shadow":
+        said = f"the canary of {look.plan.version} was begun by {by}"
+        return look.to("canary", "person", said, share=route.share, floor=route.share)
+    if route.share != now.share:
+        said = f"the share is {route.share * 100:.4g} % of the units by {by}"
+        after = now.state if now.state == "frozen" else "canary"
+        reason = now.reason if now.state == "frozen" else "person"
+        return look.to(after, reason, said, share=route.share, floor=route.share)
+    if now.state == "frozen":
+        return None
+    if route.held and now.reason != "human_gate":
+        return look.hold("human_gate", f"held by {by}; `andon deploy resume` lets it go on, harm still acts")
+    if not route.held and (now.state, now.reason) == ("hold", "human_gate"):
+        return look.go_on()
+    return None
+
+
+def _word(look: Look) -> Transition | None:
+    """What a person asked for by name: freeze or resume."""
+    word, now = look.evidence.word, look.rollout
+    if word is None or now.state in ("draft", "rolling_back"):
+        return None
+    told = f"{word.actor}{f': {word.reason}' if word.reason else ''}"
+    if word.what == "freeze" and now.state != "frozen":
+        said = f"frozen by {told}; nothing moves by itself, not even back, until somebody resumes or rolls back"
+        return look.to("frozen", "person", said, do=look.pin())
+    if word.what == "resume" and (now.state, now.reason) == ("frozen", "person"):
+        return look.to(now.place, "", f"goes on by the word of {told}")
+    if word.what == "resume" and now.state == "hold" and now.place == "bake":
+        return look.to("settled", "person", f"{look.plan.version} stays by the word of {told}; it held: {now.sentence}")
+    return None
+
+
+def _superseded(look: Look) -> Transition | None:
+    """A rollout that was begun later takes the place of one that has not taken over yet."""
+    if not look.evidence.newer or look.rollout.state == "rolling_back" or look.rollout.place == "bake":
+        return None
+    said = f"{look.evidence.newer} was begun, so {look.plan.version} is taken off the line"
+    if look.rollout.place in ("draft", "preflight"):
+        return look.to("superseded", "superseded", said)
+    return look.back("superseded", said)
+
+
+def _split(look: Look) -> Transition | None:
+    """Arms that are not what the route promised make every verdict of this rollout worthless: freeze."""
+    split, now = look.evidence.assigned, look.rollout
+    if split is None or not split.reached(SPLIT_ALPHA) or now.place != "canary" or now.state in _SETTLED_MINDS:
+        return None
+    said = (
+        f"{look.evidence.candidate} units came to {look.plan.version} and {look.evidence.live} to {look.plan.live}, which "
+        "is not what the route promised: something else decides who gets which, so no verdict of this rollout can be "
+        "trusted; find out what, roll back, begin again"
+    )
+    return look.to("frozen", "srm", said, do=look.pin())
+
+
+def _harm(look: Look) -> Transition | None:
+    """Harm acts wherever the rollout is; frozen by a person, it is told once."""
+    now, plan = look.rollout, look.plan
+    if now.place not in ("shadow", "canary", "bake") or now.state == "rolling_back":
+        return None
+    worse = _worse(look)
+    if not worse or (now.state == "frozen" and now.reason != "person"):
+        return None
+    told = "; ".join(worse)
+    if now.state == "frozen":
+        return look.to("frozen", HARM, f"{told}; frozen by a person, so nothing was changed")
+    if plan.on_harm == "rollback":
+        return look.back(HARM, f"{told}; {plan.live} answers again")
+    if plan.on_harm == "freeze":
+        return look.to("frozen", HARM, f"{told}; the share stays until a person decides", do=look.pin())
+    return look.to("frozen", HARM, f"{told}; people decide everything until a person acts", do="people")
+
+
+def _worse(look: Look) -> list[str]:
+    """Sentences about what shows harm."""
+    level = level_of(look.plan)
+    found = [rail.guard.sentence(level, look.plan.beta) for rail in harmed(look.plan, look.evidence.rails)]
+    if look.rollout.place == "shadow" and look.evidence.shadow is not None:
+        part = look.plan.alpha / 2 / max(1, len(look.evidence.shadow.rails))
+        pairs = [one for one in look.evidence.shadow.rails if one.verdict(part, look.plan.beta) == "harm"]
+        found += [f"in the shadow, on the same cases: {one.sentence(part, look.plan.beta)}" for one in pairs]
+    return found
+
+
+FIRST: tuple[Rule, ...] = (_person, _superseded, _split, _harm, _word)
+"""The rules, in this order; the first that asks for something has it."""

@@ -1,0 +1,248 @@
+"""What the evidence of a rollout says: verdicts, the share that the harm budget allows, and how long it will take.
+
+Pure: from a plan and its evidence alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from andon.deploy.rollout_record import Evidence, Plan, Rail, Rollout
+from andon.errors import UsageError
+from andon.measure.budget import excess, next_share, share_sequence, suffered
+from andon.measure.detect import detectable, events_needed
+from andon.measure.estimate import Estimate
+from andon.measure.evidence import safe_test
+from andon.measure.guardrail import Guardrail, Said
+
+__all__ = [
+    "LADDER",
+    "Judged",
+    "Ramp",
+    "can_detect",
+    "eta_us",
+    "harmed",
+    "judged",
+    "level_of",
+    "ramp",
+    "said_of",
+    "units_of",
+    "unsafe",
+]
+
+#: Shares that a ramp stops at; a charter's start share is one more.
+LADDER = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+
+_HOUR = 3.6e9
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """One guardrail for people and programs: its verdict, the ratio with its interval and the two thresholds.
+
+    ``log_harm`` and ``log_safe`` are the evidence now, each to be held against its threshold (natural logarithms).
+    ``share`` is the candidate's own share of units with an event. ``says`` is the sentence.
+    """
+
+    name: str
+    said: Said
+    late: bool
+    ratio: Estimate
+    share: Estimate
+    events: int
+    units: tuple[int, int]
+    log_harm: float
+    log_safe: float
+    harm_at: float
+    safe_at: float
+    says: str
+
+
+class Ramp(msgspec.Struct, frozen=True):
+    """What the harm budget allows: the largest ``share`` by ``limit`` (a guardrail), and what is ``left`` of the budget."""
+
+    share: float
+    left: float
+    limit: str
+
+
+def level_of(plan: Plan) -> float:
+    """The alpha of one guardrail: the plan's over their number, and over both phases where a shadow comes first.
+
+    >>> level_of(Plan("v2", "v1", ("shadow", "canary", "live"), ("error", "latency")))
+    0.0125
+    """
+    return plan.alpha / max(1, len(plan.guardrails)) / (2 if "shadow" in plan.path else 1)
+
+
+def said_of(plan: Plan, rail: Rail, *, matured: bool = False) -> Said:
+    """Harm at `level_of` the plan; safe at beta, or where the candidate's share is shown negligible.
+
+    With ``matured``, a late guardrail is judged by the cases alone whose labels had time to come.
+    """
+    guard, units = rail.guard, rail.units
+    if matured and rail.late:
+        guard, units = rail.matured or _blank(rail), rail.matured_units
+    said = guard.verdict(level_of(plan), plan.beta)
+    if said == "not_yet" and _negligible(plan, guard, units[0]):
+        return "safe"
+    return said
+
+
+def _blank(rail: Rail) -> Guardrail:
+    return Guardrail.begin(rail.name, rail.guard.margin)
+
+
+def _negligible(plan: Plan, guard: Guardrail, units: int) -> bool:
+    high = share_sequence(guard.harm.candidate, max(units, guard.harm.candidate), plan.beta).high
+    return high is not None and high <= plan.negligible
+
+
+def harmed(plan: Plan, rails: Sequence[Rail]) -> tuple[Rail, ...]:
+    """The guardrails that show harm."""
+    return tuple(rail for rail in rails if said_of(plan, rail) == "harm")
+
+
+def unsafe(plan: Plan, rails: Sequence[Rail], *, matured: bool = False) -> tuple[Rail, ...]:
+    """The guardrails that are not shown to be safe; one that there is no evidence of at all is among them."""
+    known = {rail.name: rail for rail in rails}
+    found = []
+    for name in plan.guardrails:
+        rail = known.get(name) or Rail(name, Guardrail.begin(name, plan.margin))
+        if said_of(plan, rail, matured=matured) != "safe":
+            found.append(rail)
+    return tuple(found)
+
+
+def judged(plan: Plan, rail: Rail) -> Judged:
+    """A guardrail with everything that may be shown of it."""
+    level = level_of(plan)
+    said = said_of(plan, rail)
+    share = share_sequence(rail.guard.harm.candidate, max(rail.units[0], rail.guard.harm.candidate), plan.beta)
+    told = rail.guard.sentence(level, plan.beta)
+    if said == "safe" and rail.guard.verdict(level, plan.beta) != "safe":
+        told = (
+            f"{rail.name}: safe: at most {share.high:.2g} of the candidate's units have an event, "
+            f"which is below {plan.negligible:g}"
+        )
+    return Judged(
+        rail.name,
+        said,
+        rail.late,
+        rail.guard.ratio(level, plan.beta),
+        share,
+        rail.guard.events,
+        rail.units,
+        max(rail.guard.harm.log_e, -99.0),
+        max(rail.guard.safe.log_e, -99.0),
+        -math.log(level),
+        -math.log(plan.beta),
+        told,
+    )
+
+
+def ramp(rollout: Rollout, evidence: Evidence) -> Ramp:
+    """The largest share of the ladder under which no guardrail spends more than what is left of its budget.
+
+    Until harm could be seen, units come in for as long as it takes to look again, and where labels are late for that long.
+    What is shown to be safe limits nothing more.
+    """
+    plan = rollout.plan
+    allowed, left, limit = plan.cap, plan.budget, ""
+    for rail in evidence.rails:
+        if said_of(plan, rail) == "safe":
+            continue
+        spent = suffered(rail.guard, plan.beta)
+        candidate, live = (max(n, bad) for n, bad in zip(rail.units, _bad(rail), strict=True))
+        wait_us = evidence.every_us + (plan.horizon_us if rail.late else 0)
+        share = next_share(
+            cap=plan.cap,
+            budget=plan.budget,
+            suffered=spent,
+            excess=excess(rail.guard, candidate, live, plan.beta),
+            forecast=evidence.per_hour * wait_us / _HOUR,
+        )
+        left = min(left, plan.budget - spent)
+        if share < allowed:
+            allowed, limit = share, rail.name
+    steps = sorted({*LADDER, plan.start_share, plan.cap})
+    fits = [step for step in steps if step <= allowed and step <= plan.cap]
+    return Ramp(fits[-1] if fits else 0.0, left, limit)
+
+
+def _bad(rail: Rail) -> tuple[int, int]:
+    return rail.guard.harm.candidate, rail.guard.harm.live
+
+
+def eta_us(rollout: Rollout, evidence: Evidence) -> int | None:
+    """When every guardrail would be shown to be safe if the candidate is as good as the live version; None: not known.
+
+    From how fast events and units came so far; where labels are late, no sooner than these come.
+    """
+    plan, found = rollout.plan, [evidence.as_of_us]
+    hours = (evidence.as_of_us - rollout.began_us) / _HOUR
+    share = min(max(rollout.share, plan.start_share), plan.cap)
+    for rail in unsafe(plan, evidence.rails):
+        if hours <= 0 or not evidence.per_hour or not any(rail.units):
+            return None
+        ways = [one for one in (_by_events(plan, rail, share, hours), _by_units(plan, rail, share, evidence)) if one]
+        if not ways:
+            return None
+        wait_us = plan.horizon_us if rail.late else 0
+        found.append(evidence.as_of_us + round(min(ways) * _HOUR) + wait_us)
+    return max(found)
+
+
+def _by_events(plan: Plan, rail: Rail, share: float, hours: float) -> float | None:
+    """Hours until the ratio is shown to be below the margin."""
+    needed = events_needed(safe_test(plan.margin), 1.0, share, plan.beta)
+    if needed is None or not rail.guard.events:
+        return None
+    done = min(max(rail.guard.safe.log_e / -math.log(plan.beta), 0.0), 0.95)
+    return needed * (1 - done) / (rail.guard.events / hours)
+
+
+def _by_units(plan: Plan, rail: Rail, share: float, evidence: Evidence) -> float | None:
+    """Hours until a candidate without an event is shown to be negligible."""
+    per_hour = evidence.per_hour * share
+    if rail.guard.harm.candidate or plan.negligible <= 0 or not per_hour:
+        return None
+    return max(units_of(plan) - rail.units[0], 1) / per_hour
+
+
+def units_of(plan: Plan) -> int:
+    """How many units of the candidate without any event show that its share is negligible.
+
+    >>> units_of(Plan("v2", "v1", ("canary", "live"), ("error",)))
+    8062
+    """
+    low, high = 1, 2
+    while not _negligible(plan, Guardrail.begin("", plan.margin), high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _negligible(plan, Guardrail.begin("", plan.margin), middle) else (middle, high)
+    return high
+
+
+def can_detect(plan: Plan, name: str, rate: float | None, per_hour: float) -> str:
+    """What a guardrail can find and when, at the traffic and the rate of now, at the share that a canary begins with."""
+    if not per_hour > 0:
+        return f"{name}: there is no traffic now, so nothing can be said of when"
+    share = min(plan.start_share, plan.cap)
+    level = level_of(plan)
+    if rate is None or not 0 < rate < 1:
+        if plan.negligible <= 0:
+            return f"{name}: no event was seen lately, and without any nothing can be shown"
+        hours = units_of(plan) / (per_hour * share)
+        return (
+            f"{name}: no event was seen lately; a candidate without one is cleared after about "
+            f"{units_of(plan) / share:,.0f} units ({hours:.2g} hours) at a share of {share:g}"
+        )
+    try:
+        found = detectable(rate, share, per_hour, plan.margin, level, plan.beta)
+    except UsageError as error:
+        return f"{name}: {error.message}"
+    return f"{name}: {found.sentence}, at a share of {share:g} and {rate:.2g} of the units with an event now"

@@ -1,0 +1,226 @@
+"""The records of an automatic rollout: its plan, its state, what is known about it, and what it does next.
+
+All are frozen, JSON-ready and free of anything that would have to be looked up, so that one event of the journal holds
+all that a decision of ``andon.deploy.rollout.step`` was made from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from andon.measure.evidence import Assigned
+from andon.measure.guardrail import Guardrail
+
+__all__ = [
+    "ENDED",
+    "HARM",
+    "LEAST_SHADOWED",
+    "Do",
+    "Evidence",
+    "OnHarm",
+    "Plan",
+    "Rail",
+    "Rollout",
+    "Shadowed",
+    "Standing",
+    "State",
+    "Transition",
+    "Word",
+]
+
+State = Literal[
+    "draft",
+    "preflight",
+    "shadow",
+    "canary",
+    "hold",
+    "bake",
+    "settled",
+    "rolling_back",
+    "rolled_back",
+    "rejected",
+    "frozen",
+    "superseded",
+    "aborted",
+]
+#: What a transition does to the line; "" is nothing.
+Do = Literal["", "shadow", "unshadow", "canary", "ramp", "switch", "rollback", "hold", "people"]
+OnHarm = Literal["rollback", "freeze", "people"]
+
+#: States after which nothing comes.
+ENDED: frozenset[State] = frozenset({"settled", "rolled_back", "rejected", "superseded", "aborted"})
+#: The reason of whatever happens because harm was shown.
+HARM = "harm"
+#: Cases in the shadow before a canary begins: none failed of these shows that fewer than 1 % do (299, at 95 %).
+LEAST_SHADOWED = 300
+
+
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rollout was begun with: the charter's rules as they were then.
+
+    ``guardrails`` are those that are judged. ``budget`` is how many units with an event more than the live version's
+    are accepted, for each guardrail. Below a share of ``negligible`` units with an event a candidate is safe, whatever
+    the ratio. ``horizon_us`` is how late labels come; ``bake_us`` the least time that the old version stays loaded.
+    ``cap`` is the largest share before the candidate gets everything.
+    """
+
+    version: str
+    live: str
+    path: tuple[str, ...]
+    guardrails: tuple[str, ...]
+    start_share: float = 0.05
+    margin: float = 1.5
+    alpha: float = 0.05
+    beta: float = 0.05
+    on_harm: OnHarm = "rollback"
+    budget: float = 20.0
+    negligible: float = 0.001
+    horizon_us: int = 0
+    bake_us: int = 3_600_000_000
+    reviewers_per_hour: float | None = None
+    cap: float = 0.5
+    actor: str = ""
+    reason: str = ""
+
+
+class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The evidence of one guardrail; ``units`` are those of (candidate, live) of which it is known how they went.
+
+    A ``late`` one needs labels, people or feedback; ``matured`` is then what the cases say whose labels had time to come.
+    """
+
+    name: str
+    guard: Guardrail
+    units: tuple[int, int] = (0, 0)
+    late: bool = False
+    matured: Guardrail | None = None
+    matured_units: tuple[int, int] = (0, 0)
+
+
+class Shadowed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the shadow has shown: cases, those it could not answer, and pairs in which one alone failed or was wrong."""
+
+    cases: int
+    failed: int
+    rails: tuple[Guardrail, ...]
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The route as a rollout sees it. ``asked``: some slice asks a model. ``trouble`` says what a worker says is wrong.
+
+    ``actor``, ``action`` and ``why`` are of the route with which who answers, and how far, last changed.
+    """
+
+    epoch: int
+    live: str | None
+    candidate: str | None = None
+    share: float = 0.0
+    held: bool = False
+    shadows: tuple[str, ...] = ()
+    stopped: bool = False
+    asked: bool = True
+    trouble: str = ""
+    actor: str = ""
+    action: str = ""
+    why: str = ""
+
+
+class Word(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person asked of a rollout where no route says it."""
+
+    what: Literal["freeze", "resume"]
+    actor: str
+    reason: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that a decision is made from, besides the rollout and the hour.
+
+    ``position`` is the place in each stream of the log up to which it was read. ``candidate`` and ``live`` count units,
+    ``fresh`` the candidate's cases under the share now. ``last_us`` is the last case of either arm, ``per_hour`` how
+    many units there are lately, ``deferred_per_hour`` how many cases would come to people if the candidate had all.
+    ``every_us`` is how soon it is looked at again. ``newer`` names a rollout begun later, ``older`` one that still runs;
+    ``unfit`` says why the version cannot be used at all, ``failed`` what went wrong when this rollout last acted.
+    """
+
+    standing: Standing
+    as_of_us: int = 0
+    position: dict[str, int] = {}
+    rails: tuple[Rail, ...] = ()
+    assigned: Assigned | None = None
+    candidate: int = 0
+    live: int = 0
+    fresh: int = 0
+    last_us: int | None = None
+    per_hour: float = 0.0
+    deferred_per_hour: float = 0.0
+    every_us: int = 300_000_000
+    shadow: Shadowed | None = None
+    newer: str = ""
+    older: str = ""
+    unfit: str = ""
+    failed: str = ""
+    word: Word | None = None
+
+
+class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a rollout is. ``reason`` is one word, ``sentence`` says it for people; ``number`` counts transitions.
+
+    ``place`` is where it is on the way (shadow, canary, bake) also while it holds or is frozen. ``first_epoch`` is the
+    route in force when it began; ``share_us`` when the share was last changed; ``floor`` a share that a person set:
+    it is not lowered by itself.
+    """
+
+    name: str
+    plan: Plan
+    state: State = "draft"
+    place: State = "draft"
+    reason: str = ""
+    sentence: str = ""
+    number: int = 0
+    began_us: int = 0
+    since_us: int = 0
+    first_epoch: int = 0
+    share: float = 0.0
+    share_us: int = 0
+    floor: float = 0.0
+    eta_us: int | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing comes any more."""
+        return self.state in ENDED
+
+
+class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """From one state to the next: why, what is done to the line for it, and the sentence that explains it."""
+
+    number: int
+    before: State
+    after: State
+    place: State
+    reason: str
+    sentence: str
+    do: Do = ""
+    share: float = 0.0
+    floor: float = 0.0
+    eta_us: int | None = None
+
+    def applied(self, rollout: Rollout, now_us: int) -> Rollout:
+        """The rollout after it."""
+        moved = self.share != rollout.share or self.do in ("canary", "switch")
+        return msgspec.structs.replace(
+            rollout,
+            state=self.after,
+            place=self.place,
+            reason=self.reason,
+            sentence=self.sentence,
+            number=self.number,
+            since_us=now_us,
+            share=self.share,
+            share_us=now_us if moved else rollout.share_us,
+            floor=self.floor,
+            eta_us=self.eta_us,
+        )

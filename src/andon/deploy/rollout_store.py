@@ -1,0 +1,176 @@
+"""Automatic rollouts as they are kept: begun, asked something, looked up; and what a plan takes from the charter.
+
+One at a time is on its way. It is kept among the workspace's states, by name (``v2#3``), with its revision: two
+controllers, or a person and a controller, cannot both decide on the same state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from andon.deploy.rollout_record import Evidence, Plan, Rollout, Transition, Word
+from andon.deploy.standing import bundles_of
+from andon.errors import Conflict, NotFound, UsageError
+from andon.measure.event import why_not
+from andon.measure.gate import Bound
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["KIND", "Kept", "Pending", "active", "ask", "kept", "newest", "plan_of", "start"]
+
+KIND = "rollout"
+"""The kind under which rollouts are kept among the workspace's states."""
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A transition that was decided and is being made: with all it was decided from, so that it can be made again."""
+
+    transition: Transition
+    evidence: Evidence
+    now_us: int
+
+
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A rollout as it is stored. ``failed`` says what went wrong when it last acted; ``word`` is a person's."""
+
+    rollout: Rollout
+    pending: Pending | None = None
+    word: Word | None = None
+    failed: str = ""
+
+
+def kept(workspace: Workspace) -> dict[str, Kept]:
+    """Every rollout there ever was, by name, in the order in which they were begun."""
+    found = workspace.states.list(KIND, Kept)
+    return dict(sorted(found.items(), key=lambda item: _number(item[0])))
+
+
+def active(workspace: Workspace) -> Kept | None:
+    """The newest rollout that has not ended; None where there is none."""
+    return next((one for one in reversed(kept(workspace).values()) if not one.rollout.ended), None)
+
+
+def newest(workspace: Workspace) -> Kept | None:
+    """The newest rollout, ended or not."""
+    return next(reversed(kept(workspace).values()), None)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("#")[2])
+
+
+def plan_of(charter: Charter, version: str, live: str, *, actor: str = "", reason: str = "") -> Plan:
+    """What the charter says of a rollout. Raises ``UsageError`` where it names nothing that can be judged, or no canary."""
+    rules, classes = charter.rollout, charter.target.classes
+    named = rules.guardrails or [name for name, spec in charter.metrics.items() if spec.goal is not None]
+    faults: dict[str, str] = {}
+    for name in named:
+        spec = charter.metrics[name]
+        bound = spec.goal if spec.goal is not None else spec.alarm if isinstance(spec.alarm, Bound) else None
+        faults[name] = why_not(spec.of, bound, classes)
+    judged = tuple(name for name, why in faults.items() if not why)
+    if not judged:
+        why = "; ".join(faults.values()) or "the charter has no guardrail and no metric with a goal"
+        raise UsageError(
+            f"an automatic rollout needs a guardrail that counts events, such as error_rate or null_outputs: {why}"
+        )
+    if "canary" not in rules.path:
+        raise UsageError(
+            f"an automatic rollout compares both versions in a canary; rollout.path has none: {', '.join(rules.path)}"
+        )
+    return Plan(
+        version=version,
+        live=live,
+        path=rules.path,
+        guardrails=judged,
+        start_share=min(rules.start_share, 0.5),
+        margin=rules.margin,
+        alpha=rules.alpha,
+        beta=rules.beta,
+        on_harm=rules.on_harm,
+        budget=rules.budget,
+        negligible=rules.negligible,
+        horizon_us=charter.target.delay_us,
+        bake_us=rules.bake_us,
+        reviewers_per_hour=charter.review.reviewers_per_hour,
+        actor=actor,
+        reason=reason,
+    )
+
+
+def start(workspace: Workspace, charter: Charter, version: str, *, actor: str, reason: str = "") -> Rollout:
+    """Begin the automatic rollout of a release; the controller does the rest.
+
+    One that is on its way is superseded, unless it bakes, goes back or is frozen. Raises ``Conflict`` then, ``UsageError``
+    where there is nothing to compare with, ``NotFound`` for an unknown release.
+    """
+    route = workspace.routes.current()
+    if route is None or route.live is None:
+        raise UsageError(
+            f"no version is live, so there is nothing to compare {version} with; the first release goes live by hand: "
+            "andon deploy shadow, then andon deploy switch"
+        )
+    if route.live == version:
+        raise UsageError(f"{version} is live already")
+    bundles_of(workspace, version)
+    all_of = kept(workspace)
+    now = next((one.rollout for one in reversed(all_of.values()) if not one.rollout.ended), None)
+    if now is None and route.candidate is not None:
+        raise Conflict(
+            f"{route.candidate} is the candidate, by hand, with a share of {route.share:.4g}; roll it back or switch to it "
+            "before an automatic rollout begins"
+        )
+    if now is not None and now.plan.version == version:
+        raise Conflict(f"the rollout {now.name} of {version} is on its way already ({now.state})")
+    if now is not None and (now.place == "bake" or now.state in ("rolling_back", "frozen")):
+        raise Conflict(
+            f"the rollout {now.name} is not over ({now.state}): {now.sentence}; settle it or roll it back first"
+        )
+    clock, name = workspace.clock.now(), f"{version}#{max(map(_number, all_of), default=0) + 1}"
+    plan = plan_of(charter, version, route.live, actor=actor, reason=reason)
+    made = Rollout(
+        name, plan, began_us=clock, since_us=clock, first_epoch=route.epoch, sentence=f"{actor} asked for it"
+    )
+    workspace.states.put(KIND, name, Kept(made), 0)
+    workspace.journal.append("rollout.asked", name, actor, reason, {"what": "begin", "plan": msgspec.to_builtins(plan)})
+    return made
+
+
+def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, reason: str = "") -> Rollout:
+    """Freeze the rollout that is on its way, or let it go on. Raises ``NotFound`` or ``UsageError`` where that is nothing.
+
+    What it says is done at once where no controller runs: then nothing moves by itself anyway.
+    """
+    now = active(workspace)
+    if now is None:
+        raise NotFound("no automatic rollout is on its way; andon deploy hold keeps the share of one by hand")
+    rollout = now.rollout
+    if what == "freeze" and rollout.state in ("frozen", "rolling_back"):
+        raise UsageError(f"the rollout {rollout.name} is {rollout.state.replace('_', ' ')} already: {rollout.sentence}")
+    if what == "resume" and not _may_resume(rollout):
+        raise UsageError(_no_way_on(rollout))
+    found = workspace.states.get(KIND, rollout.name, Kept)
+    assert found is not None
+    changed = msgspec.structs.replace(found[0], word=Word(what, actor, reason))
+    workspace.states.put(KIND, rollout.name, changed, found[1])
+    workspace.journal.append("rollout.asked", rollout.name, actor, reason, {"what": what})
+    return rollout
+
+
+def _may_resume(rollout: Rollout) -> bool:
+    return (rollout.state, rollout.reason) == ("frozen", "person") or (
+        rollout.state == "hold" and rollout.place == "bake"
+    )
+
+
+def _no_way_on(rollout: Rollout) -> str:
+    if rollout.state == "frozen":
+        return (
+            f"the rollout {rollout.name} is frozen and does not go on ({rollout.sentence}); "
+            "andon deploy rollback ends it, andon deploy switch ends it the other way"
+        )
+    return f"the rollout {rollout.name} waits for nobody ({rollout.state}): {rollout.sentence}"

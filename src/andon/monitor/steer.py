@@ -1,0 +1,255 @@
+"""Steers the automatic rollout: looks every few seconds, decides purely, and makes each transition exactly once.
+
+A transition is written down as pending with all it was decided from, then done to the line by the function that the
+command line calls, then told in the journal, then the rollout is in its new state. Whoever is killed in between leaves
+the pending one, which is taken up again: what the line has done already is seen by the line itself. Where a person was
+quicker, it is dropped, and the next look sees what they did.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from andon.core.clock import SECOND
+from andon.core.record import Route
+from andon.deploy.crew import alive
+from andon.deploy.line import Act, Line
+from andon.deploy.rollout import record, step
+from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition
+from andon.deploy.rollout_store import KIND, Kept, Pending, kept
+from andon.deploy.standing import bundles_of
+from andon.errors import AndonError, Conflict, Unavailable
+from andon.monitor.proof import Proof
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["ACTOR", "LOOKED", "Steer", "standing"]
+
+ACTOR = "controller"
+"""The actor of everything that an automatic rollout does."""
+
+LOOKED = "rollout-look"
+"""The kind under which the evidence of the last look at each rollout is kept, for whoever shows it."""
+
+_LOOK = 3.0  # seconds of wall time between two looks
+_REST = 9.0  # after a look that took t seconds, rest for this many times t: at most a tenth of a core
+_AGAIN = {True: 30.0, False: 300.0}  # seconds after an act that failed: one that takes something back, another one
+_LEAST_US = 300 * SECOND  # of event time that a share is kept
+_BACK = frozenset({"rollback", "unshadow", "people", "hold"})
+_STEPS = 8  # transitions in one look
+
+
+class Steer:
+    """Takes every rollout that is on its way further. Made anew by each leader; it keeps nothing that matters.
+
+    ``seconds`` of wall time pass at least between two looks, and more where a look takes long; 0 looks at every turn.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        charter: Charter,
+        *,
+        line: Callable[[Callable[[Route], None]], Line] | None = None,
+        seconds: float = _LOOK,
+    ) -> None:
+        self._workspace = workspace
+        self._proof = Proof(workspace, charter)
+        self._line = line or (lambda only: Line(workspace, charter, patience=2.0, only=only))
+        self._seconds = seconds
+        self._due = 0.0
+
+    def turn(self) -> list[str]:
+        """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
+        began = time.monotonic()
+        if began < self._due:
+            return []
+        self._due = began + self._seconds
+        said: list[str] = []
+        all_of = kept(self._workspace)
+        going = [name for name, one in all_of.items() if not one.rollout.ended]
+        for name in going:
+            said += self._take(name, all_of, going)
+        if going and self._seconds:
+            self._due = max(self._due, time.monotonic() + _REST * (time.monotonic() - began))
+        return said
+
+    def _take(self, name: str, all_of: dict[str, Kept], going: list[str]) -> list[str]:
+        """One rollout as far as it goes now."""
+        said: list[str] = []
+        known: Evidence | None = None
+        for _ in range(_STEPS):
+            found = self._workspace.states.get(KIND, name, Kept)
+            assert found is not None
+            now, revision = found
+            if now.pending is not None:
+                told, goes_on = self._finish(now, revision, now.pending)
+                said += told
+                if not goes_on:
+                    break
+                known = None
+                continue
+            stand = standing(self._workspace, now.rollout)
+            if known is None:
+                known = self._proof.look(now.rollout, stand)
+            evidence = self._with(known, now, stand, name, going)
+            hour = self._workspace.clock.now()
+            made = step(now.rollout, evidence, hour)
+            if made is None:
+                self._forget(now, revision)
+                self._workspace.states.put(LOOKED, name, evidence)
+                break
+            pending = Pending(made, evidence, hour)
+            try:
+                self._workspace.states.put(KIND, name, msgspec.structs.replace(now, pending=pending), revision)
+            except Conflict:
+                break  # a person asked something, or another controller leads: look again
+        return said
+
+    def _with(self, known: Evidence, now: Kept, stand: Standing, name: str, going: list[str]) -> Evidence:
+        """The evidence with what does not come from the log."""
+        clock = self._workspace.clock
+        place = going.index(name)
+        unfit = ""
+        if now.rollout.place in ("draft", "preflight"):
+            try:
+                bundles_of(self._workspace, now.rollout.plan.version)
+            except Unavailable:
+                raise
+            except AndonError as error:
+                unfit = error.message
+        return msgspec.structs.replace(
+            known,
+            standing=stand,
+            every_us=max(_LEAST_US, round(self._seconds * SECOND * clock.rate())),
+            newer=going[place + 1] if place + 1 < len(going) else "",
+            older=going[place - 1] if place else "",
+            unfit=unfit,
+            failed=now.failed,
+            word=now.word,
+        )
+
+    def _forget(self, now: Kept, revision: int) -> None:
+        """A word that asks for nothing, and a failure that has been told, are not kept; the act is tried again."""
+        if now.word is not None or now.failed:
+            clean = msgspec.structs.replace(now, word=None, failed="")
+            self._workspace.states.put(KIND, now.rollout.name, clean, revision)
+
+    def _finish(self, now: Kept, revision: int, pending: Pending) -> tuple[list[str], bool]:
+        """Do what a transition asks for, tell it, and be there; False where it has to be tried again later."""
+        made, name = pending.transition, now.rollout.name
+        try:
+            self._do(now.rollout, pending)
+        except AndonError as error:
+            # With the database gone this raises as well, and the transition stays pending.
+            said = self._give_up(now, revision, made, error)
+            return said, not said or made.do not in _BACK
+        self._tell(now.rollout, pending)
+        after = made.applied(now.rollout, pending.now_us)
+        failed = now.failed if made.reason == "dependency" else ""
+        self._workspace.states.put(KIND, name, Kept(after, failed=failed), revision)
+        return [f"rollout {name} {made.after.replace('_', ' ')}: {made.sentence}"], True
+
+    def _give_up(self, now: Kept, revision: int, made: Transition, error: AndonError) -> list[str]:
+        name, quicker = now.rollout.name, isinstance(error, Conflict)
+        failed = "" if quicker else error.message
+        if failed and failed != now.failed:
+            self._workspace.journal.append(
+                "rollout.failed", name, ACTOR, failed, {"after": made.after, "do": made.do, "number": made.number}
+            )
+        self._workspace.states.put(KIND, name, msgspec.structs.replace(now, pending=None, failed=failed), revision)
+        self._due = time.monotonic() + (0.0 if quicker else _AGAIN[made.do in _BACK])
+        return [] if quicker else [f"rollout {name} could not {made.do}: {failed}"]
+
+    def _tell(self, rollout: Rollout, pending: Pending) -> None:
+        """One event for each transition, however often it is made."""
+        made, journal = pending.transition, self._workspace.journal
+        for event in journal.latest(3, action="rollout.transition", subject=rollout.name):
+            if event.evidence["transition"]["number"] == made.number:
+                return
+        kept_of = record(rollout, pending.evidence, pending.now_us, made)
+        journal.append("rollout.transition", rollout.name, ACTOR, made.sentence, kept_of)
+
+    def _do(self, rollout: Rollout, pending: Pending) -> None:
+        made, version = pending.transition, rollout.plan.version
+        route = self._workspace.routes.current()
+        if not made.do or (route is not None and _is_done(route, rollout, made)):
+            return
+        line = self._line(lambda current: _refuse_changed(current, pending.evidence.standing))
+        said = made.sentence
+        acts: dict[str, Callable[[], Act]] = {
+            "shadow": lambda: line.shadow(version, actor=ACTOR, reason=said),
+            "unshadow": lambda: line.unshadow(version, actor=ACTOR, reason=said),
+            "canary": lambda: line.canary(version, made.share, actor=ACTOR, reason=said),
+            "ramp": lambda: line.ramp(made.share, actor=ACTOR, reason=said),
+            "switch": lambda: line.switch(version, actor=ACTOR, reason=said),
+            "rollback": lambda: line.rollback(actor=ACTOR, reason=said),
+            "hold": lambda: line.hold(actor=ACTOR, reason=said),
+            "people": lambda: line.to_people(actor=ACTOR, reason=said),
+        }
+        acts[made.do]()
+
+
+def _is_done(route: Route, rollout: Rollout, made: Transition) -> bool:
+    """Whether the line is already as a transition would make it."""
+    version = rollout.plan.version
+    return {
+        "shadow": version in route.shadows,
+        "unshadow": version not in route.shadows,
+        "canary": route.candidate == version and route.share == made.share,
+        "ramp": route.candidate == version and route.share == made.share,
+        "switch": route.live == version,
+        "rollback": version not in (route.live, route.candidate),
+        "hold": route.held,
+        "people": not {"assist", "partial", "full"} & set(route.levels.values()),
+    }[made.do]
+
+
+def _refuse_changed(route: Route, seen: Standing) -> None:
+    """What was decided on one route is not done to another one."""
+    now = (route.live, route.candidate, route.share, route.held, route.shadows)
+    if now != (seen.live, seen.candidate, seen.share, seen.held, seen.shadows):
+        raise Conflict(f"route {route.epoch} by {route.actor} has changed who answers meanwhile")
+
+
+def standing(workspace: Workspace, rollout: Rollout) -> Standing:
+    """The line as the rollout sees it."""
+    route = workspace.routes.current()
+    if route is None:
+        return Standing(0, None)
+    since = route
+    for epoch in range(route.epoch - 1, rollout.first_epoch - 1, -1):
+        try:
+            before = workspace.routes.at(epoch)
+        except AndonError:
+            break
+        if _answers(before) != _answers(route):
+            break
+        since = before
+    version = rollout.plan.version
+    wanted = version in (route.live, route.candidate)
+    faults = [fault for ack in alive(workspace.routes.acks()) for key, fault in ack.faults.items() if key == version]
+    return Standing(
+        epoch=route.epoch,
+        live=route.live,
+        candidate=route.candidate,
+        share=route.share,
+        held=route.held,
+        shadows=route.shadows,
+        stopped=bool(route.stopped),
+        asked=any(level != "human" for level in route.levels.values()),
+        trouble=faults[0] if faults and wanted else "",
+        actor=since.actor,
+        action=since.action,
+        why=since.reason,
+    )
+
+
+def _answers(route: Route) -> tuple[object, ...]:
+    return route.live, route.candidate, route.share, route.held, route.shadows

@@ -1,0 +1,165 @@
+"""What the commands of ``andon deploy`` say and do about the automatic rollout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from andon.core.clock import iso
+from andon.errors import AndonError, NotFound, Unavailable, UsageError
+from andon.surface.cli.output import console, emit, note
+
+if TYPE_CHECKING:
+    from andon.deploy.rollout_proof import Judged
+    from andon.monitor.explain import Explained
+
+__all__ = ["begin", "explained", "frozen", "resumed", "short"]
+
+
+def begin(
+    version: str, share: float | None, project: str | None, actor: str | None, reason: str, as_json: bool
+) -> None:
+    """Begin an automatic rollout, and say what it could find and when."""
+    from andon.config import open_project
+    from andon.deploy.line import user_name
+    from andon.deploy.rollout_store import start
+    from andon.monitor.explain import foresee
+
+    if share is not None:
+        raise UsageError(
+            "an automatic rollout begins with the charter's rollout.start_share and finds the others itself; leave out the share"
+        )
+    opened = open_project(project)
+    made = start(opened.workspace, opened.charter, version, actor=actor or user_name(), reason=reason)
+    try:
+        said = foresee(opened.workspace, opened.charter, made.plan)
+    except AndonError as error:
+        said = (f"what can be found, and when, is not known: {error.message}",)
+    if as_json:
+        emit({"rollout": msgspec.to_builtins(made), "detects": list(said)})
+    else:
+        console.print(f"The rollout {made.name} begins: {' > '.join(made.plan.path)}.", markup=False)
+    for sentence in said:
+        note(sentence)
+    note("it goes on while the line runs (andon up); look at it with: andon deploy explain")
+
+
+def resumed(project: str | None, actor: str | None, reason: str, as_json: bool) -> bool:
+    """Let an automatic rollout go on where it waits for that word; False where it is a matter of the route."""
+    from andon.config import open_project
+    from andon.deploy.line import Line, user_name
+    from andon.deploy.rollout_store import active, ask
+
+    opened = open_project(project)
+    try:
+        now = active(opened.workspace)
+    except Unavailable:
+        return False
+    route = opened.workspace.routes.current()
+    held = route is not None and route.held
+    if now is None or (now.rollout.state != "frozen" and held):
+        return False
+    made = ask(opened.workspace, "resume", actor=actor or user_name(), reason=reason)
+    if held:
+        Line(opened.workspace, opened.charter).resume(actor=actor, reason=reason)
+    _asked(made.name, "goes on", as_json)
+    return True
+
+
+def frozen(project: str | None, actor: str | None, reason: str, as_json: bool) -> None:
+    """Freeze the automatic rollout."""
+    from andon.config import open_project
+    from andon.deploy.line import user_name
+    from andon.deploy.rollout_store import ask
+
+    made = ask(open_project(project).workspace, "freeze", actor=actor or user_name(), reason=reason)
+    _asked(made.name, "is frozen", as_json)
+
+
+def _asked(name: str, what: str, as_json: bool) -> None:
+    if as_json:
+        emit({"rollout": name, "asked": what})
+    else:
+        console.print(f"The rollout {name} {what} with the controller's next look.", markup=False)
+
+
+def explained(project: str | None, as_json: bool) -> None:
+    """The newest automatic rollout, with its evidence as of now."""
+    from andon.config import open_project
+    from andon.deploy.rollout_store import newest
+    from andon.monitor.explain import explain
+
+    opened = open_project(project)
+    kept = newest(opened.workspace)
+    if kept is None:
+        raise NotFound("there was no automatic rollout yet; begin one with: andon deploy canary VERSION --auto")
+    found = explain(opened.workspace, opened.charter, kept, fresh=not kept.rollout.ended)
+    if as_json:
+        emit(found)
+    else:
+        _show(found)
+
+
+def short(rollout: dict[str, Any]) -> str:
+    """One line for `deploy status`.
+
+    >>> short({"name": "v2#1", "state": "hold", "reason": "no_data", "share": 0.05, "sentence": "no unit came"})
+    'v2#1 hold (no data) at 5 %: no unit came'
+    """
+    return f"{rollout['name']} {_state(rollout['state'], rollout['reason'])} at {rollout['share'] * 100:.4g} %: {rollout['sentence']}"
+
+
+def _state(state: str, reason: str) -> str:
+    return f"{state} ({reason})".replace("_", " ") if reason else state.replace("_", " ")
+
+
+def _show(found: Explained) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_row("rollout", Text(f"{found.name} by {found.actor}, {found.version} against {found.live}"))
+    table.add_row("state", Text(f"{_state(found.state, found.reason)} since {iso(found.since_us)}", style="bold"))
+    table.add_row("why", Text(found.sentence))
+    for number, sentence in enumerate(found.missing):
+        table.add_row("missing" if not number else "", Text(sentence))
+    eta = "not known" if found.eta_us is None else iso(found.eta_us)
+    if found.missing:
+        table.add_row("earliest", Text(f"{eta}, if {found.version} is as good as {found.live}"))
+    table.add_row("units", Text(f"{found.units[0]} on {found.version}, {found.units[1]} on {found.live}"))
+    table.add_row("budget", Text(f"{found.budget_left:.3g} of {found.budget:g} units with an event are left"))
+    table.add_row("split", Text(f"evidence {found.log_split:.2f}, freezes from {found.split_at:.2f} on"))
+    console.print(table)
+    if found.guardrails:
+        console.print(_rails(found.guardrails))
+    for name, why in found.shown.items():
+        note(f"{name} is not judged: {why}")
+
+
+def _rails(rails: tuple[Judged, ...]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        "guardrail",
+        "verdict",
+        "ratio",
+        "units with an event",
+        "harm",
+        "safe",
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+    )
+    styles = {"harm": "bold red", "safe": "green"}
+    for one in rails:
+        table.add_row(
+            Text(one.name),
+            Text(one.said.replace("_", " "), style=styles.get(one.said, "")),
+            Text(str(one.ratio)),
+            str(one.events),
+            f"{one.log_harm:.2f} of {one.harm_at:.2f}",
+            f"{one.log_safe:.2f} of {one.safe_at:.2f}",
+        )
+    return table
