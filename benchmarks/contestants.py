@@ -259,6 +259,8 @@ def serve(name: str, mode_name: str, model: str, folder: Path) -> Iterator[Runni
     environ = {**_QUIET, "BENCH_DATA": str(_table(folder)), "BENCH_MODEL": model, "BENCH_MODE": mode_name}
     environ |= {"BENCH_PORT": str(port), "PYTHONPATH": str(_HERE), "BENTOML_HOME": str(scratch / "bento")}
     environ |= {"MLFLOW_TRACKING_URI": f"file://{scratch}/mlruns", "PYTHONDONTWRITEBYTECODE": "1"}
+    if mode_name != next(iter(peer.modes)):
+        environ["OMP_NUM_THREADS"] = "1"  # scikit-learn's threads fight for the cores; the default keeps them
     environ["PATH"] = f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"
     if mode.prepare:
         words = [str(home / "bin" / "python"), str(_HERE / mode.prepare), str(scratch / "model")]

@@ -134,12 +134,20 @@ def _against(part: Part, name: str, model: str) -> Iterator[list[str]]:
         }
         counts = "def" if "def" in rates else max(rates, key=lambda mode: rates[mode])
         for mode in rates:
-            times = ratio(values(turns, "ours", connections, "rps"), values(turns, mode, connections, "rps"))
+            mine, theirs = values(turns, "ours", connections, "rps"), values(turns, mode, connections, "rps")
             bar = _bar(name, model, connections) if mode == counts else None
-            failed = sum(values(turns, "ours", connections, "failed"))
-            shown = ["", ""] if bar is None else [f">= {bar}", _judge(part, times, least=bar, failed=failed)]
-            mine = _figures(turns, mode, connections)
-            yield [PEERS[name].modes[mode].title, str(connections), times.text(1), *shown, *mine]
+            if silent := theirs.count(0.0):  # no rate to compare with, and no win of ours
+                shown = [
+                    f"no answer in {silent} of {len(theirs)} rounds",
+                    "" if bar is None else f">= {bar}",
+                    "not told",
+                ]
+            else:
+                times, failed = ratio(mine, theirs), sum(values(turns, "ours", connections, "failed"))
+                told = ["", ""] if bar is None else [f">= {bar}", _judge(part, times, least=bar, failed=failed)]
+                shown = [times.text(1), *told]
+            figures = _figures(turns, mode, connections)
+            yield [PEERS[name].modes[mode].title, str(connections), *shown, *figures]
         yield [f"ours, beside {PEERS[name].title}", str(connections), "", "", "", *_figures(turns, "ours", connections)]
 
 
