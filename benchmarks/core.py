@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import uvloop
 
 from andon.config import open_project
@@ -81,9 +82,11 @@ def requests(n: int, seed: int = 1, *, ids: bool = True) -> list[bytes]:
 class Bench:
     """One worker without sockets."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        """``settings`` take the place of the charter's (`andon.deploy.settings.GatewayConfig`)."""
         project = open_project(folder)
-        self.worker = Worker(GatewayConfig.from_charter(project.charter), project.workspace, 0, 1)
+        config = msgspec.structs.replace(GatewayConfig.from_charter(project.charter), **settings)
+        self.worker = Worker(config, project.workspace, 0, 1)
         self.seed = 1
 
     async def begin(self) -> None:
