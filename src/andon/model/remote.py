@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import threading
 import time
@@ -77,6 +78,18 @@ class _Said(msgspec.Struct):
     error: Any = ""
 
 
+def _shown(url: str) -> str:
+    """An address for a sentence: its host, and of the rest, which may be secret, only that there is one.
+
+    >>> _shown("http://ann:hush@example.org:8000/a?key=hush"), _shown("example.org"), _shown("ftp://example.org")
+    ('http://...@example.org:8000/...', 'example.org', 'ftp://example.org')
+    """
+    scheme, slashes, rest = url[:200].rpartition("//") if url.count("//") == 1 else ("", "", url[:200])
+    place, more = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
+    _, at, host = place.rpartition("@")
+    return f"{scheme}{slashes}{'...@' if at else ''}{host}{'/...' if more.strip('/') else ''}"
+
+
 def check(remote: Remote, stays: Stays) -> None:
     """Raise ``UsageError`` for an address that cannot be one, ``Denied`` where rows may not leave at all."""
     try:
@@ -86,7 +99,7 @@ def check(remote: Remote, stays: Stays) -> None:
         sound = False
     if not sound or parts.username or parts.password or parts.query or parts.fragment or not remote.url.isprintable():
         raise UsageError(
-            f"a remote model's url: expected http(s)://host:port without a password, found {remote.url[:200]!r}"
+            f"a remote model's url: expected http(s)://host:port without a password, found {_shown(remote.url)!r}"
         )
     if not remote.model or remote.rows < 1:
         raise UsageError("a remote model needs a name, and at least one row for each call")

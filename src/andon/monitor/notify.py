@@ -12,6 +12,7 @@ them is only their kind and host.
 
 from __future__ import annotations
 
+import logging
 import urllib.request
 import warnings
 from collections import deque
@@ -199,5 +200,6 @@ def _service(target: str) -> Any | None:
         warnings.simplefilter("ignore", DeprecationWarning)
         import apprise
 
+        logging.getLogger("apprise").disabled = True  # it writes addresses down with the keys in their paths
         service = apprise.Apprise()
         return service if service.add(target) else None
