@@ -120,7 +120,9 @@ class RingWriter:
         words = self._ring.words
         before = words[_OFFERED] - words[_DROPPED]
         words[_OFFERED] += frame.count
-        if not self._put(_encode(frame), before):
+        # What surely has no room is not even encoded: a shadow that is behind costs the live path nothing but this.
+        room = self._ring.size - (words[_HEAD] - words[_TAIL])
+        if len(frame.payload) + _RECORD.size > room or not self._put(_encode(frame), before):
             words[_DROPPED] += frame.count
 
     def _put(self, body: bytes, before: int) -> bool:
