@@ -109,7 +109,7 @@ def _cell(cell: tuple[int, float, str, float]) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{max(0.0, 100 * value):.1f} %"
 
 
 def _count(value: float) -> str:

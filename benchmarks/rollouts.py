@@ -134,7 +134,7 @@ def measure(traffics: tuple[int, ...], runs: int) -> list[Figures]:
             seed = zlib.crc32(f"{traffic} {base} {name} {ratio} {rule}".encode())
             played[ratio] = play(RULES[rule], World(name, traffic, base, runs, [seed]), ratio)
         good = played[1.0]
-        held = 1 - good.promoted - good.reverted
+        held = max(0.0, 1 - good.promoted - good.reverted)
         for ratio in BAD:
             bad = played[ratio]
             numbers = (bad.promoted, good.reverted, held, bad.extra, bad.extra_error, good.requests)
