@@ -357,3 +357,27 @@ def test_reviews_and_conditions_count(rolling: Make) -> None:
     assert now is not None
     found = Proof(line.workspace, line.charter).look(now.rollout, standing(line.workspace, now.rollout))
     assert found.candidate + found.live == 50
+
+
+def test_a_look_that_reads_on_sees_what_one_that_reads_all_does(rolling: Make) -> None:
+    line = rolling(rails="errors, wrong")
+    line.begin()
+    line.look()
+    going = Proof(line.workspace, line.charter)
+    ingest = Ingest(line.workspace, line.charter, pace=Pace(window=0, ship=0, tidy=0))
+    for number in range(6):
+        line.come(150, label=number % 2 == 0)
+        if number == 2:
+            line.made -= 100  # units that come back
+            line.line.ramp(0.3, actor="ann")
+        if number == 3:
+            line.line.ramp(0.5, actor="ann")
+        if number % 3 == 1:
+            while ingest.tick().busy:
+                pass
+        now = active(line.workspace)
+        assert now is not None
+        stand = standing(line.workspace, now.rollout)
+        read_on = going.look(now.rollout, stand)
+        anew = Proof(line.workspace, line.charter).look(now.rollout, stand)
+        assert msgspec.json.encode(read_on) == msgspec.json.encode(anew)

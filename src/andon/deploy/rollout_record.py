@@ -139,7 +139,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that a decision is made from, besides the rollout and the hour.
 
     ``position`` is the place in each stream of the log up to which it was read. ``candidate`` and ``live`` count units,
-    ``fresh`` the candidate's cases under the share now. ``last_us`` is the last case of either arm, ``per_hour`` how
+    ``fresh`` is above 0 once the candidate had a case under the share now. ``last_us`` is the last case of either arm, ``per_hour`` how
     many units there are lately, ``deferred_per_hour`` how many cases would come to people if the candidate had all.
     ``every_us`` is how soon it is looked at again. ``newer`` names a rollout begun later, ``older`` one that still runs;
     ``unfit`` says why the version cannot be used at all, ``failed`` what went wrong when this rollout last acted.

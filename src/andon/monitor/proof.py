@@ -8,6 +8,7 @@ of the decision's own record. Both e-processes are looked at after every event, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,6 +55,73 @@ def guarded(charter: Charter) -> dict[str, Event | str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What decisions say by themselves, up to a position of the log: sums that do not depend on how they were read.
+
+    ``units`` has a row for each unit: the first route and arm, the arms it was in, and for which guardrails it counts.
+    ``events`` are the cases with an event; ``lately`` those of about the last hour; ``shares`` are by route.
+    """
+
+    name: str
+    position: dict[str, int]
+    units: pl.DataFrame
+    events: dict[str, pl.DataFrame]
+    lately: pl.DataFrame
+    shares: dict[int, float]
+    first_us: int
+    last_us: int
+    last_mine_us: int
+
+    @classmethod
+    def of(cls, name: str, position: dict[str, int], rows: pl.DataFrame, rails: list[str]) -> _Known:
+        """Of the cases themselves."""
+        mine = pl.col("mine")
+        asked = [
+            (pl.col(f"bad:{rail}").is_not_null() & arm).any().alias(f"{rail}:{at}")
+            for rail in rails
+            for at, arm in enumerate((mine, ~mine))
+        ]
+        # Within one route a unit's arm is fixed: the first route and its arm are one number.
+        place = (pl.col("epoch") * 2 + mine.cast(pl.Int64)).min().alias("place")
+        times = rows.select(
+            pl.col("time_us").min().alias("first"),
+            pl.col("time_us").max().alias("last"),
+            pl.col("time_us").filter(mine).max().alias("mine"),
+        ).row(0)
+        return cls(
+            name,
+            position,
+            rows.group_by("key").agg(place, mine.any().alias(":0"), (~mine).any().alias(":1"), *asked),
+            {
+                rail: rows.filter(pl.col(f"bad:{rail}")).select(*_KEPT, known_us="time_us", bad=f"bad:{rail}")
+                for rail in rails
+            },
+            rows.filter(pl.col("time_us") > (times[1] or 0) - HOUR).select("time_us", "mine", "key", "deferred"),
+            dict(rows.group_by("epoch").agg(pl.col("rho").first()).iter_rows()),
+            *(0 if time is None else int(time) for time in times),
+        )
+
+    def and_(self, more: _Known, now_us: int) -> _Known:
+        """With the cases of a later read."""
+        if not more.units.height:
+            return replace(self, position=more.position)
+        again = pl.concat([self.units.join(more.units, on="key", how="semi"), more.units])
+        both = again.group_by("key").agg(pl.col("place").min(), pl.exclude("key", "place").any())
+        lately = pl.concat([self.lately, more.lately]).filter(pl.col("time_us") > now_us - HOUR)
+        return _Known(
+            self.name,
+            dict(sorted({**self.position, **more.position}.items())),
+            pl.concat([self.units.join(more.units, on="key", how="anti"), both]),
+            {rail: pl.concat([rows, more.events[rail]]) for rail, rows in self.events.items()},
+            lately,
+            {**self.shares, **more.shares},
+            min(self.first_us or more.first_us, more.first_us),
+            max(self.last_us, more.last_us),
+            max(self.last_mine_us, more.last_mine_us),
+        )
+
+
 class Proof:
     """Gathers what is known about a rollout of this charter's line."""
 
@@ -62,6 +130,7 @@ class Proof:
         self._charter = charter
         self._events = {name: one for name, one in guarded(charter).items() if isinstance(one, Event)}
         self._mine: dict[int, bool] = {}
+        self._known: _Known | None = None
 
     def look(self, rollout: Rollout, standing: Standing, position: Mapping[str, int] | None = None) -> Evidence:
         """All that the log says, now or as of a ``position`` it had once. Raises ``Unavailable``, ``Corrupt``."""
@@ -72,7 +141,9 @@ class Proof:
         seen = Seen(self._workspace, rollout.began_us, None, position)
         if rollout.place == "shadow":
             return self._shadowed(seen, rollout, empty, position)
-        epochs = self._epochs(rollout, standing.epoch)
+        # Read after the log: a decision's route was there before it.
+        newest = self._workspace.routes.word()
+        epochs = self._epochs(rollout, newest)
         return self._judged(seen, rollout, epochs, empty, position) if epochs else empty
 
     def _epochs(self, rollout: Rollout, newest: int) -> list[int]:
@@ -92,31 +163,44 @@ class Proof:
         plan = rollout.plan
         events = {name: self._events[name] for name in plan.guardrails if name in self._events}
         early = {name: event for name, event in events.items() if not event.late}
-        flags = [_limited(event.bad, self._where(name), seen).alias(f"bad:{name}") for name, event in early.items()]
         drawn = pl.col("epoch").is_in(epochs) & pl.col("arm").is_in(["candidate", "live"])
-        # The decision as it was made: what a person answers later is late.
-        made = seen.raw().filter(drawn).with_columns(prediction="decision")
-        rows = made.select(*_shape(), *flags).collect()
+        known = self._read(seen, rollout, early, drawn, position)
         late = {name: event for name, event in events.items() if event.late}
         arrived = self._late(seen, late, drawn)
-        reached = _reached(seen, position)
-        if not rows.height:
-            return msgspec.structs.replace(empty, position=reached)
-        units, split = _units(rows, list(early))
+        if not known.units.height:
+            return msgspec.structs.replace(empty, position=known.position)
+        units, split = _units(known, list(early))
         rails = []
         for name in plan.guardrails:
             if name in early:
-                found = rows.filter(pl.col(f"bad:{name}")).with_columns(known_us="time_us")
-                rails.append(Rail(name, judge_events(name, plan, found), units[name]))
+                rails.append(Rail(name, judge_events(name, plan, known.events[name]), units[name]))
             elif name in arrived:
                 rails.append(_late_rail(name, plan, arrived[name], empty.as_of_us))
-        return msgspec.structs.replace(
-            empty,
-            position=reached,
-            rails=tuple(rails),
-            assigned=split,
-            **_pace(rows, rollout, units[""], empty.as_of_us),
-        )
+        pace = _pace(known, rollout, units[""], empty.as_of_us)
+        return msgspec.structs.replace(empty, position=known.position, rails=tuple(rails), assigned=split, **pace)
+
+    def _read(
+        self,
+        seen: Seen,
+        rollout: Rollout,
+        early: Mapping[str, Event],
+        drawn: pl.Expr,
+        position: Mapping[str, int] | None,
+    ) -> _Known:
+        """What is known at once, of the whole log; decisions never change, so only those since the last look are read."""
+        before = None
+        if position is None and self._known is not None and self._known.name == rollout.name:
+            before = self._known
+        after = {} if before is None else before.position
+        reached = _reached(seen, position, after)
+        flags = [_limited(one.bad, self._where(name), seen).alias(f"bad:{name}") for name, one in early.items()]
+        # The decision as it was made: what a person answers later is late.
+        made = seen.raw().filter(_beyond(after), drawn).with_columns(prediction="decision")
+        found = _Known.of(rollout.name, reached, made.select(*_shape(), *flags).collect(), list(early))
+        whole = found if before is None else before.and_(found, self._workspace.clock.now())
+        if position is None:
+            self._known = whole
+        return whole
 
     def _where(self, name: str) -> str | None:
         return self._charter.metrics[name].where
@@ -139,7 +223,7 @@ class Proof:
         automatic = pl.when(pl.col("decided_by") == "model").then("decision")
         rows = rows.with_columns(ours=pl.coalesce("suggestion", automatic), key=_key())
         table = rows.join(said, on="id").join(seen.labels(), on="id", how="left").collect()
-        reached = _reached(seen, position)
+        reached = _reached(seen, position, {})
         failed, lost = table["theirs"].is_null(), table["ours"].is_null()
         rails = [_pairs("no answer", plan, table, failed, lost)]
         told = table.filter(pl.col("label").is_not_null())
@@ -207,14 +291,21 @@ def _limited(bad: pl.Expr, where: str | None, seen: Seen) -> pl.Expr:
     return pl.when(held.fill_null(False)).then(bad)
 
 
-def _reached(seen: Seen, given: Mapping[str, int] | None) -> dict[str, int]:
-    """The last sequence of each stream in what was read."""
+def _beyond(after: Mapping[str, int]) -> pl.Expr:
+    """Rows behind a position of the log."""
+    if not after:
+        return pl.lit(True)
+    return pl.col("sequence") > pl.col("stream").replace_strict(dict(after), default=-1, return_dtype=pl.Int64)
+
+
+def _reached(seen: Seen, given: Mapping[str, int] | None, after: Mapping[str, int]) -> dict[str, int]:
+    """The last sequence of each stream in what is there."""
     if given is not None:
         return dict(sorted(given.items()))
     parts = [seen.raw(), *(seen.later(table) for table in ("feedback", "reviews", "shadow"))]
-    rows = pl.concat([part.select("stream", "sequence") for part in parts])
-    found = rows.group_by("stream").agg(pl.col("sequence").max()).sort("stream").collect()
-    return dict(found.iter_rows())
+    rows = pl.concat([part.filter(_beyond(after)).select("stream", "sequence") for part in parts])
+    found = rows.group_by("stream").agg(pl.col("sequence").max()).collect()
+    return dict(sorted({**after, **dict(found.iter_rows())}.items()))
 
 
 def judge_events(name: str, plan: Plan, events: pl.DataFrame) -> Guardrail:
@@ -235,25 +326,14 @@ def _peaked(test: Counts, mine: np.ndarray, rho: np.ndarray) -> Counts:
     return msgspec.structs.replace(test, peak=max(0.0, float(walk(test, mine, rho).max())))
 
 
-def _units(rows: pl.DataFrame, names: list[str]) -> tuple[dict[str, tuple[int, int]], Assigned | None]:
+def _units(known: _Known, names: list[str]) -> tuple[dict[str, tuple[int, int]], Assigned | None]:
     """Units by arm, for each early guardrail and ("") at all; and the split of those that were new."""
-    mine = pl.col("mine")
-    asked = [
-        (pl.col(f"bad:{name}").is_not_null() & arm).any().alias(f"{name}:{at}")
-        for name in names
-        for at, arm in enumerate((mine, ~mine))
-        if rows[f"bad:{name}"].null_count()
-    ]
-    # Within one route a unit's arm is fixed: the first route and its arm are one number.
-    place = (pl.col("epoch") * 2 + mine.cast(pl.Int64)).min().alias("place")
-    units = rows.group_by("key").agg(place, mine.any().alias(":0"), (~mine).any().alias(":1"), *asked)
-    sums = units.select(pl.exclude("key", "place").sum()).row(0, named=True)
-    found = {name: _two(sums, name) if f"{name}:0" in sums else _two(sums, "") for name in ("", *names)}
-    shares = dict(rows.group_by("epoch").agg(pl.col("rho").first()).iter_rows())
-    new = units.group_by(pl.col("place") // 2).agg((pl.col("place") % 2).sum().alias("mine"), pl.len().alias("n"))
+    sums = known.units.select(pl.exclude("key", "place").sum()).row(0, named=True)
+    found = {name: _two(sums, name) for name in ("", *names)}
+    new = known.units.group_by(pl.col("place") // 2).agg((pl.col("place") % 2).sum().alias("mine"), pl.len().alias("n"))
     split: Assigned | None = None
     for epoch, first, n in new.sort("place").iter_rows():
-        share = shares[epoch]
+        share = known.shares[epoch]
         split = Assigned(share, _SPLIT_WEIGHT) if split is None else split
         split = split if split.share == share else split.ramped(share)
         split = split.add(int(first), int(n - first))
@@ -274,18 +354,16 @@ def _late_rail(name: str, plan: Plan, known: pl.DataFrame, as_of_us: int) -> Rai
     return Rail(name, guards[0], counted[0], True, guards[1], counted[1])
 
 
-def _pace(rows: pl.DataFrame, rollout: Rollout, units: tuple[int, int], as_of_us: int) -> dict[str, object]:
+def _pace(known: _Known, rollout: Rollout, units: tuple[int, int], as_of_us: int) -> dict[str, object]:
     """How much comes, and what of it the candidate passes on to people."""
-    last = int(rows["time_us"].max() or 0)  # type: ignore[arg-type]
-    lately = rows.filter(pl.col("time_us") > as_of_us - HOUR)
-    mine = lately.filter("mine")
-    hours = min(1.0, max((as_of_us - int(rows["time_us"].min() or 0)) / HOUR, 1 / 60))  # type: ignore[arg-type]
-    share = float(mine["deferred"].mean() or 0.0)  # type: ignore[arg-type]
+    lately = known.lately.filter(pl.col("time_us") > as_of_us - HOUR)
+    hours = min(1.0, max((as_of_us - known.first_us) / HOUR, 1 / 60))
+    share = float(lately.filter("mine")["deferred"].mean() or 0.0)  # type: ignore[arg-type]
     return {
         "candidate": units[0],
         "live": units[1],
-        "fresh": rows.filter(pl.col("mine") & (pl.col("time_us") >= rollout.share_us)).height,
-        "last_us": last,
+        "fresh": int(known.last_mine_us >= rollout.share_us),
+        "last_us": known.last_us,
         "per_hour": lately["key"].n_unique() / hours,
         "deferred_per_hour": share * lately.height / hours,
     }
