@@ -18,7 +18,7 @@ from andon.errors import Conflict, Unavailable, UsageError
 from andon.monitor.deciders import decided as windows_of
 from andon.surface.api import PREFIX
 from andon.surface.decode import fields_of
-from andon.surface.view.deploy import COMMANDS
+from andon.surface.view.deploy_act import COMMANDS
 from andon.surface.view.deploy_pace import decided as pace_of
 
 #: A walk that takes every command once where it is possible.

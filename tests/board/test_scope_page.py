@@ -37,7 +37,7 @@ risks:
   - {what: it says nothing, shows_in: [nulls]}
   - {what: nobody looks}
 alarms: {notify: ["https://user:geheim@hooks.example.org/token"]}
-review: {deadline: 4h}
+review: {deadline: 4h, double_share: 0.1}
 monitor: {window: 1h}
 """
 
@@ -206,7 +206,7 @@ def test_every_question_stands_with_its_answer_and_what_is_left_is_marked(root: 
     assert (rows["review.deadline"]["answer"], rows["review.deadline"]["state"]) == ("4h", "good")
     assert rows["review.deadline"]["line"] == 16
     assert rows["owner"]["state"] == "look" and rows["owner"]["answered"] is False
-    assert rows["rollout.margin"]["state"] == "idle"
+    assert rows["baselines"]["state"] == "idle"
     assert rows["metrics"]["answer"] == "3 metrics"
     assert rows["review.deadline"]["test"].startswith("tests/")
     assert view["questions"]["left"] == sum(row["state"] == "look" for row in rows.values())
@@ -266,7 +266,7 @@ def test_the_charter_in_words_has_its_lines_and_says_what_is_a_default(root: Pat
         "acts": True,
     }
     assert _clause(view, "problem")["line"] == 2
-    assert _clause(view, "rollout.margin")["acts"] is False
+    assert _clause(view, "review.double_share")["acts"] is False
     fields = {row["name"]: row for row in view["charter"]["inputs"]}
     assert (fields["width"]["low"], fields["width"]["high"], fields["width"]["line"]) == (0.0, 30.0, 3)
     assert fields["coat"]["categories"] == ["zinc", "none"] and fields["coat"]["optional"] is True

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["KIND", "Kept", "Pending", "active", "ask", "kept", "newest", "plan_of", "start"]
+__all__ = ["KIND", "Kept", "Pending", "active", "ask", "drafted", "kept", "may_resume", "newest", "plan_of", "start"]
 
 KIND = "rollout"
 """The kind under which rollouts are kept among the workspace's states."""
@@ -103,7 +103,16 @@ def plan_of(charter: Charter, version: str, live: str, *, actor: str = "", reaso
 
 
 def start(workspace: Workspace, charter: Charter, version: str, *, actor: str, reason: str = "") -> Rollout:
-    """Begin the automatic rollout of a release; the controller does the rest.
+    """Begin the automatic rollout of a release; the controller does the rest. Raises what ``drafted`` does."""
+    made = drafted(workspace, charter, version, actor=actor, reason=reason)
+    workspace.states.put(KIND, made.name, Kept(made), 0)
+    evidence = {"what": "begin", "plan": msgspec.to_builtins(made.plan)}
+    workspace.journal.append("rollout.asked", made.name, actor, reason, evidence)
+    return made
+
+
+def drafted(workspace: Workspace, charter: Charter, version: str, *, actor: str, reason: str = "") -> Rollout:
+    """The rollout that would begin; nothing is changed.
 
     One that is on its way is superseded, unless it bakes, goes back or is frozen. Raises ``Conflict`` then, ``UsageError``
     where there is nothing to compare with, ``NotFound`` for an unknown release.
@@ -132,18 +141,14 @@ def start(workspace: Workspace, charter: Charter, version: str, *, actor: str, r
         )
     clock, name = workspace.clock.now(), f"{version}#{max(map(_number, all_of), default=0) + 1}"
     plan = plan_of(charter, version, route.live, actor=actor, reason=reason)
-    made = Rollout(
-        name, plan, began_us=clock, since_us=clock, first_epoch=route.epoch, sentence=f"{actor} asked for it"
-    )
-    workspace.states.put(KIND, name, Kept(made), 0)
-    workspace.journal.append("rollout.asked", name, actor, reason, {"what": "begin", "plan": msgspec.to_builtins(plan)})
-    return made
+    said = f"{actor} asked for it"
+    return Rollout(name, plan, began_us=clock, since_us=clock, first_epoch=route.epoch, sentence=said)
 
 
 def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, reason: str = "") -> Rollout:
     """Freeze the rollout that is on its way, or let it go on. Raises ``NotFound`` or ``UsageError`` where that is nothing.
 
-    What it says is done at once where no controller runs: then nothing moves by itself anyway.
+    It is done with the controller's next look.
     """
     now = active(workspace)
     if now is None:
@@ -151,7 +156,7 @@ def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, 
     rollout = now.rollout
     if what == "freeze" and rollout.state in ("frozen", "rolling_back"):
         raise UsageError(f"the rollout {rollout.name} is {rollout.state.replace('_', ' ')} already: {rollout.sentence}")
-    if what == "resume" and not _may_resume(rollout):
+    if what == "resume" and not may_resume(rollout):
         raise UsageError(_no_way_on(rollout))
     found = workspace.states.get(KIND, rollout.name, Kept)
     assert found is not None
@@ -161,7 +166,8 @@ def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, 
     return rollout
 
 
-def _may_resume(rollout: Rollout) -> bool:
+def may_resume(rollout: Rollout) -> bool:
+    """Whether it waits for a person's word to go on."""
     return (rollout.state, rollout.reason) == ("frozen", "person") or (
         rollout.state == "hold" and rollout.place == "bake"
     )

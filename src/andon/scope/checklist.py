@@ -164,7 +164,12 @@ QUESTIONS: tuple[Question, ...] = (
         "tests/deploy/test_line.py::test_the_inbox_has_the_charters_policy",
     ),
     Question("review.double_share", "How many cases do two people decide?", _SHOWN, "", _ALWAYS),
-    Question("rollout.path", "Which steps lead to live?", _SHOWN, "", _ALWAYS),
+    Question(
+        "rollout.path",
+        "Which steps lead to live?",
+        "the way of an automatic rollout",
+        "tests/monitor/test_steer.py::test_the_whole_way_through_the_shadow",
+    ),
     Question(
         "rollout.start_share",
         "How many units does a canary begin with?",

@@ -17,6 +17,7 @@ from andon.surface.station import Known, State
 from andon.surface.view.deploy_change import changes, who_answers
 from andon.surface.view.deploy_pace import Decided, decided
 from andon.surface.view.deploy_release import Possible, ReleaseRow, possible, releases_now
+from andon.surface.view.deploy_rollout import RolloutNow, rollout_now
 from andon.surface.view.deploy_route import LevelNow, Loaded, RouteNow, levels_now, route_now, versions_now
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class DeployView(msgspec.Struct, frozen=True):
     sentence: str
     now_us: int
     route: RouteNow | None
+    rollout: RolloutNow | None
     first: str
     levels: tuple[LevelNow, ...]
     slices: tuple[str, ...]
@@ -87,6 +89,7 @@ def deploy_view(visit: Visit, params: Empty) -> DeployView:
         sentence=said,
         now_us=visit.now_us,
         route=route_now(routes) if routes else None,
+        rollout=rollout_now(project, known),
         first="" if routes else sentence(prospects.now),
         levels=levels_now(prospects.now, project),
         slices=tuple(charter.slices),

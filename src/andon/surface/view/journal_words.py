@@ -51,7 +51,7 @@ def href_of(event: Event) -> str:
         return link("/models", event.subject)
     if event.action == "model.release":
         return link("/models", str(evidence.get("run") or event.subject))
-    if event.action == "automation.learn":
+    if event.action == "automation.learn" or event.action.startswith("rollout."):
         return "/deploy"
     if event.action.startswith("deploy."):
         return f"/deploy/history#{event.subject.replace(' ', '-')}"
@@ -214,6 +214,8 @@ ACTIONS: tuple[str, ...] = tuple(_TOLD)
 _SAY_WHY = frozenset(
     (
         "automation.learn",
+        "rollout.transition",
+        "rollout.failed",
         "log.gap",
         "log.shed",
         "log.retained",
