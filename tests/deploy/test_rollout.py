@@ -170,9 +170,9 @@ def test_the_harm_budget_and_not_the_clock_makes_the_share_grow() -> None:
 
 
 def test_a_spent_budget_lowers_the_share_to_its_start_and_no_lower_than_a_persons() -> None:
-    spent = (rail("errors", 300, 290, (9000, 9000)), rail("wrong", 3, 40, (900, 9000), late=True))
-    guard = Guardrail.begin("errors").add(200, 200, 0.5)
-    spent = (replace(spent[0], guard=guard), spent[1])
+    late = rail("wrong", 3, 40, (900, 9000), late=True)
+    guard = Guardrail.begin("errors").add(120, 100, 0.5)
+    spent = (Rail("errors", guard, (9000, 9000)), late)
     high = replace(at("canary"), share=0.5)
     route = replace(ROUTES["canary"], share=0.5)
     made = step(high, known("canary", rails=spent, standing=route), HOUR)
@@ -206,7 +206,7 @@ def test_what_a_person_does_wins_and_is_told(route: Standing, after: str, share:
 
 
 def test_a_person_freezes_and_lets_go_on() -> None:
-    for place in PLACES:
+    for place in ("draft", "preflight", *PLACES):
         word = Word("freeze", "ann", "a doubt")
         made = step(at(place), known(place, word=word, rails=CALM), HOUR)
         assert (

@@ -67,7 +67,7 @@ def _share_changed(look: Look, by: str) -> Transition | None:
 def _word(look: Look) -> Transition | None:
     """What a person asked for by name: freeze or resume."""
     word, now = look.evidence.word, look.rollout
-    if word is None or now.state in ("draft", "rolling_back"):
+    if word is None or now.state == "rolling_back":
         return None
     told = f"{word.actor}{f': {word.reason}' if word.reason else ''}"
     if word.what == "freeze" and now.state != "frozen":
