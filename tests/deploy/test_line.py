@@ -496,5 +496,6 @@ def test_the_inbox_has_the_charters_policy(workspace: Workspace, charter: Charte
     inbox = open_inbox(workspace, charter)
     assert inbox.policy.answers == ("negative", "positive", "refer")
     assert (inbox.policy.deadline_us, inbox.policy.on_timeout) == (1_800_000_000, "safe_default")
+    assert (inbox.policy.doubling.share, inbox.policy.doubling.deadline_us) == (0.0, 24 * 1_800_000_000)
     workspace.items.add([Item("a", "decision", 0, 0, {"age": 3})])
     assert inbox.decide("a", "negative", "maria").outboxed

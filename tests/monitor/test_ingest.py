@@ -37,7 +37,7 @@ from andon.store.view import decisions, losses, outcomes
 from andon.store.workspace import Workspace
 from andon.store.writer import WalWriter
 
-CHARTER = parse("""
+ASKED = """
 project: screening
 inputs: {cough: bool?, region: category?}
 target: {name: result, classes: [negative, positive]}
@@ -49,7 +49,8 @@ metrics:
 slices: {north: "region = 'North'"}
 review: {deadline: 1h}
 monitor: {window: 1h}
-""")
+"""
+CHARTER = parse(ASKED)
 FIELDS = CHARTER.fields()
 HASH = "00112233445566aa"
 NOW = 1_583_884_800_000_000
@@ -168,6 +169,25 @@ def test_a_review_closes_an_item_that_is_open_whichever_comes_first(lab: Lab) ->
         ("open", None),
         ("decided", "positive"),
     ]
+    assert lab.workspace.items.pending_outbox(9) == []
+
+
+def test_second_looks_come_back_from_the_log_with_a_restored_database(lab: Lab) -> None:
+    first, same, differ = lab.ask(3)
+    said = [Review(id, "positive", "person", "ann", NOW + 5) for id in (first, same, differ)]
+    second = [
+        Review(id, answer, "person", "bob", NOW + 6, kind="second")
+        for id, answer in ((same, "positive"), (differ, "negative"))
+    ]
+    lab.workspace.outbox.append([*said, *second])
+    ingest(lab, charter=parse(ASKED.replace("deadline: 1h", "deadline: 1h, double_share: 1"))).finish()
+    found = lab.workspace.items.queue(99, None)
+    assert {(item.of or item.id, item.kind): (item.state, item.decision) for item in found} == {
+        (first, "decision"): ("decided", "positive"), (first, "second"): ("open", None),
+        (same, "decision"): ("decided", "positive"), (same, "second"): ("decided", "positive"),
+        (differ, "decision"): ("decided", "positive"), (differ, "second"): ("decided", "negative"),
+        (differ, "adjudication"): ("open", None),
+    }  # fmt: skip
     assert lab.workspace.items.pending_outbox(9) == []
 
 

@@ -30,7 +30,6 @@ def test_an_empty_answer_is_none() -> None:
     [
         ("checklist: {place: edge}", "checklist.place: 'edge' is recorded; nothing acts on it yet"),
         ("checklist: {compute: {gpu: a100}}", "checklist.compute.gpu: 'a100' is recorded; nothing acts on it yet"),
-        ("review: {double_share: 0.1}", "review.double_share: 0.1 is recorded; nothing acts on it yet"),
         ("retrain: {mode: automatic}", "retrain.mode: 'automatic' is recorded; nothing acts on it yet"),
         ("stages: [{name: a}]", "stages is recorded; nothing acts on it yet"),
     ],
@@ -48,7 +47,7 @@ def test_answers_on_which_nothing_acts_are_said(answer: str, sentence: str) -> N
         "checklist: {privacy: {stays: anywhere}}",
         "stages: []",
         "retrain: {mode: manual}",
-        "review: {double_share: 0}",
+        "review: {double_share: 0.1}",
     ],
 )
 def test_answers_that_ask_for_nothing_are_not(answer: str) -> None:

@@ -211,6 +211,35 @@ def test_items_of_the_first_release_get_the_columns_of_today(any_db: Database) -
     assert table.queue(9, None) == sorted(kept, key=lambda item: item.id)
 
 
+def test_a_database_of_the_version_before_offers_nobody_a_second_look_at_their_own(any_db: Database) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    from andon.core.record import Item
+    from andon.store.items import ItemTable
+    from andon.store.migrations.versions import m0004_said_before
+
+    table = ItemTable(any_db)
+    table.add([Item("old", "decision", 1, 9, {}), Item("done", "decision", 1, 9, {}, state="decided", reviewer="ann")])
+    with any_db.write() as connection, Operations.context(MigrationContext.configure(connection)):
+        m0004_said_before.downgrade()
+        before = connection.execute(text("SELECT * FROM items ORDER BY id")).all()
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        apply.upgrade(connection)
+        after = connection.execute(text("SELECT * FROM items ORDER BY id")).all()
+    assert [tuple(row)[:-2] for row in after] == [tuple(row) for row in before]
+    assert {tuple(row)[-2:] for row in after} == {("", "")}
+    long = "z" * 300
+    table.add([
+        Item("second", "second", 1, 9, {}, risk=-3.0, of="done", said={"ann": "x"}),
+        Item("third", "adjudication", 1, 9, {}, risk=-2.0, of="done", said={"ann": "x", long: "y"}),
+    ])  # fmt: skip
+    assert [item.id for item in table.queue(9, "open", 0, "bob")] == ["old", "third", "second"]
+    assert [item.id for item in table.queue(9, "open", 0, "ann")] == ["old"]
+    assert [item.id for item in table.queue(9, "open", 0, long)] == ["old", "second"]
+    assert [item.id for item in table.queue(9, "open", 1)] == ["third", "second"]
+
+
 def test_which_migration_a_database_has_is_asked_without_migrating_it(tmp_path: Path, db: Database) -> None:
     assert db.revision() == HEAD_REVISION
     with db.write() as connection:

@@ -20,6 +20,7 @@ from andon.store.codec import (
     encode_feedback,
     encode_predictions,
 )
+from andon.store.doubles import doubles
 from andon.store.frame import FrameKind
 from andon.store.reader import read_stream
 from andon.store.segment import streams
@@ -113,6 +114,40 @@ def test_nothing_yet(lab: Lab) -> None:
     assert times_of(lab.workspace, ["a"]) == {}
     with pytest.raises(NotFound, match="no decision has the id 'a'"):
         find(lab.workspace, "a")
+
+
+@pytest.mark.parametrize("ship", [False, True])
+def test_a_second_answer_changes_no_decision_and_an_adjudicated_one_is_peoples_outcome(lab: Lab, ship: bool) -> None:
+    lab.decide(pending("a", suggestion="positive"), pending("same"), pending("seen"), pending("wait"))
+    for id in ("a", "same", "seen"):
+        lab.review(id, "negative", saw_suggestion=id == "seen")
+        again = "negative" if id == "same" else "positive"
+        lab.review(id, again, kind="second", reviewer="bob", time_us=MARCH + 2 * HOUR)
+    for id in ("a", "seen"):
+        lab.review(id, "positive", kind="adjudication", reviewer="zoe", time_us=MARCH + 3 * HOUR)
+    lab.review("wait", "positive", kind="second", reviewer="bob")  # without a first one it decides nothing
+    if ship:
+        lab.ship()
+    now = decisions(lab.workspace).sort("id").select("id", "status", "decision", "reviewer").rows()
+    assert now == [
+        ("a", "decided", "negative", "ann"), ("same", "decided", "negative", "ann"),
+        ("seen", "decided", "negative", "ann"), ("wait", "pending", None, None),
+    ]  # fmt: skip
+    for truth, labels in (("external", [None] * 4), ("human", ["positive", "negative", None, None])):
+        rows = outcomes(lab.workspace, truth=truth).sort("id")  # type: ignore[arg-type]
+        assert rows["label"].to_list() == labels
+        assert rows["prediction"].to_list() == ["negative", "negative", "negative", None]
+    pairs = doubles(lab.workspace, MARCH)
+    assert pairs.select("id", "first", "said", "second", "second_said", "third", "adjudicated", "model").rows() == [
+        ("a", "ann", "negative", "bob", "positive", "zoe", "positive", "positive"),
+        ("same", "ann", "negative", "bob", "negative", None, None, None),
+        ("seen", "ann", "negative", "bob", "positive", "zoe", "positive", None),
+    ]
+    assert pairs["saw_suggestion"].to_list() == [False, False, True]
+    assert doubles(lab.workspace, MARCH + 2 * HOUR + 1).is_empty()
+    assert [one["kind"] for one in find(lab.workspace, "a")["reviews"]] == ["decision", "second", "adjudication"]
+    assert set(reviewed(lab.workspace, "bob", MARCH)["kind"]) == {"second"}
+    assert reviewed(lab.workspace, None, MARCH).height == 9
 
 
 @pytest.mark.parametrize("ship", [False, True])

@@ -28,10 +28,12 @@ class Items(Protocol):
         """The items of these ids that exist, by id."""
         ...
 
-    def queue(self, limit: int, state: ItemState | None = "open", offset: int = 0) -> list[Item]:
+    def queue(
+        self, limit: int, state: ItemState | None = "open", offset: int = 0, reviewer: str | None = None
+    ) -> list[Item]:
         """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None.
 
-        The first ``offset`` of them are left out.
+        The first ``offset`` of them are left out, and those that ``reviewer`` answered before (``Item.said``).
         """
         ...
 

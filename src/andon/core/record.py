@@ -26,6 +26,7 @@ __all__ = [
     "Feedback",
     "Field",
     "Item",
+    "ItemKind",
     "ItemState",
     "Kind",
     "Level",
@@ -43,6 +44,7 @@ Level = Literal["human", "shadow", "assist", "partial", "full"]
 Status = Literal["pending", "decided"]
 DecidedBy = Literal["model", "person", "safe_default", "client", "nobody"]
 ItemState = Literal["open", "taken", "decided"]
+ItemKind = Literal["decision", "audit", "second", "adjudication"]
 #: The widest circle that data may reach.
 Stays = Literal["device", "organisation", "anywhere"]
 
@@ -128,7 +130,8 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     """A person's (or the deadline's) answer to an item; a row of the people stream.
 
     ``decided_by`` is "person" or "safe_default" (the deadline passed). ``saw_suggestion`` is False for a blind review.
-    ``kind`` "decision" answers a pending request; "audit" re-decides an automatic one and leaves its answer as it was.
+    ``kind`` "decision" answers a pending request; "audit" re-decides an automatic one and leaves its answer as it was, as
+    do "second", another person's look at an answered case, and "adjudication", a third one's where those two differ.
     ``simulated`` marks reviewers that are programs.
     """
 
@@ -139,7 +142,7 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     time_us: int
     seconds: float = 0.0
     saw_suggestion: bool = False
-    kind: Literal["decision", "audit"] = "decision"
+    kind: ItemKind = "decision"
     simulated: bool = False
 
 
@@ -161,10 +164,14 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     ``risk`` orders the queue (higher first), then ``due_us``. A lease is (``holder``, ``lease_until_us``). ``outboxed``
     says that the decision has been written to the people stream. ``draft`` is the holder's answer while it is held.
     ``skips`` says who gave the case back unanswered, and when (the machine's time).
+
+    A second look and an adjudication have an id of their own; ``of`` is the decision's, ``share`` the probability with
+    which the case was drawn for a second look, ``said`` what was answered before, by whom: they do not take it.
+    ``between`` are the answers to adjudicate, sorted.
     """
 
     id: str
-    kind: Literal["decision", "audit"]
+    kind: ItemKind
     created_us: int
     due_us: int
     x: dict[str, Scalar]
@@ -188,6 +195,10 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     revision: int = 0
     draft: Draft | None = None
     skips: dict[str, int] = {}
+    of: str = ""
+    share: float = 0.0
+    said: dict[str, str] = {}
+    between: tuple[str, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):

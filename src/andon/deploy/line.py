@@ -24,13 +24,14 @@ from andon.deploy.learning import Learnt, learn
 from andon.deploy.standing import bundles_of, first_route, predicates_of, route_before, rules
 from andon.deploy.transition import Stamp
 from andon.errors import Conflict, Corrupt, Unavailable
+from andon.people.double import DEADLINES, Doubling
 from andon.people.inbox import Inbox, ReviewPolicy
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["Act", "Line", "open_inbox", "reconcile", "user_name"]
+__all__ = ["Act", "Line", "doubling", "open_inbox", "reconcile", "user_name"]
 
 #: How often an action looks again when somebody else published first.
 TRIES = 50
@@ -322,9 +323,22 @@ def user_name() -> str:
         return "unknown"
 
 
+def doubling(charter: Charter) -> Doubling:
+    """How many cases a charter has another person look at."""
+    review = charter.review
+    return Doubling(review.double_share, DEADLINES * review.deadline_us, charter.automation.partial.blind)
+
+
 def open_inbox(workspace: Workspace, charter: Charter) -> Inbox:
     """The review inbox of a workspace, with the charter's policy."""
     answers = tuple(dict.fromkeys((*charter.target.classes, charter.safe_default)))
     review = charter.review
-    policy = ReviewPolicy(answers, charter.safe_default, review.on_timeout, review.deadline_us, undo_us=review.undo_us)
+    policy = ReviewPolicy(
+        answers,
+        charter.safe_default,
+        review.on_timeout,
+        review.deadline_us,
+        undo_us=review.undo_us,
+        doubling=doubling(charter),
+    )
     return Inbox(workspace.items, workspace.outbox, workspace.clock, policy)

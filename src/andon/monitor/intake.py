@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from andon.core.clock import SECOND
 from andon.core.record import Field, Item, Review, Route
+from andon.deploy.line import doubling
 from andon.errors import AndonError, Corrupt
 from andon.monitor.tap import Entry
+from andon.people.double import follow_up, item_id
 from andon.scope.charter import Charter
 from andon.store.codec import decode_reviews
 from andon.store.frame import Frame, FrameKind
@@ -37,6 +39,7 @@ class Intake:
         self._workspace = workspace
         self._deadline_us = charter.review.deadline_us
         self._blind = charter.automation.partial.blind
+        self._doubling = doubling(charter)
         self._routes: dict[int, Route | None] = {}
         self._unmatched: dict[str, Review] = {}
 
@@ -67,13 +70,23 @@ class Intake:
         """Close items that reviews have answered and that are open still; returns how many were."""
         reviews: dict[str, Review] = {}
         for review in _reviews(entries):
-            reviews.setdefault(review.id, review)
+            reviews.setdefault(item_id(review.id, review.kind), review)
         items = self._workspace.items.many(reviews) if reviews else {}
         for id, review in reviews.items():
             if id not in items and len(self._unmatched) < _UNMATCHED:
                 self._unmatched[id] = review
         late = [item for item in items.values() if item.state != "decided"]
-        return len(self._workspace.items.swap_many([_closed(item, reviews[item.id]) for item in late]))
+        closed = self._workspace.items.swap_many([_closed(item, reviews[item.id]) for item in late])
+        self._ask_again(closed)
+        return len(closed)
+
+    def _ask_again(self, closed: Sequence[Item]) -> None:
+        """Second looks and adjudications follow from what is closed here, too; those that were answered are closed."""
+        while asked := [item for item in (follow_up(one, self._doubling) for one in closed) if item is not None]:
+            known = {item.id: self._unmatched.pop(item.id, None) for item in asked}
+            made = [item if (review := known[item.id]) is None else _closed(item, review) for item in asked]
+            self._workspace.items.add(made)
+            closed = [item for item in made if item.state == "decided"]
 
 
 def item_of(row: dict[str, Any], names: Sequence[str], deadline_us: int, blind: bool) -> Item:

@@ -46,7 +46,8 @@ def veil(item: Item, reviewer: str | None = None) -> Item:
     """The item as ``reviewer`` may see it before it is decided: nothing of what others did or are about to.
 
     Where the review is blind it is without the model's view, of which the risk is a part: an audit stays behind the
-    others, an escalated case before them, and that is all it says.
+    others, an escalated case before them, and that is all it says. A second look says nothing of the first answer; an
+    adjudication that is blind says which answers there are, and not whose.
 
     >>> seen = veil(Item("a", "decision", 0, 0, {}, blind=True, suggestion="negative", confidence=0.9, risk=0.1))
     >>> seen.suggestion is None, seen.confidence is None, seen.risk
@@ -58,6 +59,8 @@ def veil(item: Item, reviewer: str | None = None) -> Item:
         item = replace(item, draft=None)
     if item.skips:
         item = replace(item, skips={name: time for name, time in item.skips.items() if name == reviewer})
+    if item.of and (item.blind or item.kind == "second"):
+        item = replace(item, of="", said={})
     if item.blind:
         risk = item.risk if item.risk < 0 else item.risk // ESCALATION * ESCALATION
         return replace(item, suggestion=None, confidence=None, risk=risk)
@@ -67,7 +70,7 @@ def veil(item: Item, reviewer: str | None = None) -> Item:
 def review_of(item: Item) -> Review:
     """The row of the people stream that a decided item becomes."""
     return Review(
-        id=item.id,
+        id=item.of or item.id,
         decision=item.decision or "",
         decided_by=item.decided_by,
         reviewer=item.reviewer or "",
@@ -124,7 +127,7 @@ def decided(item: Item, decision: str, reviewer: str, time_us: int, by: DecidedB
 
 
 def closed(item: Item, time_us: int) -> Item:
-    """An audit that nobody did: closed without an answer, with nothing to send."""
+    """An audit, second look or adjudication that nobody did: closed without an answer, with nothing to send."""
     return _next(item, state="decided", decided_by="nobody", decided_us=time_us, outboxed=True)
 
 

@@ -26,6 +26,7 @@ from andon.core.registry import did_you_mean
 from andon.errors import Conflict, ContractError, NotFound, Unavailable, UsageError
 from andon.people import change
 from andon.people.change import ESCALATION, review_of, veil
+from andon.people.double import Doubling, follow_up
 
 __all__ = ["MAX_TAKE", "Inbox", "ReviewPolicy", "review_of", "veil"]
 
@@ -41,7 +42,8 @@ class ReviewPolicy(msgspec.Struct, frozen=True):
 
     ``on_timeout``: ``safe_default`` answers with it, ``wait`` keeps waiting, ``escalate`` moves the item to the front
     of the queue; the latter two give it ``deadline_us`` once more. ``undo_us`` is how long a held answer can be taken
-    back (the machine's time, as the lease, which bounds it); 0 holds none.
+    back (the machine's time, as the lease, which bounds it); 0 holds none. ``doubling`` says how many cases another
+    person looks at after that.
     """
 
     answers: tuple[str, ...]
@@ -50,6 +52,7 @@ class ReviewPolicy(msgspec.Struct, frozen=True):
     deadline_us: int = 60 * MINUTE
     lease_us: int = 10 * MINUTE
     undo_us: int = 0
+    doubling: Doubling = Doubling()
 
 
 class Inbox:
@@ -216,8 +219,8 @@ class Inbox:
     def expire(self, now_us: int | None = None, limit: int = 1000) -> list[Item]:
         """Act on items whose deadline has passed as the policy says; returns those that it decided or closed.
 
-        A held answer came in time: it counts. An audit is not answered by a deadline: it is closed undecided
-        (``decided_by`` "nobody").
+        A held answer came in time: it counts. An audit, a second look and an adjudication keep nobody waiting and are
+        not answered by a deadline: they are closed undecided (``decided_by`` "nobody").
         """
         now = self._clock.now() if now_us is None else now_us
         changed = self._items.swap_many([self._late(item, now) for item in self._items.due(now, limit)])
@@ -234,6 +237,7 @@ class Inbox:
         reviews = [item for item in waiting if item.decided_by != "nobody"]
         if reviews:
             self._outbox.append([review_of(item) for item in reviews])
+            self._ask_again(reviews)
         self._items.swap_many([change.outboxed(item) for item in waiting])
         return len(reviews)
 
@@ -247,16 +251,20 @@ class Inbox:
             yield from won
 
     def _offered(self, reviewer: str, n: int) -> list[Item]:
-        """Up to ``n`` open items; those that the reviewer gave back come last, the longest ago first."""
+        """Up to ``n`` open items; those that the reviewer gave back come last, the longest ago first.
+
+        Second looks and adjudications come after even those, and none is at a case that the reviewer answered.
+        """
         fresh: list[Item] = []
         again: list[Item] = []
         size, seen = n, 0
-        while len(fresh) < n and seen < _PAST + n and (found := self._items.queue(size, "open", seen)):
+        while len(fresh) < n and seen < _PAST + n and (found := self._items.queue(size, "open", seen, reviewer)):
             for item in found:
                 (again if reviewer in item.skips else fresh).append(item)
             seen += len(found)
             size = max(n, 50)
-        return [*fresh, *sorted(again, key=lambda item: item.skips[reviewer])][:n]
+        again.sort(key=lambda item: item.skips[reviewer])
+        return sorted([*fresh, *again], key=lambda item: bool(item.of))[:n]
 
     def _current(self, id: str) -> Item:
         """The item, its held answer sent if that is due: nothing else happens to it before."""
@@ -288,6 +296,10 @@ class Inbox:
             raise Conflict(f"item {item.id} was {answer} at {iso(item.decided_us)}")
         if item.state == "taken" and item.holder != reviewer and item.lease_until_us > self._clock.wall():
             raise Conflict(f"item {item.id} is with {item.holder} until {iso(item.lease_until_us)}")
+        if reviewer in item.said:
+            raise Conflict(
+                f"item {item.id} is another look at a case that {reviewer} answered; it takes another person"
+            )
 
     def _seconds(self, item: Item, reviewer: str) -> float:
         """The time on task: since they took it."""
@@ -313,7 +325,7 @@ class Inbox:
     def _late(self, item: Item, now: int) -> Item:
         if item.draft is not None:
             return change.settled(item)
-        if item.kind == "audit":
+        if item.kind != "decision":
             return change.closed(item, now)
         if self.policy.on_timeout == "safe_default":
             return change.decided(item, self.policy.safe_default, "deadline", now, "safe_default")
@@ -332,8 +344,15 @@ class Inbox:
             self._outbox.append([review_of(item) for item in decided])
         except Unavailable:
             return decided
+        self._ask_again(decided)
         sent = {item.id: item for item in self._items.swap_many([change.outboxed(item) for item in decided])}
         return [sent.get(item.id, item) for item in decided]
+
+    def _ask_again(self, answered: list[Item]) -> None:
+        """Put up what follows from answers, before they count as written: a kill in between does it again, the same."""
+        asked = [item for item in (follow_up(one, self.policy.doubling) for one in answered) if item is not None]
+        if asked:
+            self._items.add(asked)
 
     def _refuse_unknown(self, decision: str) -> None:
         if decision not in self.policy.answers:

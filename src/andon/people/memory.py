@@ -41,10 +41,13 @@ class MemoryItems:
         """The items of these ids that exist, by id."""
         return {id: self._items[id] for id in ids if id in self._items}
 
-    def queue(self, limit: int, state: ItemState | None = "open", offset: int = 0) -> list[Item]:
-        """Highest risk first, then earliest due, then by id."""
+    def queue(
+        self, limit: int, state: ItemState | None = "open", offset: int = 0, reviewer: str | None = None
+    ) -> list[Item]:
+        """Highest risk first, then earliest due, then by id; without those that ``reviewer`` answered before."""
         with self._lock:
             found = [item for item in self._items.values() if state is None or item.state == state]
+        found = [item for item in found if reviewer not in item.said]
         return sorted(found, key=_order)[offset : offset + limit]
 
     def taken(self, person: str, limit: int) -> list[Item]:

@@ -105,7 +105,11 @@ _EFFECTS: tuple[Effect, ...] = (
     Effect("review.on_timeout", "`andon review` follows it", f"the controller answers by it {_UP}"),
     Effect("review.undo", "", f"the board holds answers so long {_UP}"),
     Effect("review.reviewers_per_hour", "`andon scope size` plans with it", ""),
-    Effect("review.double_share", "`andon scope size` plans with it", ""),
+    Effect(
+        "review.double_share",
+        "`andon review` and `andon scope size` follow it",
+        f"the board and the controller draw by it {_UP}",
+    ),
     Effect("rollout", "the next automatic rollout begins with it; one on its way keeps what it began with", ""),
     Effect("rollout.path", "`andon status` proposes the next step by it; the next automatic rollout follows it", ""),
     Effect(

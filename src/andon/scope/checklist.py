@@ -163,7 +163,12 @@ QUESTIONS: tuple[Question, ...] = (
         "the deadline in the inbox",
         "tests/deploy/test_line.py::test_the_inbox_has_the_charters_policy",
     ),
-    Question("review.double_share", "How many cases do two people decide?", _SHOWN, "", _ALWAYS),
+    Question(
+        "review.double_share",
+        "How many cases do two people decide?",
+        "the share of answered cases that a second person sees, and a third where they differ",
+        "tests/people/test_double.py::test_a_second_person_looks_blindly_and_the_client_waits_for_nobody",
+    ),
     Question(
         "rollout.path",
         "Which steps lead to live?",

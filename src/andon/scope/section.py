@@ -213,7 +213,7 @@ class Review(Section):
     undo_us: Duration = Field(10_000_000, alias="undo", json_schema_extra={"default": "10s"}, ge=0)
     """How long an answer given on the board can be taken back before the client gets it; 0 sends it at once."""
     double_share: Share = 0
-    """The share of cases that two people decide."""
+    """The share of answered cases that a second person looks at, and a third where they differ; the first answer is sent."""
 
 
 class Rollout(Section):

@@ -14,7 +14,7 @@ from andon.core.clock import DAY
 from andon.core.record import Item, ItemState
 from andon.store.tables import Database, items
 
-__all__ = ["ItemTable", "Waiting", "decided_before", "drop_decided", "last_decided", "waiting_days"]
+__all__ = ["ItemTable", "Waiting", "decided_before", "drop_decided", "last_decided", "unanswered", "waiting_days"]
 
 _CHUNK = 500
 _decode = msgspec.json.Decoder(Item).decode
@@ -28,8 +28,10 @@ def _columns(item: Item) -> dict[str, Any]:
     """The row of an item: what queries need as columns, all of it as JSON.
 
     ``person`` is who decided or, where nobody did, who holds or held it. ``wake_us`` is when something is due with a
-    taken item: a held answer is sent, else its lease ends.
+    taken item: a held answer is sent, else its lease ends. ``said_1`` and ``said_2`` are who answered the case before, and
+    so does not take this look at it.
     """
+    first, second, *_ = *(name[:_NAME] for name in item.said), "", ""
     wake = item.lease_until_us if item.draft is None else item.draft.until_us
     return {
         "id": item.id,
@@ -45,6 +47,8 @@ def _columns(item: Item) -> dict[str, Any]:
         "person": ((item.reviewer if item.decided_by == "person" else item.holder) or "")[:_NAME],
         "decided_by": item.decided_by,
         "wake_us": wake if item.state == "taken" else 0,
+        "said_1": first,
+        "said_2": second,
     }
 
 
@@ -98,13 +102,17 @@ class ItemTable:
             found.update((item.id, item) for item in self._read(select(items.c.body).where(items.c.id.in_(chunk))))
         return found
 
-    def queue(self, limit: int, state: ItemState | None = "open", offset: int = 0) -> list[Item]:
+    def queue(
+        self, limit: int, state: ItemState | None = "open", offset: int = 0, reviewer: str | None = None
+    ) -> list[Item]:
         """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None.
 
-        The first ``offset`` of them are left out.
+        The first ``offset`` of them are left out, and those that ``reviewer`` answered before.
         """
         first = select(items.c.id).order_by(*_ORDER).limit(limit).offset(offset)
         first = first if state is None else first.where(items.c.state == state)
+        if reviewer is not None:
+            first = first.where(items.c.said_1 != reviewer[:_NAME], items.c.said_2 != reviewer[:_NAME])
         return self._read(select(items.c.body).where(items.c.id.in_(first.scalar_subquery())).order_by(*_ORDER))
 
     def taken(self, person: str, limit: int) -> list[Item]:
@@ -204,6 +212,14 @@ def last_decided(db: Database) -> int:
     newest = select(func.max(items.c.decided_us)).where(items.c.state == "decided")
     with db.read() as connection:
         return max(connection.scalar(newest.where(items.c.outboxed.is_(sent))) or 0 for sent in (True, False))
+
+
+def unanswered(db: Database, kind: str, since_us: int = 0) -> int:
+    """How many items of a kind were closed since then without an answer."""
+    closed = (items.c.state == "decided") & (items.c.decided_by == "nobody") & (items.c.kind == kind)
+    query = select(func.count()).where(closed, items.c.decided_us >= since_us)
+    with db.read() as connection:
+        return int(connection.scalar(query) or 0)
 
 
 def decided_before(db: Database, before_us: int, limit: int) -> list[str]:

@@ -58,7 +58,7 @@ __all__ = [
     "windows",
 ]
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 """The newest migration; a database that has it is opened without importing alembic."""
 
 metadata = MetaData()
@@ -114,6 +114,8 @@ items = Table(
     Column("person", String(256), nullable=False, server_default=""),
     Column("decided_by", String(16), nullable=False, server_default=""),
     Column("wake_us", BigInteger, nullable=False, server_default="0"),
+    Column("said_1", String(256), nullable=False, server_default=""),
+    Column("said_2", String(256), nullable=False, server_default=""),
     Index("items_queue", "state", "risk", "due_us"),
     Index("items_due", "state", "due_us"),
     Index("items_outbox", "state", "outboxed", "decided_us"),

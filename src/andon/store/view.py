@@ -94,15 +94,17 @@ def outcomes(
     """The record frame of what was decided live, joined with what happened later.
 
     ``prediction`` is the final decision. ``label`` is the value of the latest ``label`` feedback (by its own time); with
-    truth "human" and no such feedback it is what a person decided blindly, in the audit or instead of the model. An
-    audited automatic decision then stands for 1 / ``audit`` of its kind: that is its ``weight``. ``human`` is a decision
+    truth "human" and no such feedback it is what a person decided blindly, in the audit or instead of the model, or where
+    two people differed there what was adjudicated. An audited automatic decision then stands for 1 / ``audit`` of its kind: that is its ``weight``. ``human`` is a decision
     made elsewhere or in the audit. ``feedback`` lists the kinds of feedback that came, ``label_us`` when the label did.
     """
     seen = Seen(workspace, since_us, until_us)
     rows = seen.final().join(seen.labels(), on="id", how="left").join(seen.audits(), on="id", how="left")
-    rows = rows.join(seen.feedback_kinds(), on="id", how="left")
+    rows = rows.join(seen.feedback_kinds(), on="id", how="left").join(seen.adjudications(), on="id", how="left")
     own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
-    asked = pl.coalesce("audited", own) if truth == "human" else pl.lit(None, dtype=pl.String)
+    theirs = pl.coalesce("audited", own)
+    theirs = pl.when(theirs.is_not_null()).then(pl.coalesce("adjudicated", theirs))
+    asked = theirs if truth == "human" else pl.lit(None, dtype=pl.String)
     sampled = pl.col("label").is_null() & asked.is_not_null() & (pl.col("audit") > 0)
     rows = rows.with_columns(
         prediction="decision",
@@ -113,22 +115,23 @@ def outcomes(
     return rows.sort("time_us", "stream", "sequence").select(*_RECORD, *_MORE, *seen.inputs).collect()
 
 
-def reviewed(workspace: Workspace, reviewer: str, since_us: int) -> pl.DataFrame:
-    """What one person answered since then, with what became known: one row for each answer, in the order of time.
+def reviewed(workspace: Workspace, reviewer: str | None, since_us: int) -> pl.DataFrame:
+    """What one person (None: each) answered since then, with what became known: one row for each answer, in the order of time.
 
-    ``id``, ``kind``, ``decision``, ``time_us``, ``seconds``, ``saw_suggestion``, ``simulated``; ``label``, the latest label
+    ``reviewer``, ``id``, ``kind``, ``decision``, ``time_us``, ``seconds``, ``saw_suggestion``, ``simulated``; ``label``, the latest label
     feedback; ``model``, what the line's release said: the automatic decision of an audit, else the suggestion.
     """
     seen = Seen(workspace, since_us - _BEFORE_US, None)
-    theirs = (pl.col("reviewer") == reviewer) & (pl.col("decided_by") == "person") & (pl.col("time_us") >= since_us)
+    theirs = (pl.col("decided_by") == "person") & (pl.col("time_us") >= since_us)
+    theirs = theirs if reviewer is None else theirs & (pl.col("reviewer") == reviewer)
     came = seen.snapshot.table("reviews").filter(pl.col("day") >= day_of(since_us), theirs).sort("sequence")
-    first = came.unique("id", keep="first", maintain_order=True).drop(
-        "day", "stream", "sequence", "reviewer", "decided_by"
+    first = came.unique(("id", "kind"), keep="first", maintain_order=True).drop(
+        "day", "stream", "sequence", "decided_by"
     )
     automatic = pl.when(pl.col("decided_by") == "model").then("decision")
     said = seen.raw().select("id", model=pl.coalesce("suggestion", automatic)).unique("id")
     rows = first.join(seen.labels().select("id", "label"), on="id", how="left").join(said, on="id", how="left")
-    return rows.sort("time_us", "id").collect()
+    return rows.sort("time_us", "id", "kind").collect()
 
 
 def recorded(fields: Sequence[Field], rows: pl.DataFrame) -> pl.DataFrame:
@@ -302,6 +305,13 @@ class Seen:
         """``id`` and ``audited``: what a person decided who looked at an automatic decision again."""
         came = self.later("reviews").filter((pl.col("kind") == "audit") & (pl.col("decided_by") == "person"))
         return came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", audited="decision")
+
+    def adjudications(self) -> pl.LazyFrame:
+        """``id`` and ``adjudicated``: what a third person decided where two had differed."""
+        came = self.later("reviews").filter(pl.col("kind") == "adjudication")
+        return (
+            came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", adjudicated="decision")
+        )
 
     def shadow(self, version: str) -> pl.LazyFrame:
         """What a release said in the shadow, once for each id."""

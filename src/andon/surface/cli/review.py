@@ -38,7 +38,7 @@ def list_items(
     project: ProjectOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """The queue, in the order to be worked on: highest risk first, then earliest due."""
+    """The queue, in the order to be worked on: highest risk first, then earliest due; second looks and adjudications last."""
     inbox, now = _open(project)
     items = inbox.queue(limit, None if state == "all" else state)
     if as_json:
@@ -79,7 +79,7 @@ def decide(
     project: ProjectOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Answer a case; the client is told at once."""
+    """Answer a case; the client is told at once. A second look and an adjudication change nothing for the client."""
     inbox, _ = _open(project)
     item = inbox.decide(id, decision, _name(reviewer), simulated=simulated)
     if as_json:
@@ -124,13 +124,18 @@ def _show(items: list[Item], now_us: int) -> None:
         late = item.due_us <= now_us and item.state != "decided"
         table.add_row(
             Text(item.id),
-            item.kind if item.slice == "*" else f"{item.kind} ({item.slice})",
+            _kind(item),
             Text(_due(item, now_us), style="bold red" if late else ""),
             Text(_case(item.x)),
             Text(_suggestion(item)),
             Text(_state(item)),
         )
     console.print(table)
+
+
+def _kind(item: Item) -> str:
+    name = "second look" if item.kind == "second" else item.kind
+    return name if item.slice == "*" else f"{name} ({item.slice})"
 
 
 def _due(item: Item, now_us: int) -> str:
@@ -158,6 +163,9 @@ def _value(value: Any) -> str:
 
 
 def _suggestion(item: Item) -> str:
+    if item.between and item.state != "decided":
+        said = ", ".join(f"{who}: {what}" for who, what in item.said.items())
+        return f"two people differ ({said or ' or '.join(item.between)})"
     if item.suggestion is None:
         return "(blind)" if item.blind and item.state != "decided" else ""
     return item.suggestion if item.confidence is None else f"{item.suggestion} ({item.confidence:.2f})"

@@ -80,7 +80,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What somebody or something said. ``scores`` are (class, probability), the largest first."""
 
     who: str
-    kind: Literal["model", "shadow", "person", "audit", "client", "safe_default"]
+    kind: Literal["model", "shadow", "person", "audit", "second", "adjudication", "client", "safe_default"]
     label: str | None
     time_us: int
     confidence: float | None = None
@@ -243,14 +243,14 @@ def _answers(found: dict[str, Any], classes: tuple[str, ...]) -> Iterator[Answer
         scores = _scores(one["scores"], classes)
         yield Answer(one["version"], "shadow", one["label"], one["time_us"], one["confidence"], scores, one["error"])
     for number, one in enumerate(found["reviews"]):
-        audit, default = one["kind"] == "audit", one["decided_by"] == "safe_default"
+        again, default = one["kind"] != "decision", one["decided_by"] == "safe_default"
         first = not any(other["kind"] == one["kind"] for other in found["reviews"][:number])
         yield Answer(
             "the deadline" if default else one["reviewer"],
-            "audit" if audit else "safe_default" if default else "person",
+            one["kind"] if again else "safe_default" if default else "person",
             one["decision"],
             one["time_us"],
-            counts=first and not audit,
+            counts=first and not again,
         )
 
 
@@ -307,7 +307,7 @@ def _life(
     if asked is not None:
         steps.append(Step(asked.created_us, "a person was asked" + (", blind" if asked.blind else "")))
     for review in reviews:
-        again = "looked at it again and said" if review.kind == "audit" else "decided"
+        again = _AGAIN.get(review.kind, "decided")
         default = review.decided_by == "safe_default"
         steps.append(
             Step(review.time_us, f"{'the deadline passed:' if default else again} {review.decision}", review.reviewer)
@@ -316,6 +316,13 @@ def _life(
         value = f": {came.value}" if came.value is not None else ""
         steps.append(Step(came.time_us, f"{came.kind} came{value}"))
     yield from sorted(steps, key=lambda step: step.time_us)
+
+
+_AGAIN = {
+    "audit": "looked at it again and said",
+    "second": "looked at it as the second person and said",
+    "adjudication": "adjudicated between the two:",
+}
 
 
 def _said(one: Answer) -> str:

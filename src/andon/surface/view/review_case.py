@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from andon.core.record import Item, Kind, Scalar
+from andon.core.record import Item, ItemKind, Kind, Scalar
 from andon.errors import NotFound
 from andon.people.inbox import veil
 from andon.surface.page import Page
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE", "Answer", "Case", "CaseParams", "CaseView", "Input", "case_view"]
 
-State = Literal["yours", "open", "elsewhere", "answered", "late", "none"]
+State = Literal["yours", "open", "own", "elsewhere", "answered", "late", "none"]
 
 #: Side of the square into which a picture is made to fit, in pixels.
 _PICTURE = 1200
@@ -56,11 +56,12 @@ class Answer(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """The case that the viewer is at. ``suggestion`` and ``confidence`` are there only where the review is not blind.
 
-    ``due_us`` is event time; ``lease_left_us`` is time of the machine from now.
+    ``between`` are the answers of the two who differ, where the viewer adjudicates, and ``said`` who gave which, where the
+    charter lets them see it. ``due_us`` is event time; ``lease_left_us`` is time of the machine from now.
     """
 
     id: str
-    kind: Literal["decision", "audit"]
+    kind: ItemKind
     slice: str
     created_us: int
     due_us: int
@@ -69,14 +70,17 @@ class Case(msgspec.Struct, frozen=True):
     inputs: tuple[Input, ...]
     suggestion: str | None = None
     confidence: float | None = None
+    between: tuple[str, ...] = ()
+    said: dict[str, str] = {}
 
 
 class CaseView(msgspec.Struct, frozen=True):
-    """The page. ``state`` says what ``id`` is to the viewer: theirs (then ``case`` is there), open, with somebody else,
+    """The page. ``state`` says what ``id`` is to the viewer: theirs (then ``case`` is there), open, with somebody else, another look at
+    what they answered (own),
     answered (``decision`` is there where they answered it), answered by the deadline (late), or no case at all (none).
 
     ``rate`` is how fast event time runs. ``waiting`` counts the open cases, ``held`` is the last answer that can be
-    taken back, ``undo_us`` how long answers are held.
+    taken back, ``of`` the decision's id once the case is answered, ``undo_us`` how long answers are held.
     """
 
     now_us: int
@@ -91,6 +95,7 @@ class CaseView(msgspec.Struct, frozen=True):
     held: Held | None
     case: Case | None = None
     decision: str | None = None
+    of: str = ""
 
 
 def case_view(visit: Visit, params: CaseParams) -> CaseView:
@@ -112,6 +117,7 @@ def case_view(visit: Visit, params: CaseParams) -> CaseView:
         held=last_held(inbox, visit),
         case=_case(veil(item, visit.viewer.name), visit) if item is not None and mine else None,
         decision=item.decision if item is not None and item.reviewer == visit.viewer.name else None,
+        of=item.of or item.id if item is not None and item.state == "decided" else "",
     )
 
 
@@ -125,6 +131,8 @@ def _named(visit: Visit, id: str) -> Item:
 def _state(item: Item, visit: Visit) -> State:
     if item.state == "decided":
         return "answered" if item.decided_by == "person" else "late"
+    if visit.viewer.name in item.said:
+        return "own"
     if item.state == "open" or (item.draft is None and item.lease_until_us <= visit.wall_us):
         return "open"
     return "yours" if item.holder == visit.viewer.name else "elsewhere"
@@ -150,6 +158,8 @@ def _case(item: Item, visit: Visit) -> Case:
         inputs=tuple(_input(item.id, name, value, fields.get(name)) for name, value in item.x.items()),
         suggestion=item.suggestion,
         confidence=item.confidence,
+        between=item.between,
+        said=item.said,
     )
 
 

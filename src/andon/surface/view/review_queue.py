@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from andon.core.clock import DAY, HOUR, MINUTE
-from andon.core.record import Item
+from andon.core.record import Item, ItemKind
 from andon.store.items import Waiting
 from andon.surface.page import Page
 from andon.surface.view.review_desk import Held, at_hand, desk, last_held
@@ -43,7 +43,7 @@ class OpenCase(msgspec.Struct, frozen=True):
 
     place: int
     id: str
-    kind: Literal["decision", "audit"]
+    kind: ItemKind
     created_us: int
     due_us: int
     late: bool
@@ -54,11 +54,13 @@ class OpenCase(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """What waits. ``taken`` counts the cases that somebody is at; ``mine`` are the viewer's own, ``held`` their last answer."""
+    """What waits, by kind: ``seconds`` are second looks, ``adjudications`` cases on which two people differ. ``taken`` counts the cases that somebody is at; ``mine`` are the viewer's own, ``held`` their last answer."""
 
     now_us: int
     decisions: Waiting
     audits: Waiting
+    seconds: Waiting
+    adjudications: Waiting
     taken: int
     due: tuple[Band, ...]
     mine: int
@@ -79,6 +81,8 @@ def queue_view(visit: Visit, params: QueueParams) -> Queue:
         now_us=now,
         decisions=waiting.get("decision", Waiting()),
         audits=waiting.get("audit", Waiting()),
+        seconds=waiting.get("second", Waiting()),
+        adjudications=waiting.get("adjudication", Waiting()),
         taken=counts.get("taken", 0),
         due=_bands(items.due_by([now + far for _, far in _BANDS]), counts.get("open", 0)),
         mine=len(at_hand(inbox, visit.viewer.name)),
@@ -108,7 +112,7 @@ def _case(place: int, item: Item, now: int) -> OpenCase:
         late=item.due_us <= now,
         slice=item.slice,
         blind=item.blind,
-        risk=None if item.blind or item.kind == "audit" else item.risk,
+        risk=None if item.blind or item.kind != "decision" else item.risk,
         first=item.risk > 1,
     )
 
