@@ -8,7 +8,7 @@ times the true base rate, which nobody knows in practice: a favour.
 * Flagger: pkg/controller/scheduler.go and scheduler_metrics.go; docs.flagger.app/usage/metrics and the canary examples:
   interval 1m, threshold 5, stepWeight 10, maxWeight 50, request-success-rate min 99 over 1m. No value is a failed check;
   failed checks never decay.
-* Argo Rollouts: docs/features/analysis.md "Background Analysis": setWeight 20, 40, 60, 80 with pauses of 10m, analysis from
+* Argo Rollouts: its page on analysis, "Background Analysis": setWeight 20, 40, 60, 80 with pauses of 10m, analysis from
   step 2 (40 %), interval 5m, result >= 0.95, failureLimit 3 (failed when more than 3 failed, analysis.go), a measurement
   without data is an error, five errors in a row fail (consecutiveErrorLimit 4). It is asked about the canary alone.
 * Kayenta: NetflixACAJudge (Mann-Whitney, confidence 0.98, tolerance 0.25 of the shift) and Spinnaker's canary best practices:

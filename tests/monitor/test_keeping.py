@@ -23,7 +23,7 @@ from andon.store.frame import Frame, FrameKind
 from andon.store.journal import Journal
 from andon.store.log import DecisionLog
 from andon.store.rolling import roll_left
-from andon.store.segment import segment_starts
+from andon.store.segment import segment_starts, stream_end
 from andon.store.states import States
 from andon.store.workspace import Workspace
 from andon.store.writer import WalWriter
@@ -299,7 +299,10 @@ def test_the_last_segment_of_a_stream_goes_too_when_it_is_old(workspace: Workspa
     decided(again, "c", NOW + 2)
     again.close()
     assert not roll_left(workspace.wal_dir, "w0", NOW + 2)
-    assert roll_left(workspace.wal_dir, "w0", NOW + 3) and not roll_left(workspace.wal_dir, "w0", NOW + 3)
+    ended = stream_end(workspace.wal_dir / "w0")
+    assert roll_left(workspace.wal_dir, "w0", NOW + 3)
+    assert stream_end(workspace.wal_dir / "w0") == ended  # whoever waits until all is read waits for no empty segment
+    assert not roll_left(workspace.wal_dir, "w0", NOW + 3)
     again = WalWriter(workspace.wal_dir, "w0")
     assert (decided(again, "d", NOW).first, len(segment_starts(workspace.wal_dir / "w0"))) == (3, 4)
     again.close()

@@ -94,9 +94,15 @@ def segment_path(folder: Path, start: int) -> Path:
 
 
 def stream_end(folder: Path) -> int:
-    """The logical offset at which a stream ends on disk by now; a frame that is being written may count in part."""
+    """The logical offset at which a stream ends on disk by now; a frame that is being written may count in part.
+
+    A last segment that holds no frame yet ends where it begins: nobody can have read further.
+    """
     starts = segment_starts(folder)
-    return starts[-1] + segment_path(folder, starts[-1]).stat().st_size if starts else 0
+    if not starts:
+        return 0
+    size = segment_path(folder, starts[-1]).stat().st_size
+    return starts[-1] + (size if size > SEGMENT_HEAD_SIZE else 0)
 
 
 def create_segment(folder: Path, head: SegmentHead) -> Path:
