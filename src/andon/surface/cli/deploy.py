@@ -12,6 +12,7 @@ from andon.core.clock import iso
 from andon.errors import UsageError
 from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
 from andon.surface.cli.replay import Replay
+from andon.surface.cli.simulate import Simulate
 
 if TYPE_CHECKING:
     from andon.core.record import Route
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
     group.command("history")(history)
     group.command("compare")(compare)
     group.command("replay")(Replay)
+    group.command("simulate")(Simulate)
     app.add_typer(group, name="deploy")
     app.command()(automate)
 

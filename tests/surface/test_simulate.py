@@ -1,0 +1,195 @@
+"""``andon deploy simulate`` as it is called: on assumed traffic, and on that of a log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from msgspec.structs import replace
+from tests.monitor.rollout_rig import HEAD, Rolling, charter
+from typer.testing import CliRunner
+
+from andon.config import Project
+from andon.errors import AndonError, NotEnoughEvidence, NotFound, UsageError
+from andon.surface.cli import deploy
+from andon.surface.simulation import Ask, simulate
+
+ASSUMED = ("--rate", "0.05", "--per-hour", "3600")
+QUICK = ("--runs", "10", "--steps", "0.2", "--ratio", "10")
+RULES = charter(rails="errors, wrong", delay="1h", more=", margin: 2, alpha: 0.1")
+#: As far back as the clock of the rig is.
+AGO = ("--past", "1000w")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A line with a day of traffic: one unit in twenty fails, one in ten errs, labels come half an hour later."""
+    root = tmp_path_factory.mktemp("lived")
+    (root / "andon.yaml").write_text(HEAD % ("1h", "canary, live", "errors, wrong", ", margin: 2, alpha: 0.1"))
+    rolling = Rolling(root / ".andon", RULES)
+    rolling.bad["v1"], rolling.wrong["v1"] = 0.05, 0.1
+    for _ in range(12):
+        rolling.come(150, seconds=3600, label=False)
+        rolling.clock.advance(1800)
+        rolling.label()
+    # What a candidate did counts for nothing.
+    rolling.line.canary("v2", 0.5, actor="ann")
+    rolling.bad["v2"] = 1.0
+    rolling.come(200, seconds=60)
+    yield Project(root, RULES, rolling.workspace)
+    rolling.close()
+
+
+def call(*words: str) -> Any:
+    app = typer.Typer()
+    deploy.register(app)
+    return CliRunner().invoke(app, ["deploy", "simulate", *words], catch_exceptions=False)
+
+
+def told(*words: str) -> Any:
+    result = call(*words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_no_project_is_needed_on_assumed_traffic(here: Path) -> None:
+    found = told(*ASSUMED, *QUICK)
+    assert (found["traffic"], found["ramp"], found["margin"], found["version"]) == ("assumed", [[0.0, 0.2]], 1.5, None)
+    (rail,) = found["guardrails"]
+    assert (rail["guardrail"], rail["rate"], rail["per_hour"], rail["alpha"]) == ("events", 0.05, 3600.0, 0.05)
+    (row,) = rail["ratios"]
+    assert row["rolled_back"]["value"] == 1.0 and row["safe"]["n"] == 10 and row["extra"]["median"] > 0
+    assert row["requests"]["median"] == pytest.approx(row["hours"]["median"] * 3600)
+
+
+def test_it_says_how_far_it_is_and_what_the_table_means(here: Path) -> None:
+    result = call(*ASSUMED, "--runs", "10", "--steps", "0.05:1h,0.2", "--seed", "4")
+    assert result.exit_code == 0
+    assert "5/5 10 runs with 10 times as many events" in result.stderr and "9 of 10 runs" in result.stderr
+    assert "5 % from hour 0, 20 % from hour 1" in result.stdout and "seed 4" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines[3:]] == ["1", "1.5", "2", "3", "10"]
+    assert result.stdout == call(*ASSUMED, "--runs", "10", "--steps", "0.05:1h,0.2", "--seed", "4").stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "key"),
+    [("margin", 3.0, "margin"), ("alpha", 0.2, "alpha"), ("beta", 0.2, "beta"), ("budget", 5.0, "budget"), ("share", 0.2, "start_share")],
+)  # fmt: skip
+def test_every_option_of_the_plan_acts(here: Path, option: str, value: float, key: str) -> None:
+    words = ("--rate", "0.2", "--per-hour", "3600", "--runs", "10", "--ratio", "1.2")
+    plain, changed = told(*words), told(*words, f"--{option}", str(value))
+    assert changed[key] == value and plain[key] != value
+    assert changed["guardrails"][0]["ratios"] != plain["guardrails"][0]["ratios"]
+
+
+def test_more_delay_less_time_other_chance(here: Path) -> None:
+    plain = told(*ASSUMED, *QUICK)["guardrails"][0]
+    late = told(*ASSUMED, *QUICK, "--delay", "2h")["guardrails"][0]
+    assert late["late"] and late["ratios"][0]["hours"]["median"] > 2 > plain["ratios"][0]["hours"]["median"]
+    assert told(*ASSUMED, *QUICK, "--most", "10s")["guardrails"][0]["ratios"][0]["undecided"]["value"] == 1.0
+    assert told(*ASSUMED, *QUICK, "--seed", "1")["guardrails"][0] != plain
+    assert told(*ASSUMED, *QUICK, "--seed", "0", "--delay", "0")["guardrails"][0] == plain
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--rate", "0.1"), "both --rate"),
+        (("--rate", "1", "--per-hour", "10"), "--rate"),
+        (("--rate", "nan", "--per-hour", "10"), "--rate"),
+        ((*ASSUMED, "--past", "7d"), "--past and --guardrail"),
+        ((*ASSUMED, "--guardrail", "errors"), "--past and --guardrail"),
+        ((*ASSUMED, "--steps", "2"), "--steps, step 1"),
+        ((*ASSUMED, "--steps", "0.1", "--share", "0.1"), "--share and --budget do nothing"),
+        ((*ASSUMED, "--steps", "0.1", "--budget", "9"), "--share and --budget do nothing"),
+        ((*ASSUMED, "--share", "0.51"), "--share: expected a number above 0 and at most 0.5"),
+        ((*ASSUMED, "--margin", "1"), "--margin: expected a number above 1 and at most 100"),
+        ((*ASSUMED, "--alpha", "0.5"), "--alpha: expected a number above 0 and below 0.5"),
+        ((*ASSUMED, "--beta", "0"), "--beta"),
+        ((*ASSUMED, "--budget", "nan"), "--budget"),
+        ((*ASSUMED, "--ratio", "0"), "--ratio"),
+        ((*ASSUMED, "--runs", "9"), "--runs"),
+        ((*ASSUMED, "--most", "0s"), "--most: expected a time above 0"),
+        ((*ASSUMED, "--most", "9" * 400 + "w"), "--most"),
+        ((*ASSUMED, "--delay", "soon"), "--delay"),
+        ((*ASSUMED, "--seed", "-1"), "--seed"),
+        ((*ASSUMED, "v2"), "no release"),
+    ],
+)
+def test_bad_input_is_one_sentence(here: Path, words: tuple[str, ...], says: str) -> None:
+    says = "a release of a project" if says == "no release" else says
+    with pytest.raises(UsageError, match=says) as caught:
+        call(*words)
+    assert caught.value.exit_code == 2 and len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(("option", "value"), [("share", 0.5), ("margin", 100.0), ("budget", 1e9), ("beta", 0.49)])
+def test_the_ends_of_the_options_are_taken(option: str, value: float) -> None:
+    ask = Ask(rate=0.3, per_hour=1000, ratios=(10.0,), runs=10)
+    assert simulate(None, replace(ask, **{option: value})).guardrails[0].ratios[0].runs == 10
+
+
+def test_the_past_of_a_log_is_played_for_each_guardrail(lived: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(lived.root)
+    found = told("v2", *AGO, "--runs", "10", "--steps", "0.2", "--ratio", "1", "--ratio", "8")
+    assert (found["version"], found["traffic"], found["margin"], found["alpha"]) == ("v2", "past", 2.0, 0.1)
+    errors, wrong = found["guardrails"]
+    assert (errors["guardrail"], errors["late"], wrong["late"]) == ("errors", False, True)
+    assert errors["rate"] == pytest.approx(0.05, abs=0.02) and wrong["rate"] == pytest.approx(0.14, abs=0.04)
+    assert errors["alpha"] == wrong["alpha"] == 0.05, "two guardrails share it"
+    assert errors["per_hour"] == pytest.approx(1900 / 18, rel=0.05)
+    for rail in (errors, wrong):
+        good, bad = rail["ratios"]
+        assert bad["rolled_back"]["value"] == 1.0 and good["rolled_back"]["value"] <= 0.3
+        assert bad["hours"]["median"] < good["hours"]["median"]
+    assert found == told("v2", *AGO, "--runs", "10", "--steps", "0.2", "--ratio", "1", "--ratio", "8")
+
+
+def test_one_guardrail_and_the_automatic_rollout_on_a_past(lived: Project) -> None:
+    found = simulate(lived, Ask(past="1d", guardrail="errors", ratios=(8.0,), runs=10))
+    assert [one.guardrail for one in found.guardrails] == ["errors"] and found.ramp == "automatic"
+    assert found.guardrails[0].ratios[0].rolled_back.value == 1.0
+    assert found.guardrails[0].alpha == 0.05, "the others are watched all the same"
+
+
+def test_a_log_with_too_little_says_so_with_3(lived: Project) -> None:
+    with pytest.raises(NotEnoughEvidence, match=r"the log has .* units") as caught:
+        simulate(lived, Ask(past="10s"))
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "says"),
+    [
+        (Ask(guardrail="nothing"), NotFound, "no guardrail 'nothing'; it has errors, wrong"),
+        (Ask(version="v9"), NotFound, "v9"),
+        (Ask(delay="1h"), UsageError, "--delay is for assumed traffic"),
+        (Ask(past="-1d"), UsageError, "--past"),
+    ],
+)
+def test_what_a_project_does_not_have_is_said(lived: Project, ask: Ask, kind: type[AndonError], says: str) -> None:
+    with pytest.raises(kind, match=says):
+        simulate(lived, ask)
+
+
+def test_an_empty_log_and_a_charter_without_guardrails(here: Path) -> None:
+    (here / "andon.yaml").write_text(HEAD % ("0s", "canary, live", "errors", ""))
+    with pytest.raises(NotEnoughEvidence, match="the log has 0 units"):
+        call()
+    bare = HEAD.replace(', goal: "<= 0.2"', "") % ("0s", "canary, live", "", "")
+    (here / "andon.yaml").write_text(bare)
+    with pytest.raises(UsageError, match="guardrail"):
+        call()
+    assert told(*ASSUMED, *QUICK)["guardrails"][0]["guardrail"] == "events"
