@@ -450,6 +450,20 @@ def test_the_error_of_raters_is_found_in_as_many_intervals_as_promised() -> None
     assert found >= 180  # of 190 that 95 % are; fewer than 180 come by chance once in a thousand times
 
 
+def test_who_errs_more_is_told_from_the_others() -> None:
+    draw = random.Random(3)
+    errs = {"ann": 0.02, "bob": 0.02, "zoe": 0.2}
+
+    def says(name: str) -> str:
+        return ANSWERS[draw.random() < errs[name]]
+
+    couples = (("ann", "bob"), ("bob", "zoe"), ("zoe", "ann"))
+    pairs = [Double("a", a, says(a), True, b, says(b), True) for _ in range(2000) for a, b in couples]
+    team = of_team(pairs, ANSWERS[:2])
+    error = {name: of_reviewer(name, pairs, team, ANSWERS[:2]).error.value or 0.0 for name in errs}
+    assert error["zoe"] > 0.1 > 0.06 > max(error["ann"], error["bob"])
+
+
 def test_pairs_that_saw_a_suggestion_or_gave_no_class_say_nothing_of_errors() -> None:
     pairs = [
         Double("a", "ann", "negative", False, "bob", "positive", True, model="negative"),
@@ -459,6 +473,8 @@ def test_pairs_that_saw_a_suggestion_or_gave_no_class_say_nothing_of_errors() ->
     assert (team.n, team.disagreed, team.adjudicated, team.blind) == (2, 2, 1, 0)
     assert team.rater_error.reason == team.reference_error.reason == "no case was decided twice"
     assert (team.bias.seen.value, team.bias.unseen.value, team.bias.difference.value) == (1.0, 0.0, 1.0)
-    assert of_reviewer("ann", pairs).overruled.value == 1.0 and of_reviewer("bob", pairs).overruled.value == 0.0
-    assert of_reviewer("zoe", pairs).agreement.reason == "nobody else decided one of these cases"
+    ann, bob, zoe = (of_reviewer(name, pairs, team, ANSWERS[:2]) for name in ("ann", "bob", "zoe"))
+    assert (ann.overruled.value, bob.overruled.value) == (1.0, 0.0)
+    assert zoe.agreement.reason == "nobody else decided one of these cases"
+    assert ann.error.reason == "no case was decided twice"
     assert bias([], [("a", "a")]).difference.reason == "no answer was given after a suggestion"

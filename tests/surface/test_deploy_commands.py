@@ -178,3 +178,25 @@ def test_stop_and_start_say_the_same_as_every_action_with_the_database_gone_too(
     assert "(route 4)" in stopped.stdout and "the journal follows" in stopped.stderr
     body = told(run, "start")
     assert body["route"]["epoch"] == 5 and body["journalled"] is False
+
+
+def test_second_looks_and_adjudications_are_marked_and_told_of(run: CliRunner) -> None:
+    charter = Path("andon.yaml")
+    charter.write_text(charter.read_text() + "\nreview: {double_share: 1}\n")
+    assert "0 cases decided by two" in out(run, "review", "people")
+    ask("c1")
+    call(run, "review", "decide", "c1", "bad", "--reviewer", "tom")
+    listed = out(run, "review", "list")
+    assert "second look" in listed and "c1" not in listed and "tom" not in listed and "bad" not in listed
+    (item,) = told(run, "review", "list")["items"]
+    assert item["kind"] == "second" and not {"of", "said", "suggestion"} & set(item)
+    with pytest.raises(Conflict, match="another person"):
+        call(run, "review", "decide", item["id"], "bad", "--reviewer", "tom")
+    assert told(run, "review", "take", "--reviewer", "tom")["items"] == []
+    call(run, "review", "decide", item["id"], "good", "--reviewer", "ann")
+    listed = out(run, "review", "list")
+    assert "adjudication" in listed and "two people differ (bad or good)" in listed and "ann" not in listed
+    found = told(run, "review", "people")
+    assert (found["team"]["n"], found["team"]["disagreed"], found["to_adjudicate"]) == (1, 1, 1)
+    said = out(run, "review", "people")
+    assert "1 case decided by two in 30 days, differing in 1" in said and "tom" in said and "ann" in said

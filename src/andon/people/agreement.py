@@ -6,10 +6,10 @@ with an answer that is a class, as if their errors were independent (`andon.meas
 
 >>> pairs = [Double("a", "ann", "negative", True, "bob", "negative", True),
 ...          Double("b", "ann", "negative", True, "bob", "positive", True, adjudicated="positive")]
->>> str(of_reviewer("ann", pairs).agreement), str(of_reviewer("ann", pairs).overruled)
-('0.5 (0.0945 to 0.905, n 2)', '1 (0.207 to 1, n 1)')
->>> of_team(pairs, ("negative", "positive")).disagreed
-1
+>>> team = of_team(pairs, ("negative", "positive"))
+>>> ann = of_reviewer("ann", pairs, team, ("negative", "positive"))
+>>> str(ann.agreement), str(ann.overruled), team.disagreed
+('0.5 (0.0945 to 0.905, n 2)', '1 (0.207 to 1, n 1)', 1)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from andon.measure.discordant import rater_error, reference_error
+from andon.measure.discordant import model_error, rater_error, reference_error
 from andon.measure.estimate import Estimate, mover, undefined, wilson
 
 __all__ = ["Bias", "Double", "TeamDoubles", "Twice", "bias", "of_reviewer", "of_team"]
@@ -52,11 +52,13 @@ class Double(msgspec.Struct, frozen=True):
 
 class Twice(msgspec.Struct, frozen=True):
     """A reviewer against the others: ``agreement`` over the cases that somebody else decided as well, ``overruled`` over
-    those of them that were adjudicated.
+    those of them that were adjudicated. ``error`` is how often they err, from how often they differ, blind both, from others
+    who err as often as the team does; its interval is that of the differences alone.
     """
 
     agreement: Estimate
     overruled: Estimate
+    error: Estimate
 
 
 class Bias(msgspec.Struct, frozen=True):
@@ -86,25 +88,22 @@ class TeamDoubles(msgspec.Struct, frozen=True):
     simulated: int = 0
 
 
-def of_reviewer(reviewer: str, pairs: Iterable[Double]) -> Twice:
-    """One person's agreement with the others, and how often a third person took the other's side or neither's."""
+def of_reviewer(reviewer: str, pairs: Iterable[Double], team: TeamDoubles, classes: Sequence[str]) -> Twice:
+    """One person's agreement with the others, how often a third person took the other's side or neither's, and their error."""
     mine = [pair for pair in pairs if pair.of(reviewer) is not None]
     judged = [pair for pair in mine if not pair.same and pair.adjudicated is not None]
     against = sum(pair.of(reviewer) != pair.adjudicated for pair in judged)
     return Twice(
         _share(sum(pair.same for pair in mine), len(mine), "nobody else decided one of these cases"),
         _share(against, len(judged), "none of these cases was adjudicated"),
+        _error([pair for pair in mine if _is_alike(pair, classes)], team, len(classes)),
     )
 
 
 def of_team(pairs: Sequence[Double], classes: Sequence[str]) -> TeamDoubles:
     """All of them together; ``classes`` are the answers that can be right or wrong."""
     differ = [pair for pair in pairs if not pair.same]
-    alike = [
-        pair
-        for pair in pairs
-        if pair.blind and pair.second_blind and pair.said in classes and pair.second_said in classes
-    ]
+    alike = [pair for pair in pairs if _is_alike(pair, classes)]
     error = rater_error(sum(not pair.same for pair in alike), len(alike), max(2, len(classes)))
     swayed = [pair for pair in pairs if not pair.blind and pair.second_blind and pair.model is not None]
     return TeamDoubles(
@@ -118,6 +117,19 @@ def of_team(pairs: Sequence[Double], classes: Sequence[str]) -> TeamDoubles:
         bias=bias([(pair.said, pair.model) for pair in swayed], [(pair.second_said, pair.model) for pair in swayed]),
         simulated=sum(pair.simulated for pair in pairs),
     )
+
+
+def _is_alike(pair: Double, classes: Sequence[str]) -> bool:
+    """Whether two looked in the same way, and answered."""
+    return pair.blind and pair.second_blind and pair.said in classes and pair.second_said in classes
+
+
+def _error(alike: Sequence[Double], team: TeamDoubles, classes: int) -> Estimate:
+    others = team.rater_error
+    if others.value is None or not alike:
+        return undefined(others.reason or "no case was decided twice, blind both times", len(alike))
+    differ = wilson(sum(not pair.same for pair in alike), len(alike))
+    return model_error(differ, others.value, max(2, classes))
 
 
 def bias(seen: Sequence[tuple[str, Any]], unseen: Sequence[tuple[str, Any]]) -> Bias:

@@ -1,4 +1,4 @@
-"""Commands for the people who decide: ``review list``, ``take``, ``decide``, ``release``."""
+"""Commands for the people who decide: ``review list``, ``take``, ``decide``, ``release``, ``people``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit, not
 if TYPE_CHECKING:
     from andon.core.record import Item
     from andon.people.inbox import Inbox
+    from andon.surface.view.review_people import Reviewers
 
 __all__ = ["register"]
 
@@ -29,6 +30,7 @@ def register(app: typer.Typer) -> None:
     group.command("take")(take)
     group.command("decide")(decide)
     group.command("release")(release)
+    group.command("people")(people)
     app.add_typer(group, name="review")
 
 
@@ -98,6 +100,42 @@ def release(id: _ID, reviewer: _REVIEWER = None, project: ProjectOption = None, 
         emit(item)
     else:
         console.print(f"{item.id} is open again", markup=False)
+
+
+def people(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
+    """The reviewers: how much, how fast, how often two of them agree, err, and follow the model."""
+    from andon.config import open_project
+    from andon.surface.station import count
+    from andon.surface.view.review_people import reviewers_of
+
+    opened = open_project(project)
+    found = reviewers_of(opened, opened.clock.now())
+    if as_json:
+        emit(found)
+        return
+    team = found.team
+    doubles = f"{count(team.n, 'case')} decided by two in {found.days} days, differing in {team.disagreed}"
+    open_ = f"{count(found.waiting, 'second look')} and {count(found.to_adjudicate, 'adjudication')} open"
+    missed = f"{found.missed} and {found.left} nobody did in time"
+    console.print(f"{doubles}, {team.adjudicated} adjudicated; {open_}, {missed}.", markup=False)
+    console.print(f"One reviewer errs in {team.rater_error}, what is taken for the case in {team.reference_error}.")
+    _show_people(found)
+
+
+def _show_people(found: Reviewers) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found.reviewers:
+        console.print(f"Nobody answered a case in the last {found.days} days.", markup=False)
+        return
+    names = ("who", "answered", "seconds", "agrees with others", "overruled", "errs", "follows the model more, seen")
+    table = Table(*names, box=None, pad_edge=False, header_style="dim")
+    for one in found.reviewers:
+        name = f"{one.reviewer} (simulated)" if one.simulated else one.reviewer
+        parts = (one.seconds, one.double.agreement, one.double.overruled, one.double.error, one.bias.difference)
+        table.add_row(Text(name), str(one.answered), *(Text(str(part)) for part in parts))
+    console.print(table)
 
 
 def _open(project: str | None) -> tuple[Inbox, int]:

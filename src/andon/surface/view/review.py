@@ -18,6 +18,7 @@ from andon.surface.station import count
 from andon.surface.view.review_case import PAGE as CASE
 from andon.surface.view.review_desk import desk, next_case
 from andon.surface.view.review_mine import PAGE as MINE
+from andon.surface.view.review_people import PAGE as PEOPLE
 from andon.surface.view.review_picture import RAW
 from andon.surface.view.review_queue import PAGE as QUEUE
 
@@ -187,7 +188,7 @@ def _command(name: str, title: str, params: type[msgspec.Struct], run: object, r
     return Command(f"review.{name}", title, params, run, may="review", result=result, back="/review/case")  # type: ignore[arg-type]
 
 
-PAGES = (QUEUE, CASE, MINE)
+PAGES = (QUEUE, CASE, MINE, PEOPLE)
 RAWS = (RAW,)
 COMMANDS = (
     _command("take", "Take a case", AnyCase, take),

@@ -8,15 +8,17 @@ import msgspec
 
 from andon.core.clock import DAY
 from andon.measure.estimate import Estimate, bootstrap, undefined, wilson
+from andon.people.agreement import Bias, Double, Twice, bias, of_reviewer, of_team
 from andon.surface.page import Empty, Page
 from andon.surface.view.review_desk import desk
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from andon.store.workspace import Workspace
     from andon.surface.visit import Visit
 
-__all__ = ["PAGE", "Agreement", "Mine", "mine_view"]
+__all__ = ["PAGE", "Agreement", "Mine", "median", "mine_view", "pairs_of", "sway"]
 
 DAYS = 30
 #: The interval of the median is made from so many of the latest cases at most.
@@ -35,8 +37,8 @@ class Mine(msgspec.Struct, frozen=True):
     """A reviewer's own figures; times on task in seconds. ``missed`` cases were answered by the deadline while with them.
 
     ``late`` counts the cases that are with them now and overdue. ``referred`` of ``answered`` answers of the last
-    ``days`` days were the safe default where that is no class; they are left out of ``agreement``. ``trouble`` says why the
-    log could not be read.
+    ``days`` days were the safe default where that is no class; they are left out of ``agreement``. ``double`` is what
+    second looks say of them, ``bias`` how a suggestion sways them. ``trouble`` says why the log could not be read.
     """
 
     reviewer: str
@@ -52,6 +54,8 @@ class Mine(msgspec.Struct, frozen=True):
     simulated: int
     seconds: Estimate
     agreement: tuple[Agreement, ...]
+    double: Twice
+    bias: Bias
     trouble: str = ""
 
 
@@ -65,6 +69,7 @@ def mine_view(visit: Visit, params: Empty) -> Mine:
     rows = reviewed(project.workspace, name, now - DAYS * DAY)
     classes = list(project.charter.target.classes)
     said = rows.filter(rows["decision"].is_in(classes))
+    pairs = pairs_of(project.workspace, now - DAYS * DAY)
     return Mine(
         reviewer=name,
         now_us=now,
@@ -77,12 +82,43 @@ def mine_view(visit: Visit, params: Empty) -> Mine:
         answered=len(rows),
         referred=len(rows) - len(said),
         simulated=int(rows["simulated"].sum()),
-        seconds=_median(rows),
+        seconds=median(rows),
         agreement=_agreement(said),
+        double=of_reviewer(name, pairs, of_team(pairs, classes), classes),
+        bias=sway(said),
     )
 
 
-def _median(rows: pl.DataFrame) -> Estimate:
+def sway(said: pl.DataFrame) -> Bias:
+    """Answers of `andon.store.view.reviewed` against what the model said, where it was seen and where not."""
+    known = said.filter(said["model"].is_not_null())
+    seen, unseen = known.filter(known["saw_suggestion"]), known.filter(~known["saw_suggestion"])
+    return bias(seen.select("decision", "model").rows(), unseen.select("decision", "model").rows())
+
+
+def pairs_of(workspace: Workspace, since_us: int) -> list[Double]:
+    """The cases that two people decided since then."""
+    from andon.store.doubles import doubles
+
+    return [
+        Double(
+            id=row["id"],
+            first=row["first"],
+            said=row["said"],
+            blind=not row["saw_suggestion"],
+            second=row["second"],
+            second_said=row["second_said"],
+            second_blind=not row["second_saw"],
+            third=row["third"],
+            adjudicated=row["adjudicated"],
+            model=row["model"],
+            simulated=row["simulated"],
+        )
+        for row in doubles(workspace, since_us).iter_rows(named=True)
+    ]
+
+
+def median(rows: pl.DataFrame) -> Estimate:
     """The median time on task of the latest cases that were taken before they were answered."""
     timed = rows.filter(rows["seconds"] > 0)["seconds"].tail(_TIMED)
     if timed.is_empty():
@@ -95,7 +131,7 @@ def _median(rows: pl.DataFrame) -> Estimate:
 def _agreement(said: pl.DataFrame) -> tuple[Agreement, ...]:
     """With labels that came later, and with the model; blind answers and those that had seen a suggestion are two things."""
     blind, seen = said.filter(~said["saw_suggestion"]), said.filter(said["saw_suggestion"])
-    audits, others = blind.filter(blind["kind"] == "audit"), blind.filter(blind["kind"] == "decision")
+    audits, others = blind.filter(blind["kind"] == "audit"), blind.filter(blind["kind"] != "audit")
     return (
         Agreement("the label that came later", "blind answers", _share(blind, "label", "no label came for them yet")),
         Agreement(

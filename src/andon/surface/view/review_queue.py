@@ -54,7 +54,11 @@ class OpenCase(msgspec.Struct, frozen=True):
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """What waits, by kind: ``seconds`` are second looks, ``adjudications`` cases on which two people differ. ``taken`` counts the cases that somebody is at; ``mine`` are the viewer's own, ``held`` their last answer."""
+    """What waits, by kind: ``seconds`` are second looks, ``adjudications`` cases on which two people differ.
+
+    ``offered``: something of it is for the viewer, who does not look again at what they answered. ``taken`` counts the
+    cases that somebody is at; ``mine`` are the viewer's own, ``held`` their last answer.
+    """
 
     now_us: int
     decisions: Waiting
@@ -62,6 +66,7 @@ class Queue(msgspec.Struct, frozen=True):
     seconds: Waiting
     adjudications: Waiting
     taken: int
+    offered: bool
     due: tuple[Band, ...]
     mine: int
     held: Held | None
@@ -84,6 +89,7 @@ def queue_view(visit: Visit, params: QueueParams) -> Queue:
         seconds=waiting.get("second", Waiting()),
         adjudications=waiting.get("adjudication", Waiting()),
         taken=counts.get("taken", 0),
+        offered=bool(items.queue(1, "open", 0, visit.viewer.name)),
         due=_bands(items.due_by([now + far for _, far in _BANDS]), counts.get("open", 0)),
         mine=len(at_hand(inbox, visit.viewer.name)),
         held=last_held(inbox, visit),
