@@ -164,6 +164,21 @@ def test_one_guardrail_and_the_automatic_rollout_on_a_past(lived: Project) -> No
     assert found.guardrails[0].alpha == 0.05, "the others are watched all the same"
 
 
+def test_requests_are_all_that_come_also_where_few_are_labelled(tmp_path: Path) -> None:
+    rolling = Rolling(tmp_path / "line", charter(rails="wrong", delay="1h"))
+    rolling.wrong["v1"] = 0.2
+    for _ in range(4):
+        rolling.come(300, seconds=900, label=False)
+        rolling.unlabelled[:] = rolling.unlabelled[:75]
+        rolling.label()
+    project = Project(tmp_path, rolling.charter, rolling.workspace)
+    (wrong,) = simulate(project, Ask(past="1d", ratios=(4.0,), steps="0.3", runs=10)).guardrails
+    assert wrong.requests == 4.0 and wrong.per_hour == pytest.approx(300, rel=0.02)
+    row = wrong.ratios[0]
+    assert row.units.median is not None and row.requests.median == 4 * row.units.median
+    rolling.close()
+
+
 def test_a_log_with_too_little_says_so_with_3(lived: Project) -> None:
     with pytest.raises(NotEnoughEvidence, match=r"the log has .* units") as caught:
         simulate(lived, Ask(past="10s"))

@@ -47,7 +47,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of the runs with one ratio.
 
     ``false`` says which verdict is an error there: "rolled_back" (the candidate is not worse), "safe" (it is worse by the
-    margin), or none. ``hours``, ``units`` and ``requests`` are until a verdict, of both arms; undecided runs count as never.
+    margin), or none. ``hours``, ``units`` (of which it is known how they went) and ``requests`` (all) are until a verdict, of
+    both arms; undecided runs count as never.
     ``extra`` is how many units had an event that the live version would have spared them, undecided runs included.
     """
 

@@ -43,7 +43,10 @@ class Potential:
 
 
 class Traffic(Protocol):
-    """What comes. ``rate`` is the share of the live version's units with an event; ``requests`` are of a unit, on average."""
+    """What comes: units of which it is known (by and by) how they went, ``per_hour``, ``rate`` of them with an event.
+
+    ``requests`` is how many requests come, of all units, for each of these.
+    """
 
     @property
     def rate(self) -> float: ...
@@ -115,17 +118,26 @@ class Past:
     better, some of the events are left out.
 
     ``unit`` names the unit of each row, ``at`` and ``known`` are hours since the past began, ``bad`` says which rows are
-    events; ``span`` is the past's length. Raises ``NotEnoughEvidence`` where there are too few units or events.
+    events; ``span`` is the past's length, ``came`` how many requests there were with those of which nothing is known (else
+    as many as rows). Raises ``NotEnoughEvidence`` where there are too few units or events.
     """
 
-    def __init__(self, unit: npt.NDArray[np.uint64], at: Floats, known: Floats, bad: Bools, span: float) -> None:
+    def __init__(
+        self,
+        unit: npt.NDArray[np.uint64],
+        at: Floats,
+        known: Floats,
+        bad: Bools,
+        span: float,
+        came: int | None = None,
+    ) -> None:
         _, whose, sizes = np.unique(unit, return_inverse=True, return_counts=True)
         has = np.zeros(sizes.size, dtype=bool)
         has[whose[bad]] = True
         events = int(has.sum())
         self._enough(sizes.size, events, span)
         self.span, self.n = span, int(sizes.size)
-        self.rate, self.per_hour, self.requests = events / self.n, self.n / span, unit.size / self.n
+        self.rate, self.per_hour, self.requests = events / self.n, self.n / span, (came or unit.size) / self.n
         order = np.lexsort((at, whose))
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         rank = np.empty(unit.size, dtype=np.int64)

@@ -50,5 +50,5 @@ def past_traffic(workspace: Workspace, charter: Charter, back_us: int, name: str
         rows = table.filter(pl.col(f"bad:{one}").is_not_null())
         times = [(rows[column].cast(pl.Int64) - first).to_numpy() / HOUR for column in ("time_us", "known_us")]
         at, known = times[0], np.maximum(*times)
-        found[one] = Past(rows["key"].to_numpy(), at, known, rows[f"bad:{one}"].to_numpy(), span)
+        found[one] = Past(rows["key"].to_numpy(), at, known, rows[f"bad:{one}"].to_numpy(), span, table.height)
     return found

@@ -50,7 +50,8 @@ class Ask(msgspec.Struct, frozen=True):
 class Played(msgspec.Struct, frozen=True):
     """One guardrail: the traffic it was played on, its part of alpha, and what became of the runs.
 
-    ``rate`` is the share of the live version's units with an event, ``requests`` those of a unit on average.
+    ``per_hour`` are units of which it is known how they went, ``rate`` is the share of them with an event on the live
+    version, ``requests`` how many requests come for each of them.
     """
 
     guardrail: str

@@ -120,7 +120,7 @@ def _table(found: Simulated, one: Played) -> None:
 
     console.print(
         f"{one.guardrail}, {found.traffic} traffic: {one.per_hour:,.4g} units an hour, {100 * one.rate:.3g} % of them with an "
-        f"event, {one.requests:.3g} requests each; alpha here {one.alpha:.3g}",
+        f"event, {one.requests:.3g} requests for each; alpha here {one.alpha:.3g}",
         markup=False,
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
