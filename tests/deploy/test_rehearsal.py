@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
+from tests.monitor.rollout_rig import Rolling
 
+from andon.core.clock import HOUR
 from andon.deploy import rehearsal_auto, rehearsal_course
 from andon.deploy.rehearsal import Outcome, Wish, default_ratios, rehearse
 from andon.deploy.rehearsal_course import course_of, play_course
@@ -137,6 +140,29 @@ def test_a_run_that_is_never_decided_ends_all_the_same(monkeypatch: pytest.Monke
         found = played(Assumed(0.3, 1e8, delay=6.0), 10.0 / 3, runs=10, course=course)
         assert found.rolled_back.value == 1.0 and found.hours.median == pytest.approx(6.0, rel=0.1)
         assert found.extra.median is not None and found.extra.median > 1e5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ratio", "after"), [(4.0, "rolling_back"), (0.5, "bake")])
+def test_the_controller_of_a_line_takes_as_long_as_it_was_rehearsed(tmp_path: Path, ratio: float, after: str) -> None:
+    """Twelve real rollouts on a real log, looked at every minute, against the rehearsal of the same plan and traffic."""
+    took = []
+    for seed in range(12):
+        rolling = Rolling(tmp_path / str(seed), seed=seed)
+        rolling.bad = {"v1": 0.1, "v2": 0.1 * ratio}
+        rolling.begin()
+        while rolling.look().state != "canary":
+            pass
+        began = rolling.clock.now()
+        while rolling.now.state not in ("rolling_back", "rolled_back", "bake", "settled"):
+            rolling.come(100, seconds=60, label=False)
+            rolling.look()
+        assert after in rolling.told()
+        took.append((rolling.clock.now() - began) / HOUR)
+        rolling.close()
+    plan = Plan("v2", "v1", ("canary", "live"), ("errors",), start_share=0.1)
+    found = played(Assumed(0.1, 6000), ratio, plan, runs=100, course=None)
+    assert found.hours.median == pytest.approx(float(np.median(took)), rel=0.5, abs=2 / 60)
 
 
 # --------------------------------------------------------------------------------------------------------- a past
