@@ -258,6 +258,7 @@ def test_with_the_database_gone_the_charter_is_still_there(root: Path) -> None:
 
 
 def test_the_charter_in_words_has_its_lines_and_says_what_is_a_default(root: Path) -> None:
+    edit(root, ("double_share: 0.1}", "double_share: 0.1}\nretrain: {mode: automatic}"))
     view, page = look(root)
     assert _clause(view, "target.truth") == {
         "key": "target.truth",
@@ -266,7 +267,8 @@ def test_the_charter_in_words_has_its_lines_and_says_what_is_a_default(root: Pat
         "acts": True,
     }
     assert _clause(view, "problem")["line"] == 2
-    assert _clause(view, "review.double_share")["acts"] is False
+    assert _clause(view, "review.double_share")["acts"] is True
+    assert _clause(view, "retrain.mode")["acts"] is False
     fields = {row["name"]: row for row in view["charter"]["inputs"]}
     assert (fields["width"]["low"], fields["width"]["high"], fields["width"]["line"]) == (0.0, 30.0, 3)
     assert fields["coat"]["categories"] == ["zinc", "none"] and fields["coat"]["optional"] is True

@@ -233,7 +233,7 @@ def _deciders(charter: Charter) -> Said:
             f"People can decide {review.reviewers_per_hour:g} cases an hour, all together.",
         )
     if review.double_share:
-        yield "review.double_share", f"Two people decide {_percent(review.double_share)} of the cases."
+        yield "review.double_share", f"A second person looks at {_percent(review.double_share)} of what people answered."
 
 
 def _releases(charter: Charter) -> Said:
