@@ -199,4 +199,7 @@ def test_second_looks_and_adjudications_are_marked_and_told_of(run: CliRunner) -
     found = told(run, "review", "people")
     assert (found["team"]["n"], found["team"]["disagreed"], found["to_adjudicate"]) == (1, 1, 1)
     said = out(run, "review", "people")
+    run.env["COLUMNS"] = "80"
+    (third,) = told(run, "review", "list")["items"]
+    assert third["id"] in out(run, "review", "list"), "the whole id, however narrow it is"
     assert "1 case decided by two in 30 days, differing in 1" in said and "tom" in said and "ann" in said

@@ -118,7 +118,8 @@ def people(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
     open_ = f"{count(found.waiting, 'second look')} and {count(found.to_adjudicate, 'adjudication')} open"
     missed = f"{found.missed} and {found.left} nobody did in time"
     console.print(f"{doubles}, {team.adjudicated} adjudicated; {open_}, {missed}.", markup=False)
-    console.print(f"One reviewer errs in {team.rater_error}, what is taken for the case in {team.reference_error}.")
+    errors = f"One reviewer's error rate: {team.rater_error}; of what two agree on or a third decides: {team.reference_error}."
+    console.print(errors, markup=False)
     _show_people(found)
 
 
@@ -134,7 +135,7 @@ def _show_people(found: Reviewers) -> None:
     for one in found.reviewers:
         name = f"{one.reviewer} (simulated)" if one.simulated else one.reviewer
         parts = (one.seconds, one.double.agreement, one.double.overruled, one.double.error, one.bias.difference)
-        table.add_row(Text(name), str(one.answered), *(Text(str(part)) for part in parts))
+        table.add_row(Text(name), str(one.answered), *(Text(str(part) if part.defined else "–") for part in parts))
     console.print(table)
 
 
@@ -154,10 +155,11 @@ def _name(reviewer: str | None) -> str:
 
 
 def _show(items: list[Item], now_us: int) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("id", "kind", "due", "case", "model says", "state", box=None, pad_edge=False, header_style="dim")
+    whole = Column("id", min_width=min(40, max(len(item.id) for item in items)))  # it is what the other commands take
+    table = Table(whole, "kind", "due", "case", "model says", "state", box=None, pad_edge=False, header_style="dim")
     for item in items:
         late = item.due_us <= now_us and item.state != "decided"
         table.add_row(
