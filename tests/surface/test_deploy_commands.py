@@ -180,7 +180,7 @@ def test_stop_and_start_say_the_same_as_every_action_with_the_database_gone_too(
     assert body["route"]["epoch"] == 5 and body["journalled"] is False
 
 
-def test_second_looks_and_adjudications_are_marked_and_told_of(run: CliRunner) -> None:
+def test_second_looks_and_adjudications_are_marked_and_told_of(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     charter = Path("andon.yaml")
     charter.write_text(charter.read_text() + "\nreview: {double_share: 1}\n")
     assert "0 cases decided by two" in out(run, "review", "people")
@@ -199,7 +199,7 @@ def test_second_looks_and_adjudications_are_marked_and_told_of(run: CliRunner) -
     found = told(run, "review", "people")
     assert (found["team"]["n"], found["team"]["disagreed"], found["to_adjudicate"]) == (1, 1, 1)
     said = out(run, "review", "people")
-    run.env["COLUMNS"] = "80"
+    monkeypatch.setenv("COLUMNS", "80")
     (third,) = told(run, "review", "list")["items"]
     assert third["id"] in out(run, "review", "list"), "the whole id, however narrow it is"
     assert "1 case decided by two in 30 days, differing in 1" in said and "tom" in said and "ann" in said
