@@ -18,6 +18,8 @@ from tests.board.workshop import HOSTILE
 from andon.config import Project, open_project
 from andon.core.clock import DAY, HOUR
 from andon.core.record import Event, Route
+from andon.deploy.rollout_record import Plan, Rollout
+from andon.deploy.rollout_store import KIND, Kept
 from andon.measure.sketch import Categories
 from andon.measure.summary import Count
 from andon.monitor.arms import arm_cohort
@@ -253,6 +255,18 @@ def test_a_canary_shows_both_arms_as_far_as_they_are_measured(project: Project) 
     )
     for invented in ("harm", "safe 1", "verdict expected", "of the way"):
         assert invented not in text.lower().replace("safe default", ""), invented
+
+
+def test_a_canary_that_moves_by_evidence_says_so(project: Project) -> None:
+    plan = Plan("v2", "v1", ("canary", "live"), ("error",))
+    begun = Kept(Rollout("v2#1", plan, state="canary", sentence="v2 is fit: it gets 5 % of the units, v1 the rest"))
+    project.workspace.states.put(KIND, "v2#1", begun)
+    canary(project)
+    found = view(project).rollout
+    assert found.auto == "v2#1 is canary: v2 is fit: it gets 5 % of the units, v1 the rest."
+    assert found.next[0].text == "andon deploy explain"
+    text = page(project)
+    assert "Moved by evidence" in text and "Moved by hand" not in text
 
 
 def test_what_is_on_its_way_is_said_for_every_kind(project: Project) -> None:

@@ -59,7 +59,8 @@ class Guard(msgspec.Struct, frozen=True):
 class RolloutView(msgspec.Struct, frozen=True):
     """``kind`` says what is on its way; ``sentence`` says it in words, ``next`` what one can do.
 
-    ``share`` of the units go to ``version`` since ``since_us``; ``steps`` are the shares it had, oldest first.
+    ``share`` of the units go to ``version`` since ``since_us``; ``steps`` are the shares it had, oldest first. ``auto`` is
+    where an automatic rollout of this version is and why; empty where people move it by hand.
     """
 
     kind: Literal["canary", "standby", "shadow", "none"]
@@ -70,6 +71,7 @@ class RolloutView(msgspec.Struct, frozen=True):
     share: float = 0.0
     since_us: int = 0
     held: bool = False
+    auto: str = ""
     steps: tuple[Step, ...] = ()
     arms: tuple[Arms, ...] = ()
     guards: tuple[Guard, ...] = ()
@@ -88,6 +90,7 @@ def rollout(project: Project, known: Known, routes: Sequence[Route]) -> RolloutV
             next=linked(f"`andon deploy compare {route.shadows[-1]}` sets it beside those who decide"),
             version=route.shadows[-1],
             live=route.live,
+            auto=_auto(project, known, route.shadows[-1]),
         )
     if not route.share:
         return RolloutView(
@@ -129,20 +132,35 @@ def _canary(project: Project, known: Known, route: Route, routes: Sequence[Route
     kept: Mapping[Arm, Mapping[str, Summary]] = found or {arm: {} for arm in ARMS}
     rest = f"{route.live} the rest" if route.live else "people the rest"
     sentence = f"{route.candidate} answers {route.share * 100:.3g} % of the units, {rest}."
+    auto = _auto(project, known, route.candidate or "")
+    by_hand = "`andon deploy ramp SHARE`, `andon deploy switch` or `andon deploy rollback`, by hand"
+    by_itself = "`andon deploy explain` says what the next step waits for, `andon deploy rollback` is the way back"
     return RolloutView(
         kind="canary",
         sentence=sentence + (" Its share is held until somebody resumes." if route.held else ""),
-        next=linked("`andon deploy ramp SHARE`, `andon deploy switch` or `andon deploy rollback`, by hand"),
+        next=linked(by_itself if auto else by_hand),
         version=route.candidate,
         live=route.live,
         share=route.share,
         since_us=steps[0].time_us if steps else route.time_us,
         held=route.held,
+        auto=auto,
         steps=tuple(steps),
         arms=tuple(_arm(arm, route, kept[arm].get(DECIDED)) for arm in ARMS),
         guards=tuple(_guard(project, plan, name, kept) for name in plan.guarded),
         trouble=known.why if found is None else "",
     )
+
+
+def _auto(project: Project, known: Known, version: str) -> str:
+    """Where the automatic rollout of a version is, in a sentence; empty where there is none."""
+    from andon.deploy.rollout_store import active
+
+    kept = known.ask(lambda: active(project.workspace))
+    if kept is None or kept.rollout.plan.version != version:
+        return ""
+    one = kept.rollout
+    return f"{one.name} is {one.state.replace('_', ' ')}" + (f": {one.sentence}." if one.sentence else ".")
 
 
 def _arm(arm: Arm, route: Route, kept: Summary | None) -> Arms:

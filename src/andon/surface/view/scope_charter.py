@@ -195,7 +195,7 @@ _LEVELS = {
 
 
 def _deciders(charter: Charter) -> Said:
-    partial, review = charter.automation.partial, charter.review
+    partial = charter.automation.partial
     yield (
         "automation.level",
         f"The line begins at level {charter.automation.level}. {_LEVELS[charter.automation.level]}",
@@ -220,6 +220,11 @@ def _deciders(charter: Charter) -> Said:
         "automation.partial.audit_share",
         f"A person looks at {_percent(partial.audit_share)} of the automatic answers, too.",
     )
+    yield from _reviewers(charter)
+
+
+def _reviewers(charter: Charter) -> Said:
+    review = charter.review
     yield "review.deadline", f"A case may wait {_time(review.deadline_us)} for a person."
     after = {
         "safe_default": f"After that the answer is “{charter.safe_default}”.",
@@ -233,7 +238,10 @@ def _deciders(charter: Charter) -> Said:
             f"People can decide {review.reviewers_per_hour:g} cases an hour, all together.",
         )
     if review.double_share:
-        yield "review.double_share", f"A second person looks at {_percent(review.double_share)} of what people answered."
+        yield (
+            "review.double_share",
+            f"A second person looks at {_percent(review.double_share)} of what people answered.",
+        )
 
 
 def _releases(charter: Charter) -> Said:
