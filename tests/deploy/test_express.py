@@ -221,6 +221,17 @@ def test_a_candidate_that_fails_costs_only_its_own_rows(make: Callable[..., Rig]
     assert len(rows(rig)) == 20
 
 
+def test_a_row_that_a_failing_candidate_drew_stays_drawn(make: Callable[..., Rig]) -> None:
+    def broken(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        raise UserCodeError("predict raised ValueError: broken")
+
+    rig = make(MIXED, models={"v1": FakeServed(fields=FIELDS), "v2": FakeServed(broken, FIELDS)})
+    rig.route(live="v1", candidate="v2", share=0.2, salt="s", levels={"*": "full"})
+    found = ask_all(rig, [msgspec.json.encode({"x": {"age": 20.0}}) for _ in range(300)])
+    drawn = sum(body["version"] == "v2" for _, body in found)
+    assert 30 <= drawn <= 95  # 60 are meant; were they drawn once more, 12 would be left
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -327,6 +327,19 @@ def test_a_person_who_is_quicker_than_a_pending_step(rolling: Make, monkeypatch:
     assert route.live == "v1"
 
 
+def test_what_a_person_asks_while_a_step_is_pending_is_heard_behind_it(
+    rolling: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = rolling()
+    line.begin()
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(line.workspace.routes, "publish", die)
+        line.look()
+    ask(line.workspace, "freeze", actor="bob", reason="not today")
+    line.steer = line.leader()
+    assert (line.look().state, line.now.reason) == ("frozen", "person")
+
+
 def test_the_database_gone_leaves_it_where_it_was(rolling: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     line = rolling()
     line.begin()

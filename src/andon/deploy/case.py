@@ -50,7 +50,7 @@ class Case(msgspec.Struct, eq=False):
     """One row: first what came, then, filled in on the way, what was decided.
 
     ``pin`` is a version that the client asked for by name (Open Inference Protocol); such a case is no part of a
-    rollout's evidence. ``arrived`` and ``deadline`` are seconds of the monotonic clock. ``closed`` is set when the
+    rollout's evidence. ``nonce`` is what it was drawn by before, where it has neither unit nor id. ``arrived`` and ``deadline`` are seconds of the monotonic clock. ``closed`` is set when the
     client got its answer (or an error) and what still comes must be thrown away. ``audit`` is the share of the audit
     until the row is written, then the probability with which it was drawn (0: it was not).
     """
@@ -62,6 +62,7 @@ class Case(msgspec.Struct, eq=False):
     tags: dict[str, str] = {}
     human: str | None = None
     pin: str | None = None
+    nonce: str = ""
     server_id: str = ""
     arrived: float = 0.0
     deadline: float = 0.0

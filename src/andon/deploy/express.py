@@ -58,6 +58,7 @@ class _Row(msgspec.Struct, gc=False, eq=False):
     given: Any
     values: tuple[Any, ...]
     arrived: float
+    nonce: str = ""  # what was drawn by, where the client gave neither a unit nor an id
     assigned: Any = None
     level: Level = "human"
     slice: str = "*"
@@ -86,9 +87,9 @@ class _Lane:
 
 
 class Express:
-    """The quick way of one desk. ``general`` takes a body the other way."""
+    """The quick way of one desk. ``general`` takes a body the other way, with what it was drawn by."""
 
-    def __init__(self, config: GatewayConfig, desk: Desk, general: Callable[[bytes, Reply], None]) -> None:
+    def __init__(self, config: GatewayConfig, desk: Desk, general: Callable[[bytes, Reply, str], None]) -> None:
         self._config = config
         self._desk = desk
         self._parts = desk.parts
@@ -190,8 +191,10 @@ class Express:
         }
         for row in rows:
             given = row.given
-            self._nonce += 1
-            row.assigned = route.assign(given.unit, given.id or f"{self._parts.recorder.wal.stream}:x{self._nonce}")
+            if given.unit is None and given.id is None:
+                self._nonce += 1
+                row.nonce = f"{self._parts.recorder.wal.stream}:x{self._nonce}"
+            row.assigned = route.assign(given.unit, given.id or row.nonce)
             version = row.assigned.version
             if version is None or version in slow:
                 general.append(row)
@@ -204,7 +207,7 @@ class Express:
 
     def _hand_over(self, rows: list[_Row]) -> None:
         for row in rows:
-            self._general(row.body, row.reply)
+            self._general(row.body, row.reply, row.nonce)
 
     def _decide(self, lane: _Lane, groups: dict[str, list[_Row]]) -> None:
         """One batch: ask every version about its rows, decide, write one frame, answer."""

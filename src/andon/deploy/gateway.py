@@ -105,9 +105,10 @@ class Gateway:
             return False  # the general way says why
         return True
 
-    def _generally(self, body: bytes, reply: Reply) -> None:
-        """Take a request whose token was checked the general way."""
-        self._guarded("decisions", Request("POST", self._decisions, "", (), body), reply, self._decide)
+    def _generally(self, body: bytes, reply: Reply, nonce: str) -> None:
+        """Take a request whose token was checked the general way, drawn as it was on the quick way."""
+        request = Request("POST", self._decisions, "", (), body)
+        self._guarded("decisions", request, reply, lambda request, reply: self._decide(request, reply, nonce))
 
     def _guarded(self, endpoint: str, request: Request, reply: Reply, handle: Handler, *actions: Action) -> None:
         """Check the token, hand on, and turn what is raised into an answer."""
@@ -174,7 +175,7 @@ class Gateway:
         else:
             self._guarded(endpoint, request, reply, handle, *_NEEDS[endpoint])
 
-    def _decide(self, request: Request, reply: Reply) -> None:
+    def _decide(self, request: Request, reply: Reply, nonce: str = "") -> None:
         given = parse_decision(request.body, self._classes)
         desk = self.desk
 
@@ -188,6 +189,7 @@ class Gateway:
             unit=given.unit if given.unit is None else str(given.unit),
             tags=given.tags or {},
             human=given.human,
+            nonce=nonce,
         )
         desk.submit(case)
 

@@ -132,7 +132,7 @@ class Placer:
             if case.pin not in (route.live, route.candidate):
                 raise NotFound(f"version {case.pin} does not answer here; live is {route.live or 'none'}")
             return Assignment("none", case.pin, 1.0, False)
-        return self._compiled().assign(case.unit, case.id or nonce)
+        return self._compiled().assign(case.unit, case.id or case.nonce or nonce)
 
     def _compiled(self) -> CompiledRoute:
         return self.terms_for(self.route.live, self._replicas.get(self.route.live)).route

@@ -129,7 +129,6 @@ class _Slot(msgspec.Struct, gc=False, eq=False):
         if self.data is not None:
             return
         front = self.connection.front
-        self.keep = self.keep and not front.draining
         self.data = front.render(answer, keep=self.keep, body=not self.head, old=self.old)
         self.connection.flush()
 

@@ -24,6 +24,7 @@ from andon.measure.evidence import Assigned, Counts
 from andon.measure.gate import Bound
 from andon.measure.guardrail import Guardrail
 from andon.measure.slice import parse_slice
+from andon.store.shape import unreadable
 from andon.store.view import Seen
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Proof:
         self._workspace = workspace
         self._charter = charter
         self._events = {name: one for name, one in guarded(charter).items() if isinstance(one, Event)}
-        self._mine: dict[int, bool] = {}
+        self._mine: dict[tuple[str, int], bool] = {}
         self._known: _Known | None = None
 
     def look(self, rollout: Rollout, standing: Standing, position: Mapping[str, int] | None = None) -> Evidence:
@@ -138,6 +139,12 @@ class Proof:
         empty = Evidence(standing, as_of_us=now, position=dict(position or {}))
         if rollout.place in ("draft", "preflight"):
             return empty
+        try:
+            return self._looked(rollout, empty, position)
+        except pl.exceptions.PolarsError as error:
+            raise unreadable("decisions", error) from error
+
+    def _looked(self, rollout: Rollout, empty: Evidence, position: Mapping[str, int] | None) -> Evidence:
         seen = Seen(self._workspace, rollout.began_us, None, position)
         if rollout.place == "shadow":
             return self._shadowed(seen, rollout, empty, position)
@@ -148,14 +155,15 @@ class Proof:
 
     def _epochs(self, rollout: Rollout, newest: int) -> list[int]:
         """The routes under which this rollout's version was the candidate."""
-        for epoch in range(rollout.first_epoch + 1, newest + 1):
-            if epoch not in self._mine:
+        epochs = range(rollout.first_epoch + 1, newest + 1)
+        for epoch in epochs:
+            if (rollout.name, epoch) not in self._mine:
                 try:
                     route = self._workspace.routes.at(epoch)
                 except AndonError:
                     continue
-                self._mine[epoch] = route.candidate == rollout.plan.version and 0 < route.share < 1
-        return [epoch for epoch, mine in self._mine.items() if mine and epoch > rollout.first_epoch]
+                self._mine[rollout.name, epoch] = route.candidate == rollout.plan.version and 0 < route.share < 1
+        return [epoch for epoch in epochs if self._mine.get((rollout.name, epoch))]
 
     def _judged(
         self, seen: Seen, rollout: Rollout, epochs: list[int], empty: Evidence, position: Mapping[str, int] | None

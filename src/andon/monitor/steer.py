@@ -22,7 +22,7 @@ from andon.deploy.rollout import record, step
 from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition
 from andon.deploy.rollout_store import KIND, Kept, Pending, kept
 from andon.deploy.standing import bundles_of
-from andon.errors import AndonError, Conflict, Unavailable
+from andon.errors import AndonError, Conflict, Corrupt, Unavailable
 from andon.monitor.proof import Proof
 
 if TYPE_CHECKING:
@@ -75,7 +75,13 @@ class Steer:
         all_of = kept(self._workspace)
         going = [name for name, one in all_of.items() if not one.rollout.ended]
         for name in going:
-            said += self._take(name, all_of, going)
+            try:
+                said += self._take(name, all_of, going)
+            except Conflict:
+                continue  # somebody asked something meanwhile: the next look reads it
+            except Corrupt as error:
+                said.append(f"rollout {name} cannot be judged: {error.message}")
+                self._due = time.monotonic() + _AGAIN[True]
         if going and self._seconds:
             self._due = max(self._due, time.monotonic() + _REST * (time.monotonic() - began))
         return said
@@ -153,7 +159,8 @@ class Steer:
         self._tell(now.rollout, pending)
         after = made.applied(now.rollout, pending.now_us)
         failed = now.failed if made.reason == "dependency" else ""
-        self._workspace.states.put(KIND, name, Kept(after, failed=failed), revision)
+        word = None if now.word == pending.evidence.word else now.word  # one that came meanwhile is still to be heard
+        self._workspace.states.put(KIND, name, Kept(after, word=word, failed=failed), revision)
         return [f"rollout {name} {made.after.replace('_', ' ')}: {made.sentence}"], True
 
     def _give_up(self, now: Kept, revision: int, made: Transition, error: AndonError) -> list[str]:
