@@ -84,7 +84,7 @@ def fuzz(api: Any, tokens: dict[str, str], name: str, examples: int) -> None:
 def test_nothing_that_the_document_allows_or_forbids_breaks_the_board(
     api: Any, board_project: Workshop, name: str
 ) -> None:
-    fuzz(api, board_project.tokens, name, 5)
+    fuzz(api, board_project.tokens, name, 3)
 
 
 @pytest.mark.slow

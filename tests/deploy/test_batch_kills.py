@@ -70,6 +70,7 @@ def test_killed_at_every_step(workspace: Workspace, source: Path, tmp_path: Path
         assert found.resumed == min(ROWS, done * 120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", pytest.param(".jsonl", marks=pytest.mark.slow)])
 def test_killed_at_random_again_and_again(workspace: Workspace, source: Path, tmp_path: Path, suffix: str) -> None:
     draw, out, killed = random.Random(suffix), tmp_path / f"out{suffix}", 0

@@ -415,6 +415,7 @@ def _held() -> tuple[int, int, int, int]:
     return len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), children, resident
 
 
+@pytest.mark.slow
 def test_a_dozen_swaps_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
     _swaps(tmp_path, 12)
 

@@ -120,6 +120,7 @@ def test_looks_share_the_promise(charter: Charter, monkeypatch: pytest.MonkeyPat
     assert sum(1 / (k * (k + 1)) for k in range(1, 10_000)) < 1
 
 
+@pytest.mark.slow
 def test_asking_every_week_until_the_answer_is_yes_keeps_the_promise() -> None:
     """A model just too bad at every confidence; twenty looks at growing data, 150 times."""
     random = np.random.default_rng(5)

@@ -108,7 +108,8 @@ def _named(path: Path) -> bool:
     return any(path.name in commit.read_text() for commit in newest)
 
 
-def test_no_answer_is_lost_or_doubled_by_thirty_kills(running: Callable[[int], Running], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [10, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_no_answer_is_lost_or_doubled_by_kills(running: Callable[[int], Running], tmp_path: Path, kills: int) -> None:
     line = running(2)
     trigger = tmp_path / "die-in-the-next-write"
     _start(line, trigger)
@@ -116,7 +117,7 @@ def test_no_answer_is_lost_or_doubled_by_thirty_kills(running: Callable[[int], R
     try:
         for caller in callers:
             caller.start()
-        killed = _kills(line, trigger)
+        killed = _kills(line, trigger, kills)
         line.until(lambda: all(s.pid is not None for s in line.engine.states()), 10, "a process did not come back")
         line.until(line.ready, 20, "the line did not come back by itself")
         time.sleep(1.0)
@@ -147,7 +148,7 @@ def _start(line: Running, trigger: Path) -> None:
     line.until(line.ready, 40, "the line is not ready")
 
 
-def _kills(line: Running, trigger: Path) -> dict[str, int]:
+def _kills(line: Running, trigger: Path, wanted: int) -> dict[str, int]:
     """One inside a Delta commit, one inside a write to the log, the others at random moments."""
     killed = dict.fromkeys(ROLES, 0)
     killed["controller"] += _inside_a_commit(line, 20.0)
@@ -157,7 +158,7 @@ def _kills(line: Running, trigger: Path) -> dict[str, int]:
     line.until(lambda: any(wal.rglob("torn-*")), 20, "no half-written frame was found and put aside")
     killed["worker-1"] += 1
     dice = random.Random(7)
-    while sum(killed.values()) < KILLS:
+    while sum(killed.values()) < wanted:
         role = dice.choice(ROLES)
         killed[role] += _kill(line, role)
         pause = time.monotonic() + dice.uniform(0.4, 2.2)
