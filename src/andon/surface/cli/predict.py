@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from andon.surface.cli.bar import Bar
 from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit, note
 
 if TYPE_CHECKING:
@@ -79,36 +80,18 @@ class Predict:
             raise typer.Exit(1)
 
 
-class _Bar:
-    """On a terminal a bar on stderr with rows per second and the time left; nothing elsewhere."""
+class _Bar(Bar):
+    """Rows, those rejected, and rows a second since the first word."""
 
-    def __enter__(self) -> _Bar:
-        self._progress = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._progress.start()
-            self._task = self._progress.add_task("reading", total=1.0)
-            self._first: tuple[float, int] | None = None
-        return self
+    _first: tuple[float, int] | None = None
 
     def __call__(self, tally: Tally, share: float) -> None:
-        if self._progress is None:
-            return
-        now = self._progress.get_time()
+        now = time.monotonic()
         if self._first is None:
             self._first = (now, tally.read)
         since, rows = self._first
         rate = (tally.read - rows) / (now - since) if now > since else 0.0
-        said = f"{tally.read:,} rows, {tally.rejected:,} rejected, {rate:,.0f} rows/s"
-        self._progress.update(self._task, completed=share, description=said)
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self.move(share, f"{tally.read:,} rows, {tally.rejected:,} rejected, {rate:,.0f} rows/s")
 
 
 def _show(found: Summary) -> None:

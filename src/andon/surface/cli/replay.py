@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from andon.surface.cli.bar import Bar
 from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit
 
 if TYPE_CHECKING:
@@ -103,29 +103,11 @@ def _time(option: str, text: str | None) -> int | None:
         raise UsageError(f"{option}: expected a time such as 2026-03-11T09:00:00Z, found {text[:60]!r}") from None
 
 
-class _Bar:
-    """On a terminal a bar on stderr; nothing elsewhere."""
-
-    def __enter__(self) -> _Bar:
-        self._progress = None
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
-            self._progress.start()
-            self._task = self._progress.add_task("reading", total=1.0)
-        return self
+class _Bar(Bar):
+    """How many decisions were read, and how many differ."""
 
     def __call__(self, found: Replayed, share: float) -> None:
-        if self._progress is not None:
-            said = f"{found.read:,} read, {found.different:,} differ"
-            self._progress.update(self._task, completed=share, description=said)
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        self.move(share, f"{found.read:,} read, {found.different:,} differ")
 
 
 def _show(found: Replayed) -> None:
