@@ -1,9 +1,9 @@
-"""Transitions: epochs count, what makes no sense is refused, and a rollback restores exactly and never goes forward."""
+"""Transitions: epochs count, what makes no sense is refused, and a rollback gives nothing back and never goes forward."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from andon.core.record import Route
 from andon.deploy import transition
+from andon.deploy.automation import LEVELS
 from andon.deploy.route import versions
 from andon.deploy.transition import ANSWERING, KEPT_WARM, Stamp
 from andon.errors import AndonError, Conflict, UsageError
@@ -220,6 +221,40 @@ def test_lowering_a_level_is_no_step_that_a_rollback_undoes() -> None:
         transition.to_people(lowered, STAMP)
 
 
+def test_a_rollback_leaves_what_somebody_took_away_since() -> None:
+    settled = transition.shadow(transition.automate(live(), STAMP, "partial"), STAMP, "v3", bundle("v3"))
+    route = transition.automate(canary(settled, "v2"), STAMP, "human")
+    assert transition.rollback(route, STAMP, settled).levels == {"*": "human"}
+    sliced = transition.automate(canary(settled, "v2"), STAMP, "human", "older", slices=SLICES)
+    back = transition.rollback(sliced, STAMP, settled)
+    assert (back.levels, back.slices) == ({"*": "partial", "older": "human"}, {"older": "age > 60"})
+    raised = transition.automate(canary(settled, "v2"), STAMP, "full", "older", slices=SLICES)
+    assert answering(transition.rollback(raised, STAMP, settled)) == answering(settled)
+    ended = transition.unshadow(canary(settled, "v2"), STAMP, "v3")
+    assert transition.rollback(ended, STAMP, settled).shadows == ()
+    promoted = transition.canary(settled, STAMP, "v3", 0.1, bundles=bundle("v3"))
+    assert transition.rollback(promoted, STAMP, settled).shadows == ("v3",)  # nobody ended it
+
+
+def test_a_rollback_keeps_the_stricter_threshold() -> None:
+    settled = transition.automate(live(), STAMP, "partial", thresholds={"v1/*": 0.8})
+    stricter = transition.automate(canary(settled, "v2"), STAMP, "partial", thresholds={"v1/*": 0.95})
+    assert transition.rollback(stricter, STAMP, settled).thresholds == {"v1/*": 0.95}
+    looser = transition.automate(canary(settled, "v2"), STAMP, "partial", thresholds={"v1/*": 0.6})
+    assert transition.rollback(looser, STAMP, settled).thresholds == {"v1/*": 0.8}
+    full = transition.automate(live(), STAMP, "full")
+    lowered = transition.automate(live("v2", full), STAMP, "partial", thresholds={"v2/*": 0.7})
+    back = transition.rollback(lowered, STAMP, full)
+    assert (back.levels, "v1/*" in back.thresholds) == ({"*": "partial"}, False)  # nothing shows what v1 may decide
+
+
+def test_a_slice_that_is_new_keeps_what_its_cases_had_where_it_was_lowered() -> None:
+    settled = transition.automate(live(), STAMP, "full", "abroad", slices=SLICES)
+    route = transition.automate(canary(settled, "v2"), STAMP, "assist", "older", slices=SLICES)
+    back = transition.rollback(route, STAMP, settled)
+    assert list(back.slices) == ["older", "abroad"] and back.levels["older"] == "shadow"  # what * had, and abroad more
+
+
 def test_a_rollback_from_a_canary_ends_it_and_keeps_it_warm() -> None:
     settled = live()
     route = transition.ramp(canary(settled, "v2"), STAMP, 0.4)
@@ -249,6 +284,8 @@ ACTIONS = st.tuples(
             "blue",
             "switch",
             "automate",
+            "automate",
+            "people",
             "stop",
             "start",
             "rollback",
@@ -260,8 +297,9 @@ ACTIONS = st.tuples(
     st.sampled_from(["v1", "v2", "v3", "v4"]),
     st.floats(0.01, 1.0),
     st.sampled_from(["human", "assist", "partial", "full"]),
-    st.sampled_from(["*", "older"]),
+    st.sampled_from(["*", "older", "abroad"]),
 )
+SLICES = {"older": "age > 60", "abroad": "region = 'a'"}
 
 
 Step = tuple[str, str, float, Any, str]
@@ -278,8 +316,9 @@ def act(routes: list[Route], step: Step) -> Route:
         "blue": lambda: transition.blue_green(now, STAMP, version, bundles=bundle(version)),
         "switch": lambda: transition.switch(now, STAMP, version, bundles=bundle(version)),
         "automate": lambda: transition.automate(
-            now, STAMP, level, slice, slices={"older": "age > 60"}, thresholds={f"{now.live}/{slice}": share}
+            now, STAMP, level, slice, slices=SLICES, thresholds={f"{now.live}/{slice}": share}
         ),
+        "people": lambda: transition.to_people(now, STAMP),
         "stop": lambda: transition.stop(now, STAMP),
         "start": lambda: transition.start(now, STAMP),
         "hold": lambda: transition.hold(now, STAMP),
@@ -304,6 +343,38 @@ def play(steps: list[Step]) -> list[Route]:
     return routes
 
 
+def place(route: Route, members: tuple[str, ...]) -> str:
+    """The slice that a case in these slices is in."""
+    return next((name for name in route.slices if name in members), "*")
+
+
+def level_of(route: Route, members: tuple[str, ...]) -> int:
+    return LEVELS.index(route.levels.get(place(route, members), route.levels["*"]))
+
+
+def least_of(route: Route, version: str | None, members: tuple[str, ...]) -> float:
+    """The least confidence at which a version decides such a case by itself; above 1: it never does."""
+    level = LEVELS[level_of(route, members)]
+    if level == "partial":
+        return route.thresholds.get(f"{version}/{place(route, members)}", 2.0)
+    return 0.0 if level == "full" else 2.0
+
+
+def assert_gives_nothing_back(now: Route, then: Route, back: Route) -> None:
+    """For a case in any of the slices: of now and then the more careful, and all as it was where nothing was taken."""
+    cases = [
+        tuple(name for name, drawn in zip(SLICES, bits, strict=True) if drawn) for bits in product((0, 1), repeat=2)
+    ]
+    for case in cases:
+        assert level_of(back, case) <= min(level_of(now, case), level_of(then, case))
+        assert least_of(back, then.live, case) >= least_of(then, then.live, case)
+        if then.live in (now.live, now.candidate):
+            assert least_of(back, then.live, case) >= least_of(now, then.live, case)
+    assert set(back.shadows) <= set(then.shadows) & {*now.shadows, now.live, now.candidate}
+    if all(level_of(then, case) < level_of(now, case) for case in cases):
+        assert (back.levels, back.slices) == (then.levels, then.slices)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(ACTIONS, max_size=25))
 def test_laws_of_every_history(steps: list[Step]) -> None:
@@ -319,8 +390,9 @@ def test_laws_of_every_history(steps: list[Step]) -> None:
             target = routes[route.previous - 1]
             assert target.candidate is None
             back = transition.rollback(route, STAMP, target)
-            assert answering(back) == answering(target)
+            assert (back.live, back.candidate, back.share, back.salt) == (target.live, None, 0.0, "")
             assert (back.stopped, back.previous, back.held) == (route.stopped, target.previous, False)
+            assert_gives_nothing_back(route, target, back)
     for before, after in pairwise(routes):
         if before.held and after.held:
             assert (after.candidate, after.share, after.salt) == (before.candidate, before.share, before.salt)

@@ -74,6 +74,40 @@ def test_a_bad_release_is_rolled_back_at_once(rolling: Make) -> None:
     replays(line)
 
 
+def test_a_rollback_of_the_controller_leaves_what_a_person_took_away(rolling: Make) -> None:
+    line = rolling()
+    line.begin()
+    line.look()
+    line.bad["v2"] = 0.5
+    line.come(900)
+    line.line.automate("human", actor="ann", reason="I do not trust it")
+    line.line.stop(actor="ann")
+    assert line.look().state == "rolled_back"
+    route = line.workspace.routes.current()
+    assert route is not None
+    assert (route.live, route.candidate, route.levels, route.stopped) == ("v1", None, {"*": "human"}, "people")
+    line.line.start(actor="ann")
+    route = line.workspace.routes.current()
+    assert route is not None and route.levels == {"*": "human"}
+
+
+def test_a_level_that_was_raised_while_it_bakes_does_not_stand_between_it_and_the_way_back(rolling: Make) -> None:
+    line = rolling(rails="errors, wrong", delay="2h")
+    line.wrong["v2"] = 0.25
+    line.line.automate("assist", actor="ann")
+    line.begin()
+    for _ in range(3):
+        line.look()
+        line.come(1500, label=False)
+    line.line.switch("v2", actor="ann", reason="it looks fine")
+    line.line.automate("full", actor="ann", reason="and very fine")
+    assert line.look().state == "bake"
+    line.label()
+    assert line.look().state == "rolled_back"
+    route = line.workspace.routes.current()
+    assert route is not None and (route.live, route.candidate, route.levels) == ("v1", None, {"*": "assist"})
+
+
 def test_labels_that_come_late_hold_it_and_then_settle_it(rolling: Make) -> None:
     line = rolling(rails="errors, wrong", delay="2h")
     line.begin()

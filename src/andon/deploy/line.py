@@ -130,17 +130,27 @@ class Line:
             lambda r, s, b, t: transition.switch(r, s, version, bundles=b, thresholds=t), target, actor, reason
         )
 
-    def rollback(self, *, actor: str | None = None, reason: str = "", of: Route | None = None) -> Act:
+    def rollback(
+        self, *, actor: str | None = None, reason: str = "", of: Route | None = None, without: str | None = None
+    ) -> Act:
         """The answers of the last settled route again, at once; once more goes back further.
 
-        With ``of`` only while the versions of that route are those that answer: ``Conflict`` when somebody changed them.
+        What somebody took away since (a level, a shadow) stays away. With ``of`` only while the versions of that route
+        are those that answer: ``Conflict`` when somebody changed them. With ``without`` as far back as that version
+        answers nothing any more.
         """
-        current = self._current(actor)
-        target = route_before(self._workspace, current)
-        for version in (target.live, target.candidate):
+
+        def change(route: Route, stamp: Stamp) -> Route:
+            made = transition.rollback(route, stamp, route_before(self._workspace, route), of)
+            while without is not None and without in (made.live, made.candidate):
+                made = transition.rollback(made, stamp, route_before(self._workspace, made))
+            return made
+
+        trial = change(self._current(actor), self._stamp(actor, reason))
+        for version in (trial.live, trial.candidate):
             if version is not None:
-                self._load(version, {version: target.bundles[version]}, actor, reason)
-        return self._act(lambda r, s: transition.rollback(r, s, route_before(self._workspace, r), of), actor, reason)
+                self._load(version, {version: trial.bundles[version]}, actor, reason)
+        return self._act(change, actor, reason)
 
     def automate(self, level: str, slice: str = "*", *, actor: str | None = None, reason: str = "") -> Act:
         """Set the level of automation of a slice of the charter, or of everything that no slice matches."""

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from andon.core.record import Level, Route
 from andon.deploy.automation import LEVELS
+from andon.deploy.careful import more_careful
 from andon.errors import Conflict, UsageError
 
 __all__ = [
@@ -48,7 +49,7 @@ __all__ = [
     "warm",
 ]
 
-#: The fields of a route that a rollback restores: who answers, and how far by itself.
+#: The fields of a route that a rollback restores, as far as nothing was taken away since: who answers, and how far by itself.
 ANSWERING = ("live", "candidate", "share", "salt", "shadows", "levels", "slices", "thresholds")
 
 #: How many versions that no longer answer stay loaded, so that the way back needs no loading.
@@ -184,8 +185,9 @@ def switch(
 
 
 def rollback(route: Route, stamp: Stamp, target: Route, of: Route | None = None) -> Route:
-    """The answering part of an earlier route again, exactly; a stopped line stays stopped, and what answered stays warm.
+    """The answering part of an earlier route again; a stopped line stays stopped, and what answered stays warm.
 
+    What was taken away since (a level, a stricter threshold, a shadow) stays away: of then and now the more careful.
     ``target`` is the route at ``route.previous``. Rolled back twice, it goes back twice: never forward again.
     Where ``of`` is given, only the versions that it names are taken back.
     """
@@ -193,7 +195,7 @@ def rollback(route: Route, stamp: Stamp, target: Route, of: Route | None = None)
         raise Conflict(f"route {route.epoch} by {route.actor} has changed who answers meanwhile")
     if target.epoch >= route.epoch or (route.previous != target.epoch and route.previous >= 0):
         raise Conflict(f"route {route.epoch} goes back to route {route.previous}, not to route {target.epoch}")
-    restored = {name: getattr(target, name) for name in ANSWERING}
+    restored = {name: getattr(target, name) for name in ANSWERING} | more_careful(route, target)
     left = tuple(v for v in (route.candidate, route.live, *route.warm) if v is not None)
     return _next(
         route,

@@ -196,7 +196,7 @@ class Steer:
             "canary": lambda: line.canary(version, made.share, actor=ACTOR, reason=said),
             "ramp": lambda: line.ramp(made.share, actor=ACTOR, reason=said),
             "switch": lambda: line.switch(version, actor=ACTOR, reason=said),
-            "rollback": lambda: line.rollback(actor=ACTOR, reason=said),
+            "rollback": lambda: line.rollback(actor=ACTOR, reason=said, without=version),
             "hold": lambda: line.hold(actor=ACTOR, reason=said),
             "people": lambda: line.to_people(actor=ACTOR, reason=said),
         }
