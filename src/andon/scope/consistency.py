@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
+from andon.core.record import Level
 from andon.core.redact import parse_rule, unfit
 from andon.core.registry import did_you_mean
 from andon.errors import AndonError
@@ -20,6 +21,7 @@ from andon.scope.scalar import shown
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
+    from andon.scope.section import Automation
 
 __all__ = ["RESERVED", "Draft", "disagreements"]
 
@@ -70,6 +72,8 @@ RESERVED = frozenset(
 #: What is measured of an input of that kind (``monitor.inputs``): ``<input>_<measure>``, or the measure alone where it is the only one.
 DERIVED: dict[str, tuple[str, ...]] = {"text": ("length",), "image": ("brightness", "contrast", "width", "height")}
 
+#: Levels at which answers leave without a person, so that only an audit shows how often they are wrong.
+_AUDITED = ("partial", "full")
 _WEB = re.compile(r"https?:", re.IGNORECASE)
 
 Findings = Iterator[tuple[Path, str]]
@@ -221,6 +225,28 @@ def _automation(draft: Draft) -> Findings:
         for index, label in enumerate(automation.partial.only or ()):
             if label not in classes:
                 yield ("automation", "partial", "only", index), _unknown("class", label, classes)
+    yield from _ladder(automation)
+
+
+def _ladder(automation: Automation) -> Findings:
+    """The way up, and how far the machine may go on it."""
+    path = automation.path
+    if list(path) != [level for level in get_args(Level) if level in path]:
+        yield (
+            ("automation", "path"),
+            f"expected levels in the order {', '.join(get_args(Level))}, each once, found {', '.join(path)}",
+        )
+    if automation.promote == "automatic" and automation.highest not in path:
+        yield (
+            ("automation", "highest"),
+            f"expected a level of automation.path ({', '.join(path)}), found {automation.highest}",
+        )
+    if automation.promote == "automatic" and not automation.partial.audit_share and automation.highest in _AUDITED:
+        yield (
+            ("automation", "partial", "audit_share"),
+            f"with promote automatic up to {automation.highest}, expected a share above 0, found 0: without an audit "
+            "nobody would see that the promise is broken",
+        )
 
 
 def _rollout(draft: Draft) -> Findings:

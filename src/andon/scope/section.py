@@ -199,6 +199,18 @@ class Automation(Section):
     """The rules at level `partial`."""
     slices: dict[Name, Level] = {}
     """Another level for a slice; the first that matches counts."""
+    path: Annotated[tuple[Level, ...], Field(strict=False, min_length=1)] = (
+        "human",
+        "shadow",
+        "assist",
+        "partial",
+        "full",
+    )
+    """The levels on the way up, one at a time; leave out those that nobody wants, such as `assist` where people decide blind."""
+    promote: Literal["suggest", "automatic"] = "suggest"
+    """What evidence for the next level does: `suggest` it to people, or `automatic`: raise the level. A breach of `max_error` lowers it in either."""
+    highest: Level = "partial"
+    """The highest level that `promote: automatic` may raise to; above it people decide."""
 
 
 class Review(Section):

@@ -1,0 +1,54 @@
+"""The way up the levels: what a charter may say of it, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from andon.errors import CharterError
+from andon.scope.charter import parse
+
+SMALL = "project: line\ninputs: {a: float}\ntarget: {name: y, classes: [good, bad]}\nsafe_default: refer\n"
+
+
+def test_the_defaults_suggest_every_level_in_its_turn() -> None:
+    said = parse(SMALL).automation
+    assert said.path == ("human", "shadow", "assist", "partial", "full")
+    assert (said.promote, said.highest) == ("suggest", "partial")
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        (
+            "path: [partial, shadow]",
+            "automation.path: expected levels in the order human, shadow, assist, partial, full",
+        ),
+        ("path: [shadow, shadow]", "each once, found shadow, shadow"),
+        ("path: []", "automation.path"),
+        ("path: [shadow, partly]", "automation.path"),
+        ("promote: often", "automation.promote"),
+        ("promote: automatic, path: [shadow, assist]", "automation.highest: expected a level of automation.path"),
+        (
+            "promote: automatic, partial: {audit_share: 0}",
+            "automation.partial.audit_share: with promote automatic up to",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_said(keys: str, sentence: str) -> None:
+    with pytest.raises(CharterError) as error:
+        parse(SMALL + f"automation: {{{keys}}}")
+    assert sentence in " ".join(error.value.faults)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "path: [shadow, assist]",
+        "promote: suggest, partial: {audit_share: 0}",
+        "promote: automatic, highest: assist, partial: {audit_share: 0}",
+        "promote: automatic, highest: full, partial: {audit_share: 0.0001}",
+        "promote: automatic, path: [shadow, partial]",
+    ],
+)
+def test_what_makes_sense_is_taken(keys: str) -> None:
+    parse(SMALL + f"automation: {{{keys}}}")
