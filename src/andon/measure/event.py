@@ -8,13 +8,14 @@ or cannot be changed by a candidate (its inputs) is shown beside it and not judg
 >>> cases = pl.DataFrame({"label": ["positive", "positive", "negative", None], "prediction": ["negative", "positive"] * 2})
 >>> event.late, cases.select(event.bad)["bad"].to_list()
 (True, [True, False, False, None])
->>> event_of("latency_p95_ms", Bound.parse("<= 250"), ()).says
-'over 250 ms'
+>>> slow = event_of("latency_p95_ms", Bound.parse("<= 250"), ())
+>>> slow.says, round(slow.limit, 6)
+('over 250 ms', 0.05)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -26,6 +27,8 @@ __all__ = ["Event", "event_of", "why_not"]
 
 _LABELLED = ("error_rate", "accuracy", "recall", "precision", "specificity")
 _LATE = (*_LABELLED, "agreement", "override_rate", "feedback")
+#: Metrics whose event is what they do not count: a share of right answers has the wrong ones.
+_REVERSED = ("accuracy", "recall", "precision", "specificity", "agreement")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,16 @@ class Event:
     """A bad event of a case: ``bad`` is true, false, or null where the case does not count (yet).
 
     It reads the columns of ``andon.store.view.outcomes``. ``late``: it needs a label, a person or feedback; ``kind`` is
-    the feedback it waits for, where it is that. ``says`` names it for people.
+    the feedback it waits for, where it is that. ``says`` names it for people. ``limit`` is the largest share of the cases
+    ``among`` (None: all that count) that the bound lets have it; None where the bound sets none.
     """
 
     bad: pl.Expr
     late: bool
     says: str
     kind: str = ""
+    limit: float | None = None
+    among: pl.Expr | None = None
 
 
 def event_of(of: str, bound: Bound | None, classes: tuple[str, ...]) -> Event:
@@ -49,10 +55,15 @@ def event_of(of: str, bound: Bound | None, classes: tuple[str, ...]) -> Event:
     """
     metric = parse_metric(of, classes)
     name, argument = _split(of)
+    found = _found(of, name, argument, bound, metric.needs_label)
+    return replace(found, limit=_limit(name, bound), among=_among(name, argument))
+
+
+def _found(of: str, name: str, argument: str, bound: Bound | None, needs_label: bool) -> Event:
     if name in _LABELLED:
         bad, says = _wrong(name, argument)
         known = pl.col("label").is_not_null()
-        if metric.needs_label:
+        if needs_label:
             return _event(bad, known, True, says)
     if name.startswith("latency_"):
         return _slow(of, bound)
@@ -73,6 +84,23 @@ def why_not(of: str, bound: Bound | None, classes: tuple[str, ...]) -> str:
     except UsageError as error:
         return error.message
     return ""
+
+
+def _limit(name: str, bound: Bound | None) -> float | None:
+    """The largest share of cases with the event that a bound allows."""
+    if bound is None:
+        return None
+    if name.startswith("latency_p"):
+        return round(1 - float(name.removeprefix("latency_p").partition("_")[0]) / 100, 9)
+    if name in _REVERSED or (name in ("deferral_rate", "automatic_share") and bound.low is not None):
+        return None if bound.low is None else round(1 - bound.low, 9)
+    return bound.high
+
+
+def _among(name: str, label: str) -> pl.Expr | None:
+    """The cases of which the metric is a share, where these are not all."""
+    true, said = pl.col("label"), pl.col("prediction")
+    return {"recall": true == label, "precision": said == label, "specificity": true != label}.get(name)
 
 
 def _split(of: str) -> tuple[str, str]:

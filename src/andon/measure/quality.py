@@ -31,7 +31,7 @@ from andon.measure.estimate import Estimate, mover, undefined, wilson
 from andon.measure.metric import Call, Direction, Metric, estimator, register
 from andon.measure.summary import Confusion, Summary
 
-__all__ = ["f1_of", "macro_f1_of", "precision_of", "recall_of", "value_of"]
+__all__ = ["amounts_of", "f1_of", "macro_f1_of", "precision_of", "recall_of", "value_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -233,6 +233,15 @@ def _by_class(name: str, estimate: Callable[[Confusion, str], Estimate]) -> None
     def factory(call: Call) -> Metric:
         of = call.class_name()
         return _metric(call, "share", "up", lambda kept: estimate(kept, of))
+
+
+def amounts_of(argument: str, classes: tuple[str, ...]) -> Array:
+    """The worth of each (true class, answer) of a value's argument; the last column is of answers that are no class.
+
+    >>> amounts_of("yes: {right: 40, missed: -400}, no: {wrong: -15}", ("no", "yes")).tolist()
+    [[0.0, -15.0, -15.0], [-400.0, 40.0, -400.0]]
+    """
+    return _amounts(Call(f"value({argument})", "value", argument, classes))
 
 
 @register("value")
