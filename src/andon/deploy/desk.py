@@ -130,7 +130,8 @@ class Desk:
         self.follow()
         if self.quick is not None:
             self.quick()
-        self._rounds.run(self.parts.clock.monotonic())
+        if self._rounds.open:
+            self._rounds.run(self.parts.clock.monotonic())
         if self._feedback:
             self._write_feedback()
 

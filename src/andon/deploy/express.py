@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import struct
-import time
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Annotated, Any
@@ -103,6 +102,7 @@ class Express:
         self._mark: object = None
         self._generation = -1
         self._nonce = 0
+        self._monotonic = desk.parts.clock.monotonic
         self._plain = config.durability == "flush" and config.unit_column is None
 
     def __len__(self) -> int:
@@ -123,7 +123,7 @@ class Express:
             return False
         if given.id is not None and not self._is_new(given.id):
             return False
-        self._rows.append(_Row(reply, body, given, values, self._parts.clock.monotonic()))
+        self._rows.append(_Row(reply, body, given, values, self._monotonic()))
         if len(self._rows) == 1:
             self._parts.wake()
         return True
@@ -235,12 +235,10 @@ class Express:
 
     def _ask(self, replica: Replica, columns: Block, rows: int) -> list[list[float]] | None:
         """What a model says about so many rows; None where it failed."""
-        begun, busy = time.perf_counter(), time.thread_time()
         try:
-            scores = replica.call(columns)
+            scores = replica.ask(columns, self._config.slow_seconds)
         except AndonError:
             return None
-        replica.took(time.perf_counter() - begun, time.thread_time() - busy)
         if scores.shape != (rows, len(replica.classes)):
             return None
         self._meter.batches.add(rows)
@@ -384,4 +382,4 @@ def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Block, bytes, list[list[str
         column = np.empty(len(cells), dtype=object)
         column[:] = cells
         columns.add(lane.terms.contract.fields[i].name, column)
-    return columns, np.ascontiguousarray(matrix.T).tobytes(), texts
+    return columns, matrix.tobytes("F"), texts

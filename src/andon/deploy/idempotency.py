@@ -90,12 +90,12 @@ class SeenIds:
     def add(self, id: str, place: Place, now: float) -> None:
         """Remember where an id was answered."""
         self.rotate(now)
-        self._young[hash(id)] = self._pack(place)
+        self._young[hash(id)] = self._packed(place.stream, place.offset, place.index)
 
     def add_frame(self, stream: str, offset: int, ids: Iterable[str | None], now: float) -> None:
         """Remember the ids of a frame's rows; an id that is empty is none."""
         self.rotate(now)
-        place, step = self._pack(Place(stream, offset, 0)), 1 << _STREAM_BITS
+        place, step = self._packed(stream, offset, 0), 1 << _STREAM_BITS
         young = self._young
         for id in ids:
             if id:
@@ -120,11 +120,10 @@ class SeenIds:
         if len(self._young) >= self._half or now - self._since >= self._seconds:
             self._old, self._young, self._since = self._young, {}, now
 
-    def _pack(self, place: Place) -> int:
-        if place.stream not in self._streams:
-            self._streams.append(place.stream)
-        stream = self._streams.index(place.stream)
-        return (place.offset << _INDEX_BITS | place.index) << _STREAM_BITS | stream
+    def _packed(self, stream: str, offset: int, index: int) -> int:
+        if stream not in self._streams:
+            self._streams.append(stream)
+        return (offset << _INDEX_BITS | index) << _STREAM_BITS | self._streams.index(stream)
 
     def _unpack(self, packed: int) -> Place:
         stream, rest = packed & (1 << _STREAM_BITS) - 1, packed >> _STREAM_BITS

@@ -17,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from andon.deploy.protocol_message import JSON, REQUEST_ID, Answer, Application, Request, made_id
+from andon.deploy.protocol_message import JSON, REQUEST_ID, Answer, Application, Request, Take, made_id
 from andon.deploy.protocol_reader import Limits, Reader
 
 __all__ = ["Connection", "Front"]
@@ -33,25 +34,33 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
 _KNOWN_HEADS = 1024
 _KNOWN_BYTES = 2048
+_SIZES = [b"%d\r\n\r\n" % size for size in range(_KNOWN_BYTES)]
 _CODES = {500: "error", 408: "timeout", 413: "too_large", 414: "too_large", 431: "too_large"}
 
 
 class Front:
     """All connections of one worker: what they share, their timeouts and their drain.
 
+    ``shortcut`` may name, for a request whose head came before, who takes its body alone.
     ``connection()`` is the protocol factory; ``sweep(now)`` closes what is too slow (call it about every second with
     ``time.monotonic()``); ``drain()`` asks every connection to finish.
     """
 
-    def __init__(self, application: Application, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        limits: Limits | None = None,
+        shortcut: Callable[[Request], Take | None] = lambda request: None,
+    ) -> None:
         self.application = application
         self.limits = limits or Limits()
+        self._shortcut = shortcut
         self.connections: set[Connection] = set()
         self.draining = False
         self.accepted = 0
         self.refused = 0
         self._heads: dict[tuple[int, str], bytes] = {}
-        self.known: dict[bytes, tuple[Request, int]] = {}
+        self.known: dict[bytes, tuple[Request, int, Take | None]] = {}
         self.sweep(time.monotonic())
 
     def connection(self) -> Connection:
@@ -74,7 +83,8 @@ class Front:
         if 4 <= at <= _KNOWN_BYTES and len(data) - at == len(request.body) and request.method in ("GET", "POST"):
             if len(self.known) >= _KNOWN_HEADS:
                 self.known.clear()
-            self.known[data[:at]] = msgspec.structs.replace(request, body=b""), len(request.body)
+            like = msgspec.structs.replace(request, body=b"")
+            self.known[data[:at]] = like, len(request.body), self._shortcut(like)
 
     def drain(self) -> None:
         """From now on every answer closes its connection; idle ones close at once."""
@@ -84,10 +94,12 @@ class Front:
 
     def render(self, answer: Answer, *, keep: bool, body: bool, old: bool) -> bytes:
         """The bytes of an answer; ``body`` is False for HEAD, ``old`` True for an HTTP/1.0 client."""
+        content = answer.body
         head = self._heads.get((answer.status, answer.content_type)) or self._head(answer)
         if keep and body and not old and not answer.headers:
-            return b"%b%d\r\n\r\n%b" % (head, len(answer.body), answer.body)
-        parts = [head, b"%d\r\n" % len(answer.body)]
+            size = len(content)
+            return head + (_SIZES[size] if size < _KNOWN_BYTES else b"%d\r\n\r\n" % size) + content
+        parts = [head, b"%d\r\n" % len(content)]
         parts.extend(f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers)
         if not keep:
             parts.append(b"connection: close\r\n")
@@ -95,7 +107,7 @@ class Front:
             parts.append(b"connection: keep-alive\r\n")
         parts.append(b"\r\n")
         if body:
-            parts.append(answer.body)
+            parts.append(content)
         return b"".join(parts)
 
     def _head(self, answer: Answer) -> bytes:
@@ -128,9 +140,9 @@ class _Slot(msgspec.Struct, gc=False, eq=False):
     def __call__(self, answer: Answer) -> None:
         if self.data is not None:
             return
-        front = self.connection.front
-        self.data = front.render(answer, keep=self.keep, body=not self.head, old=self.old)
-        self.connection.flush()
+        connection = self.connection
+        self.data = connection.front.render(answer, keep=self.keep, body=not self.head, old=self.old)
+        connection.flush()
 
 
 class _Named(_Slot, gc=False, eq=False):
@@ -205,13 +217,7 @@ class Connection(asyncio.Protocol):
             at = data.find(_HEAD_END) + 4
             known = self.front.known.get(data[:at])
             if known is not None and len(data) - at == known[1]:
-                like, front = known[0], self.front
-                slot = _Slot(self, False, not front.draining)
-                self._slots.append(slot)
-                reader.stopped = front.draining
-                front.application.submit(Request(like.method, like.path, like.query, like.headers, data[at:]), slot)
-                if len(self._slots) >= self.front.limits.pipeline:
-                    self._pace()
+                self._take_known(data[at:], known[0], known[2])
                 return
             self._whole = data
         reader.feed(data)
@@ -219,6 +225,17 @@ class Connection(asyncio.Protocol):
         if reader.fault is not None and not reader.stopped:
             self._refuse(*reader.fault)
         self._pace()
+
+    def _take_known(self, body: bytes, like: Request, take: Take | None) -> None:
+        """A request whose head came before: only its body is new."""
+        front, slots = self.front, self._slots
+        slot = _Slot(self, False, not front.draining)
+        slots.append(slot)
+        self._reader.stopped = front.draining
+        if take is None or not take(body, slot):
+            front.application.submit(Request(like.method, like.path, like.query, like.headers, body), slot)
+        if len(slots) >= front.limits.pipeline:
+            self._pace()
 
     def flush(self) -> None:
         """Send the answers that are ready and next in order."""

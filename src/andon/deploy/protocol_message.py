@@ -26,6 +26,7 @@ __all__ = [
     "Application",
     "Reply",
     "Request",
+    "Take",
     "error_answer",
     "fault_place",
     "json_answer",
@@ -69,6 +70,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 Reply = Callable[[Answer], None]
+#: Takes a body and where its answer goes, or returns False: then the whole request is submitted.
+Take = Callable[[bytes, Reply], bool]
 
 
 class Application(Protocol):

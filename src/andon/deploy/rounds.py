@@ -43,6 +43,11 @@ class Rounds:
         self._returned: list[tuple[list[Placed], list[Scored]]] = []
         self._contracts_kept: set[bytes] = set()
 
+    @property
+    def open(self) -> bool:
+        """Whether a round has anything to do."""
+        return bool(self.waiting or self._returned)
+
     def run(self, now: float) -> None:
         """One round; ``now`` is the monotonic clock's."""
         settled = self._take_returned()

@@ -13,6 +13,7 @@ Assignment(arm='live', version='v1', probability=0.95, sticky=True)
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -86,6 +87,7 @@ class CompiledRoute:
 
     __slots__ = (
         "_default",
+        "_drawing",
         "_drawn",
         "_limit",
         "_salted",
@@ -109,7 +111,10 @@ class CompiledRoute:
             self._thresholds[version, slice] = value
         share = route.share if route.candidate is not None else 0.0
         live: Literal["live", "none"] = "none" if route.live is None else "live"
-        self._limit = share * _TWO64
+        # As eight bytes, most significant first, fractions are in the order of their numbers; None: all are drawn.
+        limit = math.ceil(share * _TWO64)
+        self._limit = limit.to_bytes(8, "big") if limit < 1 << 64 else None
+        self._drawing = limit > 0
         self._salted = hashlib.blake2b(_salted(route.salt), digest_size=8)
         self._stay = tuple(Assignment(live, route.live, 1.0 - share, sticky) for sticky in (False, True))
         self._drawn = tuple(Assignment("candidate", route.candidate, share, sticky) for sticky in (False, True))
@@ -117,11 +122,13 @@ class CompiledRoute:
     def assign(self, unit: str | None, request_id: str = "") -> Assignment:
         """As ``assign``; free when there is nothing to draw."""
         sticky = unit is not None
-        if self._limit <= 0.0:
+        if not self._drawing:
             return self._stay[sticky]
-        drawn = self._salted.copy()
-        drawn.update((request_id if unit is None else unit).encode("utf-8", "surrogatepass"))
-        return (self._drawn if int.from_bytes(drawn.digest(), "big") < self._limit else self._stay)[sticky]
+        if self._limit is None:
+            return self._drawn[sticky]
+        place = self._salted.copy()
+        place.update((request_id if unit is None else unit).encode("utf-8", "surrogatepass"))
+        return (self._drawn if place.digest() < self._limit else self._stay)[sticky]
 
     def level(self, values: Sequence[Scalar]) -> tuple[Level, str]:
         """The level of automation of these inputs and the slice that gave it: the first that matches, else "*"."""

@@ -191,7 +191,7 @@ class Worker:
             wall=workspace.clock.wall,
             line=self._line,
         )
-        self._front = Front(self._gateway, Limits(body_bytes=config.max_body_bytes))
+        self._front = Front(self._gateway, Limits(body_bytes=config.max_body_bytes), self._gateway.shortcut)
 
     def _gauge(self) -> Meter:
         return self._desk.gauge()

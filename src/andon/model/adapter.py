@@ -51,6 +51,7 @@ FILES: dict[Engine, str] = {
 }
 
 _GRAPH = Path("model.onnx")
+_SCORES = ["scores"]
 
 #: What a missing text is inside a compiled graph, whose strings know no null (a private-use character, so no real text).
 MISSING = "\ue000missing"
@@ -102,13 +103,16 @@ class OnnxScorer:
         options.log_severity_level = 4  # every fault is raised; nothing needs printing too
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.layout = layout
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        # Its Python face checks in every call what cannot be otherwise here (inputs by name, devices), and takes as long
+        # for it as a small model for its answer. What is below it is called where it is found.
+        self._run = getattr(session, "_sess", session).run
 
     def scores(self, x: Any) -> Scores:
         """Run the graph."""
         feed = matrix_feed(x, self.layout) if self.layout.width else column_feed(x, self.layout)
         with user_code("predict", _GRAPH):
-            result: Scores = self._session.run(["scores"], feed)[0]
+            result: Scores = self._run(_SCORES, feed, None)[0]
         return result
 
 

@@ -79,7 +79,7 @@ class BoosterScorer:
 
     def __init__(self, library: Library, ask: Ask, given: Input, steps: Steps | None, classes: int) -> None:
         self.given = given
-        self._library = library
+        self._where = Path(FILES[library])
         self._ask = ask
         self._steps = steps
         self._classes = classes
@@ -87,7 +87,7 @@ class BoosterScorer:
 
     def scores(self, x: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Scores of shape (rows, classes), float32; raises ``UserCodeError`` where the library or a step does."""
-        with user_code("predict", Path(FILES[self._library])):
+        with user_code("predict", self._where):
             matrix = matrix_of(x, self.given) if self._steps is None else self._steps.matrix(x)
             return self.spread(self._ask(matrix))
 

@@ -21,10 +21,13 @@ __all__ = ["CLASSIFIERS"]
 
 
 def _logistic(graph: Graph, model: Any, block: Block) -> str:
-    weights = graph.constant(np.asarray(model.coef_, dtype=np.float64).T)
-    raw = graph.node("MatMul", block.tensor, weights)
-    raw = graph.node("Add", raw, graph.constant(np.asarray(np.broadcast_to(model.intercept_, len(model.coef_)), float)))
-    return _link(graph, raw, len(model.classes_))
+    weights = np.asarray(model.coef_, dtype=np.float64).T
+    bias = np.asarray(np.broadcast_to(model.intercept_, weights.shape[1]), dtype=np.float64)
+    two = len(model.classes_) == 2
+    if two:  # the sigmoid of -z is the complement of that of z: both at once, in few nodes, since each costs a visit
+        weights, bias = np.hstack([-weights, weights]), np.hstack([-bias, bias])
+    raw = graph.node("Gemm", block.tensor, graph.constant(weights), graph.constant(bias))
+    return graph.node("Sigmoid", raw) if two else _link(graph, raw, len(model.classes_))
 
 
 def _link(graph: Graph, raw: str, classes: int) -> str:

@@ -16,8 +16,7 @@ import inspect
 import linecache
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -150,18 +149,29 @@ def _field(series: pl.Series) -> Field:
     return Field(series.name, kinds.get(series.dtype.base_type(), "float"), optional=True)
 
 
-@contextmanager
-def user_code(doing: str, path: Path) -> Iterator[None]:
-    """The boundary around user code: whatever it raises leaves as ``UserCodeError`` with the user's file and line."""
-    try:
-        yield
-    except AndonError:
-        raise
-    except (Exception, SystemExit) as error:
-        where = _where(error, path)
+class user_code:
+    """The boundary around user code: whatever it raises leaves as ``UserCodeError`` with the user's file and line.
+
+    A context manager in the plain form, because one is entered for every batch of the live path.
+    """
+
+    __slots__ = ("_doing", "_path")
+
+    def __init__(self, doing: str, path: Path) -> None:
+        self._doing = doing
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Go in."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Come out; raises ``UserCodeError`` in place of what the code raised."""
+        if error is None or isinstance(error, AndonError) or not isinstance(error, Exception | SystemExit):
+            return
+        path = self._path
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise UserCodeError(
-            f"{doing} in {path.name}{where} raised {said}",
+            f"{self._doing} in {path.name}{_where(error, path)} raised {said}",
             hint=f"the fault is in the project's own code: {path}",
         ) from error
 
