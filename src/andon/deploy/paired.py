@@ -19,11 +19,13 @@ said, because it proves nothing about people.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import polars as pl
 
+from andon.deploy.raters import Raters, rate
 from andon.errors import UsageError
 from andon.measure.discordant import Pairs
 from andon.measure.estimate import CONFIDENCE, Estimate, normal_quantile, undefined, wilson
@@ -32,7 +34,7 @@ from andon.measure.guardrail import Said
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
-__all__ = ["Against", "Comparison", "compare", "pairs_of", "shadow_comparison"]
+__all__ = ["Against", "Comparison", "compare", "pairs_of", "second_looks", "shadow_comparison"]
 
 Against = Literal["people", "live"]
 
@@ -51,6 +53,9 @@ class Comparison(msgspec.Struct, frozen=True):
     None where no outcome is known, because agreement proves nobody right. ``odds`` is how many cases only the model gets
     wrong for each that only the other does, with an interval that holds at all looks, and ``verdict`` says it in words.
     The other intervals are for one look.
+
+    ``raters`` is what double review says beside people, whose answers are never outcomes (`andon.deploy.raters`); None
+    where the other side is no person.
     """
 
     version: str
@@ -72,6 +77,7 @@ class Comparison(msgspec.Struct, frozen=True):
     said: Said | None
     odds: Estimate
     verdict: str
+    raters: Raters | None = None
 
 
 def compare(
@@ -82,6 +88,7 @@ def compare(
     confidence: float = CONFIDENCE,
     outcomes: bool = True,
     margin: float = 1.5,
+    classes: Sequence[str] = (),
 ) -> Comparison:
     """Compare the columns ``model`` and ``other`` of the same cases, by ``truth`` where that is known.
 
@@ -89,18 +96,16 @@ def compare(
     or null) and ``simulated`` (bool). Cases that the other side has not answered are left out; those where the model
     gave no answer count as disagreement and as an error (``silent``). ``outcomes`` False says that ``truth`` is a
     person's judgement: it is then not used. ``margin`` is the ratio of cases that one alone gets wrong from which on the
-    model is not safe. Raises ``UsageError`` when a column is missing.
+    model is not safe. Columns of second looks (`andon.deploy.raters.COLUMNS`) make people raters who err; ``classes`` are
+    the answers that can be right or wrong. Raises ``UsageError`` when a column is missing.
     """
     rows = _prepared(pairs, outcomes)
-    n, agreed = len(rows), int(rows["agreed"].sum())
-    known = rows.filter(pl.col("truth").is_not_null())
-    both = known.select(
-        model=pl.col("model").eq_missing(pl.col("truth")), other=pl.col("other").eq_missing(pl.col("truth"))
-    )
+    n, agreed, known = len(rows), int(rows["agreed"].sum()), rows.filter(pl.col("truth").is_not_null())
+    both = known.select(pl.col(side).eq_missing(pl.col("truth")) for side in ("model", "other"))
     counts = _counts(both)
-    agreement = wilson(agreed, n, confidence) if n else undefined("no case has both answers yet")
-    simulated = int(rows["simulated"].sum())
+    agreement, simulated = _agreement(agreed, n, confidence), int(rows["simulated"].sum())
     sequential = Pairs.begin(margin).add(counts[1], counts[0], len(known) - sum(counts)) if len(known) else None
+    people = rate(pairs, version=version, classes=classes, margin=margin) if "said" in pairs.columns else None
     return Comparison(
         version=version,
         against=against,
@@ -116,11 +121,12 @@ def compare(
         only_model_right=counts[0],
         only_other_right=counts[1],
         simulated=simulated,
-        silent=int(rows["model"].null_count()),
+        silent=rows["model"].null_count(),
         sentence=_sentence(version, against, n, agreement, simulated),
         said=None if sequential is None else sequential.verdict(),
         odds=undefined(_NO_TRUTH) if sequential is None else sequential.rail.ratio(),
         verdict=_verdict(version, _who(against), sequential),
+        raters=people,
     )
 
 
@@ -145,6 +151,10 @@ def _counts(both: pl.DataFrame) -> tuple[int, int]:
         int((both["model"] & ~both["other"]).sum()),
         int((both["other"] & ~both["model"]).sum()),
     )
+
+
+def _agreement(agreed: int, n: int, confidence: float) -> Estimate:
+    return wilson(agreed, n, confidence) if n else undefined("no case has both answers yet")
 
 
 def _matrix(rows: pl.DataFrame) -> dict[str, dict[str, int]]:
@@ -198,31 +208,54 @@ def _verdict(version: str, who: str, pairs: Pairs | None) -> str:
     return f"{said}: {alone}, of {pairs.n} with an outcome (margin {pairs.rail.margin:g}, at any look)"
 
 
-def pairs_of(frame: pl.DataFrame, against: Against) -> pl.DataFrame:
+def pairs_of(frame: pl.DataFrame, against: Against, doubles: pl.DataFrame | None = None) -> pl.DataFrame:
     """The pairs in a frame of ``andon.store.view.shadow_pairs``: ``model``, ``other``, ``truth``, ``simulated``.
 
     Against people: what a person decided without seeing a suggestion, here or elsewhere. Against the live model: what
-    it answered, or would have said where a person decided.
+    it answered, or would have said where a person decided. ``doubles`` (of ``andon.store.doubles``) add, against people,
+    what a second person said who saw no suggestion either, and what was adjudicated. Rows keep their order.
     """
     live = pl.when(pl.col("decided_by") == "model").then("decision").otherwise("suggestion")
     simulated = pl.col("simulated").fill_null(False) if against == "people" else pl.lit(False)
-    return frame.select(
+    pairs = frame.select(
         model="prediction",
         other=pl.col("human") if against == "people" else pl.when(pl.col("live").is_not_null()).then(live),
         truth="label",
         simulated=simulated,
     )
+    return pairs if doubles is None or against != "people" else pairs.hstack(_looked_again(frame, doubles))
+
+
+def _looked_again(frame: pl.DataFrame, doubles: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `andon.deploy.raters.COLUMNS` of each case, as far as nobody had seen a suggestion."""
+    blind = doubles.filter(~pl.col("saw_suggestion"), ~pl.col("second_saw"))
+    again = blind.select("id", "said", "adjudicated", first="first", second_by="second", second="second_said")
+    by = pl.when(pl.col("decided_by") == "person").then("reviewer")
+    rows = frame.select("id", by=by).join(again, on="id", how="left", maintain_order="left")
+    return rows.select(pl.coalesce("first", "by").alias("by"), "said", "second_by", "second", "adjudicated")
+
+
+def second_looks(workspace: Workspace, frame: pl.DataFrame) -> pl.DataFrame:
+    """The second looks at the cases of a frame of ``andon.store.view.shadow_pairs``. Raises ``Unavailable``."""
+    from andon.store.doubles import doubles
+
+    return doubles(workspace, int(frame["time_us"][0]) if len(frame) else workspace.clock.now())
 
 
 def shadow_comparison(workspace: Workspace, charter: Any, version: str, against: Against = "people") -> Comparison:
     """Compare a shadow with people, or with the live model, on everything they both answered.
 
-    Outcomes count only where the charter says that truth is external; else it is agreement.
+    Outcomes count only where the charter says that truth is external; else it is agreement, and people are raters.
     """
     from andon.store.view import shadow_pairs
 
-    pairs = pairs_of(shadow_pairs(workspace, version), against)
-    who = "people" if against == "people" else "the live model"
+    frame = shadow_pairs(workspace, version)
+    pairs = pairs_of(frame, against, second_looks(workspace, frame) if against == "people" else None)
     return compare(
-        pairs, version=version, against=who, outcomes=charter.target.truth == "external", margin=charter.rollout.margin
+        pairs,
+        version=version,
+        against="people" if against == "people" else "the live model",
+        outcomes=charter.target.truth == "external",
+        margin=charter.rollout.margin,
+        classes=charter.target.classes,
     )

@@ -17,7 +17,6 @@ from andon.surface.cli.simulate import Simulate
 if TYPE_CHECKING:
     from andon.core.record import Route
     from andon.deploy.line import Act, Line
-    from andon.deploy.paired import Comparison
 
 __all__ = ["register", "report"]
 
@@ -233,7 +232,7 @@ def compare(
     if as_json:
         emit(found)
     else:
-        _show_comparison(found)
+        show_comparison(found)
 
 
 # ------------------------------------------------------------------------------------------------------ showing
@@ -264,6 +263,7 @@ def _show_status(found: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from andon.surface.cli.comparison import show_comparison
     route, rollout = found["route"], found["rollout"]
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     if route["stopped"]:
@@ -331,36 +331,3 @@ def _show_history(routes: list[Route]) -> None:
             Text(route.reason, style="dim"),
         )
     console.print(table)
-
-
-def _show_comparison(found: Comparison) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    console.print(found.sentence + ".", markup=False)
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_row("agreement", Text(str(found.agreement)))
-    table.add_row("they differ in", Text(f"{found.discordant} cases"))
-    table.add_row("outcomes known", Text(str(found.outcomes)))
-    table.add_row(f"error of {found.version}", Text(str(found.model_error)))
-    table.add_row(f"error of {found.against}", Text(str(found.other_error)))
-    table.add_row("difference", Text(str(found.difference)))
-    if found.outcomes:
-        table.add_row(f"only {found.version} right", Text(str(found.only_model_right)))
-        table.add_row(f"only {found.against} right", Text(str(found.only_other_right)))
-        table.add_row("verdict", Text(found.verdict))
-    console.print(table)
-    if found.matrix:
-        console.print(_matrix(found))
-
-
-def _matrix(found: Comparison) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    others = sorted({other for row in found.matrix.values() for other in row})
-    table = Table(f"{found.version} \\ {found.against}", *others, box=None, pad_edge=False, header_style="dim")
-    for model, row in found.matrix.items():
-        cells = [Text(str(row.get(other, 0)), style="bold" if other == model else "") for other in others]
-        table.add_row(Text(model or "(no answer)"), *cells)
-    return table

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import polars as pl
 
-from andon.deploy.paired import Comparison, compare, pairs_of
+from andon.deploy.paired import Comparison, compare, pairs_of, second_looks
+from andon.deploy.raters import COLUMNS
 from andon.errors import UsageError
 from andon.measure.estimate import Estimate, undefined, wilson
 from andon.measure.slice import parse_slice
@@ -29,6 +30,7 @@ _WHO: dict[str, str] = {"decided": "what was decided", "people": "people", "live
 _BUCKETS = 28
 _SIDES = ("#model", "#other", "#truth", "#simulated")
 
+_AGAIN = tuple(f"#{name}" for name in COLUMNS)
 
 class BySlice(msgspec.Struct, frozen=True):
     """The same comparison on the cases of one slice. ``why`` says why there is none."""
@@ -89,9 +91,15 @@ class Pairs:
 
     def compared(self) -> Comparison:
         """All of them, compared."""
-        sides = self.frame.select(pl.col(_SIDES).name.map(lambda name: name[1:]))
-        margin = self.charter.rollout.margin
-        return compare(sides, version=self.version, against=_WHO[self.against], outcomes=self.outcomes, margin=margin)
+        names = [name for name in (*_SIDES, *_AGAIN) if name in self.frame.columns]
+        return compare(
+            self.frame.select(pl.col(names).name.map(lambda name: name[1:])),
+            version=self.version,
+            against=_WHO[self.against],
+            outcomes=self.outcomes,
+            margin=self.charter.rollout.margin,
+            classes=self.charter.target.classes,
+        )
 
     def by_slice(self) -> tuple[BySlice, ...]:
         """Every slice of the charter."""
@@ -164,10 +172,13 @@ class Pairs:
         return rows.with_columns(pl.col("#model").ne_missing(pl.col("#other")).alias("#differ"))
 
 
-def _sides(frame: pl.DataFrame, against: Against) -> pl.DataFrame:
-    """The columns of ``_SIDES``; ``simulated`` says that a program that plays a person gave the other answer."""
+def _sides(frame: pl.DataFrame, against: Against, doubles: pl.DataFrame | None) -> pl.DataFrame:
+    """The columns of ``_SIDES``; ``simulated`` says that a program that plays a person gave the other answer.
+
+    Beside people those of ``_AGAIN``, too.
+    """
     if against != "decided":
-        sides = pairs_of(frame, against)
+        sides = pairs_of(frame, against, doubles)
     else:
         by_person = pl.col("decided_by") == "person"
         sides = frame.select(
@@ -184,4 +195,5 @@ def read_pairs(
 ) -> Pairs:
     """Read the log. Raises ``Unavailable`` when it cannot be read."""
     frame = shadow_pairs(workspace, version, since_us, until_us)
-    return Pairs(frame.hstack(_sides(frame, against)), charter, version, against)
+    doubles = second_looks(workspace, frame) if against == "people" else None
+    return Pairs(frame.hstack(_sides(frame, against, doubles)), charter, version, against)
