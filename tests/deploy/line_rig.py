@@ -52,7 +52,7 @@ from pathlib import Path
 from andon.errors import AndonError
 if sys.argv[1] == "shadow":
     from andon.deploy.shadow import run_shadow
-    run_shadow(Path(sys.argv[3]), int(sys.argv[5]), parent_fd=int(sys.argv[7]))
+    run_shadow(Path(sys.argv[3]), parent_fd=int(sys.argv[7]))
 else:
     from andon.deploy.doors import Door
     from andon.deploy.settings import GatewayConfig

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.deploy.rig import FIELDS, FakeServed, Rig, by_age
 
 from andon.core.record import Field
-from andon.deploy.ring import RingReader, RingWriter
-from andon.deploy.shadow import RING_LOSS, UNREAD_LOSS, Shadow, ring_path
+from andon.deploy.ring import _TAIL, RingReader, RingWriter
+from andon.deploy.shadow import RING_LOSS, UNREAD_LOSS, Shadow, empty_rings, ring_path, unread_before
 from andon.errors import Corrupt, Unavailable
 from andon.store.codec import decode_losses, decode_predictions
 from andon.store.wal import Frame, FrameKind, WalWriter, read_stream
@@ -43,6 +43,7 @@ def test_what_comes_out_went_in_whole_in_order_and_the_rest_is_counted(
     while more := reader.take(3):
         taken += more
         reader.done()
+    assert b"w0" not in path.read_bytes()  # nothing of a case is left
     assert [one for one in offered if one in taken] == taken
     assert writer.offered == 2 * len(offered) and writer.dropped == 2 * (len(offered) - len(taken))
     assert reader.damaged == reader.lost == 0
@@ -84,6 +85,36 @@ def test_a_ring_survives_both_sides_and_damage(tmp_path: Path) -> None:
         RingReader(tmp_path / "nothing")
 
 
+def test_a_reader_that_is_killed_while_it_lets_go_loses_and_counts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    writer, reader = RingWriter(path, 4096), RingReader(path)
+    for n in range(3):
+        writer.offer(frame(n, 10, 2))
+    assert len(reader.take(2)) == 2
+    tail = reader._ring.words[_TAIL]
+    reader.done()
+    reader._ring.words[_TAIL] = tail  # dead before it moved on
+    again = RingReader(path)
+    assert again.take(9) == [frame(2, 10, 2)] and (again.lost, again.damaged) == (0, 0)
+    again.done()
+    assert b"w0" not in path.read_bytes()
+
+
+def test_damage_is_cleared_too_around_the_end_of_the_ring(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    writer, reader = RingWriter(path, 512), RingReader(path)
+    for n in range(20):
+        writer.offer(frame(n, 60))
+        if n % 2:
+            with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+                data[data.find(bytes([n - 1]) * 60)] ^= 1
+            assert reader.take(9) == [] and reader.damaged == (n + 1) // 2
+            reader.done()
+            assert b"w0" not in path.read_bytes()
+    writer.offer(frame(99, 60))
+    assert reader.take(9) == [frame(99, 60)] and reader.lost == 20
+
+
 def test_a_ring_has_its_room_on_the_disk_so_that_a_full_one_ends_nobody(tmp_path: Path) -> None:
     path = tmp_path / "r"
     with path.open("wb") as file:
@@ -107,7 +138,7 @@ class Pair:
         self.rig.close()
         self.rig = make(models={"v1": FakeServed()}, sink=self.ring)
         self.wal = WalWriter(workspace.wal_dir, "s0")
-        self.shadow = Shadow(workspace, 1, self.wal, self._load, self.said.append)
+        self.shadow = Shadow(workspace, self.wal, self._load, self.said.append)
 
     def _load(self, hash: str) -> Any:
         found = self.models[hash]
@@ -127,7 +158,7 @@ class Pair:
 
     def restart(self) -> None:
         """Another shadow process, after a kill."""
-        self.shadow = Shadow(self.rig.workspace, 1, self.wal, self._load, self.said.append)
+        self.shadow = Shadow(self.rig.workspace, self.wal, self._load, self.said.append)
 
 
 @pytest.fixture
@@ -255,3 +286,31 @@ def test_no_shadow_no_ring(pairs: Callable[..., Pair]) -> None:
     pair.rig.route(live="v1", levels={"*": "full"})
     pair.rig.decide()
     assert pair.ring.offered == 0
+
+
+def test_what_no_shadow_has_taken_goes_when_it_is_old(pairs: Callable[..., Pair]) -> None:
+    pair = pairs(v2=FakeServed())
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    workspace = pair.rig.workspace
+    path = ring_path(workspace.run_dir, 0)
+    for id in ("a", "b"):
+        pair.rig.decide(id=id)
+    second = RingReader(path).take(2)[1].time_us
+    pair.rig.decide(id="c")
+    assert unread_before(path, second) < unread_before(path, second + 1)
+    assert empty_rings(workspace, second + 1) == 0  # a shadow runs: it reads them itself
+    pair.wal.close()
+    old = unread_before(path, second + 1)
+    assert empty_rings(workspace, second + 1) == old and unread_before(path, second + 1) == 0
+    assert [one.time_us > second for one in RingReader(path).take(9)] == [True] * (3 - old)
+    assert b"\xa1a" not in path.read_bytes()
+    assert empty_rings(workspace, 2**62) == 3 - old and RingReader(path).take(9) == []
+
+
+def test_a_ring_of_a_worker_that_is_no_more_is_read_as_well(pairs: Callable[..., Pair]) -> None:
+    pair = pairs(v2=FakeServed())
+    pair.rig.route(live="v1", shadows=("v2",), levels={"*": "full"})
+    pair.rig.decide(id="a")
+    path = ring_path(pair.rig.workspace.run_dir, 0)
+    path.rename(ring_path(pair.rig.workspace.run_dir, 7))
+    assert pair.shadow.step() == 1 and [row.id for row in pair.predictions()] == ["a"]

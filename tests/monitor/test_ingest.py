@@ -376,6 +376,13 @@ def test_segments_go_when_all_have_had_them_and_nobody_may_ask(lab: Lab) -> None
     old = time.time() - 2 * CHARTER.gateway.idempotency_seconds
     for start in starts[:3]:
         os.utime(segment_path(folder, start), (old, old))
+    believed = [old]  # by a clock that is not ahead as the machine's is
+    careful = Ingest(lab.workspace, CHARTER, pace=EVERY_TURN, wall=lambda: round(believed[0] * 1e6))
+    careful.finish()
+    assert segment_starts(folder) == starts
+    believed[0] += CHARTER.gateway.idempotency_seconds + 1
+    careful.finish()
+    assert segment_starts(folder) == starts[3:]
     reader.finish()
     assert segment_starts(folder) == starts[3:]
     assert writer.end > starts[-1]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from tests.monitor.test_believed import Leaping
 
 from andon.core.clock import DAY, HOUR, ManualClock
 from andon.core.record import Feedback, Field, Item, Review
 from andon.monitor import keeping
+from andon.monitor.believed import confirm
 from andon.monitor.duty import Duties
 from andon.monitor.ingest import Pace
 from andon.monitor.keeping import Keeper
@@ -151,6 +154,55 @@ def test_what_is_older_goes_and_what_is_at_the_bound_stays(workspace: Workspace)
     assert [sum(n for what, n in told.items() if what != "round") for told in state(workspace)["told"]] == [8, 1, 4]
 
 
+def test_a_machine_that_starts_a_year_ahead_deletes_nothing_until_somebody_says_that_it_is_right(
+    workspace: Workspace,
+) -> None:
+    filled(workspace)
+    Keeper(workspace, DAYS).turn()
+    clock = workspace.clock = Leaping(NOW)  # type: ignore[assignment]
+    clock.leap(365 * DAY)
+    keeper = Keeper(workspace, DAYS)
+    keeper.turn()
+    for _ in range(5):
+        clock.advance(3600)
+        keeper.turn()
+    found = state(workspace)
+    later = {"items": {"unsent", "open"}, "torn": [], "told": found["told"]}  # what five hours of life made old
+    assert found == {**AFTER, **later}
+    writer = WalWriter(workspace.wal_dir, "w1")  # a day of a year that is not there: nothing is believed for it
+    workspace.log.ship("w1", [decided(writer, "wrong", clock.now())], lambda name: workspace.load_contract(name)[0])
+    writer.close()
+    again = Keeper(workspace, DAYS)
+    assert not again.turn() and "day=2020-03-11" in state(workspace)["days"]
+    said = retention(Case(Path(), workspace.home, CHARTER, workspace))
+    assert (said.state, said.facts) == ("look", {"ahead_us": 365 * DAY})
+    assert "365 days ahead" in said.sentence and "andon doctor --confirm-clock" in said.next
+    clock.advance(19 * 3600)
+    again.turn()  # what the line itself has lived through is over
+    assert state(workspace)["days"] == ["day=2020-03-11", "day=2021-03-11"]
+    confirm(workspace, "ann")
+    again.turn()
+    assert state(workspace)["days"] == ["day=2021-03-11"]
+    assert "ahead_us" not in retention(Case(Path(), workspace.home, CHARTER, workspace)).facts
+
+
+def test_a_log_whose_newest_day_is_long_ago_is_not_deleted_by_the_first_controller(workspace: Workspace) -> None:
+    """A workspace of before the belief was kept, or restored from a backup."""
+    writer = WalWriter(workspace.wal_dir, "w0")
+    frames = [decided(writer, id, time_us) for id, time_us in (("a", BOUND + 2 * DAY), ("b", NOW))]
+    writer.close()
+    workspace.log.ship("w0", frames, lambda name: workspace.load_contract(name)[0])
+    assert workspace.log.newest_day() == date(2020, 3, 11)
+    clock = workspace.clock = Leaping(NOW + DAY + 3 * DAY + 1)  # type: ignore[assignment]
+    keeper = Keeper(workspace, DAYS)
+    assert not keeper.turn()  # as of the end of its last day
+    assert retention(Case(Path(), workspace.home, CHARTER, workspace)).facts == {"ahead_us": 3 * DAY + 1}
+    clock.leap(-1)
+    assert not keeper.turn()
+    clock.advance(3600)
+    assert keeper.turn() and state(workspace)["days"] == ["day=2020-03-11"]  # a tenth of the promise, after an hour
+
+
 class Killed(BaseException):
     pass
 
@@ -274,6 +326,7 @@ def test_the_doctor_says_what_is_older_than_promised(workspace: Workspace) -> No
         "decided_review_items": 0,  # an hour is given
         "segments": 0,
         "torn_ends": 0,
+        "unread_shadow_cases": 0,
     }
     workspace.clock.advance(3601)  # type: ignore[attr-defined]
     found = retention(case)

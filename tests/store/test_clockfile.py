@@ -106,6 +106,21 @@ def test_who_begins_after_a_step_back_goes_on_from_what_others_told(tmp_path: Pa
     assert WorkspaceClock(tmp_path / "clock", wall=wall).now() == 50
 
 
+def test_who_has_seen_that_another_is_wrong_does_not_leap_to_it_when_it_comes_near(tmp_path: Path) -> None:
+    wall, steady = Wall(100 * DAY), Wall(0)
+    clocks = [WorkspaceClock(tmp_path / "clock", wall=wall, steady=lambda: steady.value / SECOND) for _ in range(2)]
+    wrong, right = clocks
+    wall.value += 2 * DAY
+    assert wrong.now() == 102 * DAY
+    wall.value -= 2 * DAY
+    assert wrong.now() == 102 * DAY and right.now() == 100 * DAY
+    for _ in range(5 * 24):  # the wrong one runs at half the rate until the machine's clock has caught up
+        wall.value, steady.value = wall.value + HOUR, steady.value + HOUR
+        wrong.now()
+        assert right.now() == wall.value
+    assert wrong.now() == wall.value
+
+
 @settings(max_examples=60, deadline=None)
 @given(acts=st.lists(st.tuples(st.sampled_from("012n"), st.integers(-HOUR, HOUR), st.integers(0, 10**8)), max_size=30))
 def test_no_process_tells_a_time_before_one_that_was_told(

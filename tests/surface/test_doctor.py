@@ -27,6 +27,7 @@ from andon.core.record import Field, Review
 from andon.deploy.crew import process_began
 from andon.deploy.line import Line
 from andon.errors import NotFound
+from andon.monitor.believed import Belief
 from andon.monitor.controller import LEASE, Controller
 from andon.monitor.holder import holder_name
 from andon.monitor.ingest import Pace
@@ -576,6 +577,20 @@ def test_the_command_says_every_check_and_ends_with_its_code(ward: Ward, runner:
     assert (found["state"], found["deep"], found["log"]) == ("stop", True, False)
     assert {"name", "state", "sentence", "next"} <= set(found["checks"][0])
     assert found["sentence"] == "17 checks; stop: bundles; look at: clock"
+
+
+def test_a_person_says_that_the_clock_is_right(ward: Ward, runner: Callable[..., Any]) -> None:
+    with_workspace(lambda w: w.states.put("retention", "clock", Belief(w.clock.wall() - 400 * DAY, 400 * DAY)))(ward)
+    result = runner("--quick")
+    assert "400 days ahead of what this line has lived through" in result.stdout
+    assert "→ set it right; if it is right, say so: `andon doctor --confirm-clock`" in result.stdout
+    result = runner("--quick", "--confirm-clock", "--actor", "ann", "--reason", "it was off for a year")
+    assert "noted: the machine's clock is right" in result.stderr
+    assert "days ahead" not in result.stdout and "● good  retention" in result.stdout
+    workspace = ward.open()
+    (event,) = workspace.journal.read(action="clock.confirmed")
+    assert (event.actor, event.reason, event.evidence["ahead_us"]) == ("ann", "it was off for a year", 400 * DAY)
+    workspace.close()
 
 
 def test_no_secret_is_in_what_it_says(ward: Ward, runner: Callable[..., Any]) -> None:

@@ -47,6 +47,10 @@ class Clock(Protocol):
         """How many seconds of event time pass in one second of wall time; 0 when the story stands still."""
         ...
 
+    def at(self, wall_us: int) -> int:
+        """Event time when the machine's clock says ``wall_us``, by how the clock runs now; nothing is held back."""
+        ...
+
 
 class SystemClock:
     """Event time is wall time. A step backwards is clamped and counted in ``stepped_back``."""
@@ -76,6 +80,10 @@ class SystemClock:
         """Always 1."""
         return 1.0
 
+    def at(self, wall_us: int) -> int:
+        """The same."""
+        return wall_us
+
 
 class ManualClock:
     """A clock that moves when told to; for tests and for replays."""
@@ -102,6 +110,10 @@ class ManualClock:
     def rate(self) -> float:
         """Always 1."""
         return 1.0
+
+    def at(self, wall_us: int) -> int:
+        """The same."""
+        return wall_us
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 When there is no room a frame is dropped and its rows are counted. Positions only grow; each side writes its own. Every
 record carries a checksum, so a reader never takes half of one for a whole, and the number of rows that were put in before
 it, so a reader knows how many it never saw. What was taken leaves the ring only when the reader says that it is done with
-it. All counters live in the file, so that they survive both processes.
+it; then its payload is overwritten with zeros, since it holds a case. All counters live in the file, so that they survive
+both processes.
 
 >>> import tempfile
 >>> from andon.store.frame import FrameKind
@@ -37,6 +38,7 @@ _HEAD_BYTES = 8 * _WORDS
 _SIZE, _HEAD, _TAIL, _OFFERED, _DROPPED, _RECORDED, _TAKEN = range(1, 8)
 _RECORD = Struct("<IIQ")
 _SKIP = 0xFFFFFFFF
+_CLEARED = b"\0"  # no encoded frame begins so
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Frame).decode
@@ -161,6 +163,7 @@ class RingReader:
     def __init__(self, path: Path) -> None:
         self._ring = _Ring(path, None)
         self._next, self._rows = self._ring.words[_TAIL], self._ring.words[_TAKEN]
+        self._read: list[tuple[int, int]] = []
         self.damaged = 0
         self.lost = 0
 
@@ -183,11 +186,17 @@ class RingReader:
         return found
 
     def done(self) -> None:
-        """Let go what was taken: the room is the writer's again, and a reader that starts now begins behind it."""
+        """Let go what was taken: the room is the writer's again, and a reader that starts now begins behind it.
+
+        Wherever it is killed, the next reader takes what still is there and counts nothing of the rest as lost.
+        """
         words = self._ring.words
         if words[_TAIL] <= self._next <= words[_HEAD]:
             words[_TAKEN] = self._rows
+            for at, size in self._read:
+                self._ring.data[at : at + size] = bytes(size)
             words[_TAIL] = self._next
+        self._read.clear()
 
     def _one(self, tail: int, head: int) -> Frame | None:
         """The record at a position, and on to the one behind it; None where there is no sound record."""
@@ -200,11 +209,16 @@ class RingReader:
         if length == _SKIP:
             return None
         body = bytes(ring.data[at + _RECORD.size : at + _RECORD.size + length])
+        if body[:1] == _CLEARED:  # a reader was killed while it let this go
+            self._next = tail + _RECORD.size + (length + 7 & ~7)
+            return None
         if len(body) != length or _checksum(body, before) != check:
             self.damaged += 1
             self._next = head
+            self._read += [(at, min(head - tail, ring.size - at)), (0, max(0, at + head - tail - ring.size))]
             return None
         self._next = tail + _RECORD.size + (length + 7 & ~7)
+        self._read.append((at + _RECORD.size, length))
         try:
             frame = _decode(body)
         except msgspec.MsgspecError:  # another release wrote it

@@ -27,11 +27,23 @@ from andon.deploy.ring import RingReader
 from andon.errors import AndonError, Conflict, Unavailable
 from andon.model.bundle import bundle_path
 from andon.store.codec import Loss, decode_decisions, encode_losses, encode_predictions
+from andon.store.files import try_lock, unavailable
 from andon.store.routes import RoutePlane
 from andon.store.wal import Frame, FrameKind, WalWriter
 from andon.store.workspace import Workspace
 
-__all__ = ["RING_LOSS", "SHADOW_STREAM", "UNREAD_LOSS", "Shadow", "predictions", "ring_path", "run_shadow"]
+__all__ = [
+    "RING_LOSS",
+    "SHADOW_STREAM",
+    "UNREAD_LOSS",
+    "Shadow",
+    "empty_rings",
+    "predictions",
+    "ring_path",
+    "rings",
+    "run_shadow",
+    "unread_before",
+]
 
 SHADOW_STREAM = "s0"
 #: What the log calls rows that were put into a ring and never came out of it.
@@ -41,6 +53,7 @@ UNREAD_LOSS = "shadow: a frame could not be read"
 _IDLE_SECONDS = 0.02
 _RETRY_SECONDS = 5.0
 _FRAMES = 64
+_PEEK = 1_000_000  # frames; more than a ring has room for
 
 FieldsOf = Callable[[bytes], tuple[Field, ...]]
 
@@ -48,6 +61,57 @@ FieldsOf = Callable[[bytes], tuple[Field, ...]]
 def ring_path(run_dir: Path, index: int) -> Path:
     """The ring of gateway worker ``index``."""
     return run_dir / f"ring-w{index}"
+
+
+def rings(run_dir: Path) -> list[Path]:
+    """The rings of all workers that there are or were."""
+    return sorted(run_dir.glob("ring-w*"))
+
+
+def unread_before(path: Path, before_us: int) -> int:
+    """How many rows of a ring were put in before then and not taken; nothing changes. Raises ``Unavailable``."""
+    reader = RingReader(path)
+    try:
+        return sum(frame.count for frame in reader.take(_PEEK) if frame.time_us < before_us)
+    finally:
+        reader.close()
+
+
+def empty_rings(workspace: Workspace, before_us: int) -> int:
+    """Take what was put into the rings before then and no shadow has taken; how many rows. Where a shadow runs, it does.
+
+    They are copies of what is in the log, so nothing is counted as lost. Raises ``Unavailable``.
+    """
+    old = [path for path in rings(workspace.run_dir) if unread_before(path, before_us)]
+    if not old:
+        return 0
+    folder = workspace.wal_dir / SHADOW_STREAM
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = try_lock(folder / "lock")
+    except OSError as error:
+        raise unavailable("the shadow's stream could not be opened", error) from error
+    if lock is None:
+        return 0  # it reads them itself
+    try:
+        return sum(_empty(path, before_us) for path in old)
+    finally:
+        os.close(lock)
+
+
+def _empty(path: Path, before_us: int) -> int:
+    reader, rows = RingReader(path), 0
+    try:
+        frames = reader.take(1)
+        while frames and frames[0].time_us < before_us:
+            rows += frames[0].count
+            reader.done()
+            frames = reader.take(1)
+        if not frames:
+            reader.done()  # what is behind the last sound one
+    finally:
+        reader.close()
+    return rows
 
 
 def predictions(replica: Replica, fields: Sequence[Field], decisions: Sequence[Decision]) -> list[Prediction]:
@@ -74,7 +138,6 @@ class Shadow:
     def __init__(
         self,
         workspace: Workspace,
-        workers: int,
         wal: WalWriter,
         load: Callable[[str], Model],
         say: Callable[[str], None],
@@ -82,7 +145,6 @@ class Shadow:
         self._routes: RoutePlane = workspace.routes
         self._clock: Clock = workspace.clock
         self._run_dir = workspace.run_dir
-        self._workers = workers
         self._wal = wal
         self._load = load
         self._say = say
@@ -90,7 +152,7 @@ class Shadow:
         self._route: Route | None = None
         self._loaded: dict[str, Replica] = {}
         self._failed: dict[str, float] = {}
-        self._rings: dict[int, tuple[int, RingReader]] = {}
+        self._rings: dict[Path, tuple[int, RingReader]] = {}
         self._looked = -1.0
         self._unwritten: list[tuple[FrameKind, bytes, int, int]] = []
         self._fields_of: FieldsOf = lru_cache(64)(lambda hash8: workspace.load_contract(hash8.hex())[0])
@@ -148,17 +210,16 @@ class Shadow:
             self._failed[version] = now
 
     def _open_rings(self) -> None:
-        """Open rings that appeared or were replaced; looked at once a second."""
+        """Open rings that appeared or were replaced, those of workers that are no more as well; looked at once a second."""
         now = time.monotonic()
         if now - self._looked < 1.0:
             return
         self._looked = now
-        for index in range(self._workers):
-            path = ring_path(self._run_dir, index)
+        for path in rings(self._run_dir):
             try:
                 number = path.stat().st_ino
-                if self._rings.get(index, (0, None))[0] != number:
-                    self._rings[index] = (number, RingReader(path))
+                if self._rings.get(path, (0, None))[0] != number:
+                    self._rings[path] = (number, RingReader(path))
             except (OSError, Unavailable):
                 continue
 
@@ -199,7 +260,7 @@ class Shadow:
         return True
 
 
-def run_shadow(workspace_home: Path, workers: int, *, parent_fd: int, limits: Limits | None = None) -> None:
+def run_shadow(workspace_home: Path, *, parent_fd: int, limits: Limits | None = None) -> None:
     """Run until SIGTERM or until ``parent_fd`` reaches its end. Raises ``Conflict`` when another shadow runs.
 
     ``limits`` are those of the gateway.
@@ -210,7 +271,7 @@ def run_shadow(workspace_home: Path, workers: int, *, parent_fd: int, limits: Li
     workspace = Workspace.open(workspace_home)
     wal = _open_stream(workspace.wal_dir)
     load = load_model(lambda hash: bundle_path(workspace.home, hash), limits or Limits())
-    shadow = Shadow(workspace, workers, wal, load, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
+    shadow = Shadow(workspace, wal, load, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
     try:
         while not ending and not _ended(parent_fd):
             if not shadow.step():

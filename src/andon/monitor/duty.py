@@ -45,7 +45,7 @@ class Duties:
         self._plan = plan
         self._keeper = Keeper(workspace, charter.checklist.logging.retain_days)
         self._inbox = open_inbox(workspace, charter)
-        self.ingest = Ingest(workspace, charter, plan=plan, pace=pace)
+        self.ingest = Ingest(workspace, charter, plan=plan, pace=pace, wall=self._keeper.believed.wall_us)
         self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)

@@ -11,7 +11,7 @@ When nothing is new, a tick lists a few directories and touches neither the data
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -75,11 +75,21 @@ class Tick(msgspec.Struct):
 
 
 class Ingest:
-    """Reads every stream of a workspace; made anew by each leader, since places are loaded here."""
+    """Reads every stream of a workspace; made anew by each leader, since places are loaded here.
+
+    ``wall`` is the machine's time (microseconds since 1970 UTC) by which files are old.
+    """
 
     def __init__(
-        self, workspace: Workspace, charter: Charter, *, plan: Measured | None = None, pace: Pace | None = None
+        self,
+        workspace: Workspace,
+        charter: Charter,
+        *,
+        plan: Measured | None = None,
+        pace: Pace | None = None,
+        wall: Callable[[], int] = lambda: time.time_ns() // 1000,
     ):
+        self._wall = wall
         self._workspace = workspace
         self._plan = plan or Measured.of(charter)
         self._pace = pace or Pace()
@@ -244,13 +254,14 @@ class Ingest:
         """
         clock = self._workspace.clock
         before_us = clock.now() - round(ROLL_SECONDS * SECOND * clock.rate())
+        wall = self._wall() / SECOND
         for tap in self.taps:
             roll_left(self._workspace.wal_dir, tap.stream, before_us)
             folder = self._workspace.wal_dir / tap.stream
             starts = segment_starts(folder)
             had, offset = min(tap.stored.values()), 0
             for start, following in pairwise(starts):
-                if following > had or time.time() - segment_path(folder, start).stat().st_mtime < self._keep:
+                if following > had or wall - segment_path(folder, start).stat().st_mtime < self._keep:
                     break
                 offset = following
             if offset:

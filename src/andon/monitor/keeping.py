@@ -3,7 +3,8 @@
 One round is planned, written down, done and journalled, in this order; a round that was killed is found again by its
 plan and brought to the same end, counted once. Days of the decision log are deleted whole, so a row goes between
 ``retain_days`` and a day later. A day with a case that still waits for a person stays until that is decided. A round is
-bounded; when it left something, the next one comes soon.
+bounded; when it left something, the next one comes soon. What time it is is believed with care (``andon.monitor.believed``):
+what is deleted does not come back.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from andon.core.clock import DAY
+from andon.deploy.shadow import empty_rings
+from andon.monitor.believed import Believed
 from andon.store.items import decided_before, drop_decided, waiting_days
 from andon.store.log import OldDays
 from andon.store.rolling import torn_files
@@ -51,15 +54,20 @@ class _Plan(msgspec.Struct):
 
 
 class Keeper:
-    """Holds one workspace to ``days`` (``logging.retain_days``); made by whoever leads, since nobody else may delete."""
+    """Holds one workspace to ``days`` (``logging.retain_days``); made by whoever leads, since nobody else may delete.
+
+    ``believed`` is the time that it goes by.
+    """
 
     def __init__(self, workspace: Workspace, days: int) -> None:
         self._workspace = workspace
         self._days = days
+        self.believed = Believed(workspace, days)
 
     def turn(self) -> bool:
         """Finish what was begun, or do one round; whether there is more to delete. Raises ``Unavailable``; call it again."""
         states = self._workspace.states
+        self.believed.look()
         found = states.get(_KIND, _KEY, _Plan)
         plan = self._planned() if found is None else found[0]
         if not plan.empty:
@@ -72,6 +80,7 @@ class Keeper:
                 (self._workspace.wal_dir / name).unlink(missing_ok=True)
             self._tell(plan)
             states.delete(_KIND, _KEY)
+        empty_rings(self._workspace, plan.before_us)
         day = day_of(plan.before_us)
         for table in self._workspace.log.tables():
             self._workspace.log.sweep(table, day)  # also what a kill left behind a deletion
@@ -79,7 +88,7 @@ class Keeper:
 
     def _planned(self) -> _Plan:
         workspace, log = self._workspace, self._workspace.log
-        before_us = workspace.clock.now() - self._days * DAY
+        before_us = self.believed.now_us() - self._days * DAY
         day, held = day_of(before_us), held_days(workspace, before_us)
         olds = {table: log.old(table, day, held if _cases(table) else ()) for table in log.tables()}
         torn = [path for path in torn_files(workspace.wal_dir)[:_FILES] if file_us(workspace, path) < before_us]
@@ -125,12 +134,10 @@ def held_days(workspace: Workspace, before_us: int) -> frozenset[str]:
 
 def file_us(workspace: Workspace, path: Path) -> int:
     """When a file was last written, in the line's time."""
-    clock = workspace.clock
     try:
-        wall_us = path.stat().st_mtime_ns // 1000
+        return workspace.clock.at(path.stat().st_mtime_ns // 1000)
     except FileNotFoundError:
-        return clock.now()
-    return clock.now() - round((clock.wall() - wall_us) * clock.rate())
+        return workspace.clock.now()
 
 
 def _cases(table: str) -> bool:

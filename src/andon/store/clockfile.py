@@ -59,7 +59,8 @@ class WorkspaceClock:
 
     Event time never steps back when the machine's clock does: what was told is held, goes on at half the rate until the
     machine's clock has caught up, and each telling of a held time is counted in ``stepped_back``. A process that begins is
-    held to what others told, unless that is more than a day of the machine's clock ahead: then that clock was wrong before.
+    held to what others told, unless that is more than a day of the machine's clock ahead: then that clock was wrong before,
+    and whoever has seen that goes by the machine's clock alone.
     Only an explicit ``set(time_us=...)`` may move event time back, since whoever does that means it. ``wall`` (microseconds)
     and ``steady`` (seconds) are the ports to the machine's clocks, for tests.
 
@@ -85,6 +86,7 @@ class WorkspaceClock:
         self._held: float | None = None
         self._raw = b""
         self._revision, self._jumps, self._last = 0, -1, 0
+        self._doubted = False
         self._line = Affine(0, 0, 1.0)
         self._refresh()
         if not self._revision:
@@ -122,7 +124,7 @@ class WorkspaceClock:
         if jumps != self._jumps:
             began = self._jumps < 0
             self._last = self._told_before(jumps, line) if began else line.base_time
-            self._marked, self._held = 0, None
+            self._marked, self._held, self._doubted = 0, None, False
         self._revision, self._jumps, self._line = revision, jumps, line
 
     def _told_before(self, jumps: int, line: Affine) -> int:
@@ -145,7 +147,9 @@ class WorkspaceClock:
         self._refresh()
         told = self._marked_time(self._jumps)  # before the time is read: what another tells meanwhile is no step back
         value = self._line.at(self._wall())
-        if told > value and told - value > self._believed(self._line):
+        # For good: the other goes on slowly, and comes within a day again. That is no reason to leap to where it is.
+        self._doubted = self._doubted or told - value > self._believed(self._line)
+        if self._doubted:
             told = 0
         if value < told or value < self._last:
             value = self._hold(told)
@@ -182,6 +186,10 @@ class WorkspaceClock:
         """Seconds of event time in one second of wall time."""
         self._refresh()
         return self._line.rate
+
+    def at(self, wall_us: int) -> int:
+        """Event time when the machine's clock says ``wall_us``, on the line in force."""
+        return self.line().at(wall_us)
 
     def line(self) -> Affine:
         """The line in force."""

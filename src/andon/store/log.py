@@ -191,6 +191,12 @@ class DecisionLog:
         handle = self._fresh(table)
         return 0 if handle is None else handle.transaction_version(application(stream)) or 0
 
+    def newest_day(self) -> date | None:
+        """The newest day that any table holds; None where there is none."""
+        handles = [handle for table in self.tables() if (handle := self._fresh(table)) is not None]
+        days = [str(partition["day"]) for handle in handles for partition in handle.partitions()]
+        return date.fromisoformat(max(days)) if days else None
+
     def rows(self, table: str) -> int:
         """How many rows the table has."""
         handle = self._fresh(table)

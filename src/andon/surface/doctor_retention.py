@@ -6,8 +6,10 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from andon.core.clock import DAY, HOUR
-from andon.errors import Corrupt
+from andon.core.clock import DAY, HOUR, iso
+from andon.deploy.shadow import rings, unread_before
+from andon.errors import Corrupt, Unavailable
+from andon.monitor.believed import believed_us
 from andon.monitor.keeping import file_us, held_days
 from andon.store.items import decided_before
 from andon.store.rolling import first_us, torn_files
@@ -17,6 +19,8 @@ from andon.surface.doctor_check import Case, Check, good, look, unknown
 from andon.surface.station import count
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from andon.store.workspace import Workspace
 
 __all__ = ["retention"]
@@ -26,12 +30,15 @@ _MOST = 100_000
 
 
 def retention(case: Case) -> Check:
-    """Days of the log, decided review items, segments and torn ends that should be gone, and what still needs them."""
+    """What should be gone of the log, the inbox, the streams and the rings, and what still needs it; a clock not believed."""
     workspace = case.workspace
     if workspace is None or case.charter is None:
         return unknown("retention", "the workspace cannot be opened, or the charter has faults")
     days = case.charter.checklist.logging.retain_days
-    before_us = workspace.clock.now() - days * DAY - _GRACE * max(1, round(workspace.clock.rate()))
+    now_us, ahead_us = case.known.ask(lambda: believed_us(workspace, days)) or (workspace.clock.now(), 0)
+    if ahead_us:
+        return _doubted(now_us, ahead_us)
+    before_us = now_us - days * DAY - _GRACE * max(1, round(workspace.clock.rate()))
     held = case.known.ask(lambda: held_days(workspace, before_us)) or frozenset()
     old, waiting = _days(workspace, before_us, held)
     items = case.known.ask(lambda: decided_before(workspace.db, before_us, _MOST)) or []
@@ -41,6 +48,7 @@ def retention(case: Case) -> Check:
         "decided review item": len(items),
         "segment": _segments(workspace, before_us - DAY),
         "torn end": len(torn),
+        "unread shadow case": sum(_unread(path, before_us) for path in rings(workspace.run_dir)),
     }
     facts = {
         "retain_days": days,
@@ -58,6 +66,26 @@ def retention(case: Case) -> Check:
         words = f"older than the {count(days, 'day')} that are promised: {', '.join(told)}{since}{kept}"
         return look("retention", words, "`andon up`: the controller deletes them; it says what is in its way", **facts)
     return good("retention", f"nothing is kept for longer than {count(days, 'day')}{kept}", **facts)
+
+
+def _doubted(now_us: int, ahead_us: int) -> Check:
+    """Nobody but a person can tell whether the line was off for so long or the clock is wrong."""
+    words = (
+        f"the machine's clock is {ahead_us / DAY:.3g} days ahead of what this line has lived through ({iso(now_us)})"
+    )
+    return look(
+        "retention",
+        f"{words}: nothing is deleted for that",
+        "set it right; if it is right, say so: `andon doctor --confirm-clock`",
+        ahead_us=ahead_us,
+    )
+
+
+def _unread(path: Path, before_us: int) -> int:
+    try:
+        return unread_before(path, before_us)
+    except Unavailable:
+        return 0
 
 
 def _days(workspace: Workspace, before_us: int, held: frozenset[str]) -> tuple[list[str], int]:

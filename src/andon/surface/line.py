@@ -89,7 +89,7 @@ def line_processes(project: Project, settings: Settings) -> tuple[ProcessSpec, .
     return (
         *(ProcessSpec(f"worker-{n}", (*worker, "--index", str(n)), files=files) for n in range(workers)),
         ProcessSpec("controller", (*base, "controller", *common, "--ship-seconds", str(settings.ship_seconds)), 19),
-        ProcessSpec("shadow", (*base, "shadow", *common, "--workers", str(workers)), 19),
+        ProcessSpec("shadow", (*base, "shadow", *common), 19),
         *_board(project, base, common, settings),
     )
 
@@ -338,7 +338,7 @@ def run_controller_process(root: str, *, ship_seconds: float, parent_fd: int) ->
     run_controller(project.workspace, project.charter, ship_seconds=ship_seconds, parent_fd=parent_fd)
 
 
-def run_shadow_process(root: str, *, workers: int, parent_fd: int) -> None:
+def run_shadow_process(root: str, *, parent_fd: int) -> None:
     """The shadow: predicts off the live path."""
     from andon.deploy.settings import GatewayConfig
     from andon.deploy.shadow import run_shadow
@@ -346,7 +346,7 @@ def run_shadow_process(root: str, *, workers: int, parent_fd: int) -> None:
     project = open_line(root)
     home = project.workspace.home
     project.workspace.close()
-    run_shadow(home, workers, parent_fd=parent_fd, limits=GatewayConfig.from_charter(project.charter).limits)
+    run_shadow(home, parent_fd=parent_fd, limits=GatewayConfig.from_charter(project.charter).limits)
 
 
 def run_board_process(root: str, *, host: str, port: int, parent_fd: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from andon.core.verdict import Verdict
-from andon.surface.cli.output import JsonFlag, ProjectOption, console, emit
+from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
 
 if TYPE_CHECKING:
     from andon.surface.doctor import Health
@@ -26,17 +27,36 @@ def doctor(
         bool, typer.Option("--log", help="Also compare the logs and the inbox row by row, by id; takes longest.")
     ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Only what takes a moment: nothing is read through.")] = False,
+    confirm_clock: Annotated[
+        bool,
+        typer.Option("--confirm-clock", help="First say that the machine's clock is right, where it is not believed."),
+    ] = False,
+    actor: ActorOption = None,
+    reason: ReasonOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Check files, database, journal, clock, disk, logs, workers and bundles; changes nothing, also beside a running line."""
     from andon.surface.doctor import examine
 
+    if confirm_clock:
+        _confirm(project, actor or getpass.getuser(), reason)
     found = examine(project, deep=not quick, log=log)
     if as_json:
         emit(found)
     else:
         _show(found)
     raise typer.Exit((Verdict.PASS if found.sound else Verdict.FAIL).exit_code)
+
+
+def _confirm(project: str | None, actor: str, reason: str) -> None:
+    from andon.config import open_workspace
+    from andon.monitor.believed import confirm
+
+    workspace = open_workspace(project)
+    try:
+        note(confirm(workspace, actor, reason))
+    finally:
+        workspace.close()
 
 
 def _show(found: Health) -> None:

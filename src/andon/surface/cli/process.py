@@ -45,11 +45,11 @@ def controller(
     run_controller_process(project, ship_seconds=ship_seconds, parent_fd=parent_fd)
 
 
-def shadow(project: _Project, parent_fd: _ParentFd, workers: _Workers) -> None:
+def shadow(project: _Project, parent_fd: _ParentFd) -> None:
     """The shadow."""
     from andon.surface.line import run_shadow_process
 
-    run_shadow_process(project, workers=workers, parent_fd=parent_fd)
+    run_shadow_process(project, parent_fd=parent_fd)
 
 
 def board(
