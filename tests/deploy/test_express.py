@@ -18,6 +18,7 @@ from andon.core.record import Decision, Field
 from andon.deploy.express import Express
 from andon.deploy.protocol_message import Answer
 from andon.errors import UserCodeError
+from andon.model.columns import length_of
 from andon.store.codec import decode_decisions
 from andon.store.wal import Frame, FrameKind, read_stream
 from andon.store.workspace import Workspace
@@ -219,6 +220,23 @@ def test_a_candidate_that_fails_costs_only_its_own_rows(make: Callable[..., Rig]
     assert all(status == 200 and body["decided_by"] == by[body["version"]] for status, body in found)
     assert sum(row.error is not None for row in rows(rig)) == sum(body["version"] == "v2" for _, body in found)
     assert len(rows(rig)) == 20
+
+
+def test_a_candidate_that_fails_asks_nobody_else_twice(make: Callable[..., Rig]) -> None:
+    asked: list[int] = []
+
+    def broken(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        raise UserCodeError("predict raised ValueError: broken")
+
+    def counting(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+        asked.append(length_of(columns))
+        return np.tile(np.array([[0.25, 0.75]], dtype=np.float32), (asked[-1], 1))
+
+    rig = make(MIXED, models={"v1": FakeServed(counting, FIELDS), "v2": FakeServed(broken, FIELDS)})
+    rig.route(live="v1", candidate="v2", share=0.5, salt="s", levels={"*": "full"})
+    asked.clear()
+    found = ask_all(rig, [msgspec.json.encode({"x": {"age": 20.0}, "unit": f"u{n}"}) for n in range(20)])
+    assert sum(asked) == sum(body["version"] == "v1" for _, body in found) > 0
 
 
 def test_a_row_that_a_failing_candidate_drew_stays_drawn(make: Callable[..., Rig]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from andon.deploy.protocol import Connection, Front
-from andon.deploy.protocol_message import Answer, Reply, Request
+from andon.deploy.protocol_message import Answer, Reply, Request, Take
 from andon.deploy.protocol_reader import Limits
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: line\r\n\r\n"
@@ -70,6 +70,26 @@ class App:
 
     def answer(self, at: int) -> None:
         self.replies[at](Answer(200, self.requests[at].body or b"n%d" % at, "text/plain"))
+
+
+class Short(App):
+    """An application that takes bodies alone, but for those that begin with ``no``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[Request] = []
+        self.bodies: list[bytes] = []
+
+    def shortcut(self, request: Request) -> Take | None:
+        self.heads.append(request)
+        return self.take if request.path == "/short" else None
+
+    def take(self, body: bytes, reply: Reply) -> bool:
+        if body.startswith(b"no"):
+            return False
+        self.bodies.append(body)
+        reply(Answer(200, b"short " + body, "text/plain"))
+        return True
 
 
 def connect(app: App | None = None, limits: Limits | None = None) -> tuple[Connection, Transport, App]:
@@ -420,3 +440,31 @@ def test_a_head_that_is_refused_gets_no_body() -> None:
         connection.data_received(raw)
         head, _, body = transport.data.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 %d" % status) and not body and transport.ended
+
+
+def test_a_body_under_a_known_head_takes_the_shortcut_unless_it_is_refused() -> None:
+    app = Short()
+    connection, transport = Front(app, shortcut=app.shortcut).connection(), Transport()
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    for path, bodies in (("/short", (b"aa", b"bb", b"no", b"cc")), ("/long", (b"dd", b"ee"))):
+        for body in bodies:
+            connection.data_received(
+                b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n%b" % (path.encode(), body)
+            )
+    assert [body for _, _, body in answers(transport.data)] == [b"aa", b"short bb", b"no", b"short cc", b"dd", b"ee"]
+    assert app.bodies == [b"bb", b"cc"]
+    assert [(one.path, one.body) for one in app.requests] == [
+        ("/short", b"aa"),
+        ("/short", b"no"),
+        ("/long", b"dd"),
+        ("/long", b"ee"),
+    ]
+    assert [(one.path, one.body) for one in app.heads] == [("/short", b""), ("/long", b"")]
+
+
+def test_an_answer_longer_than_the_known_sizes_says_its_length() -> None:
+    front = Front(App())
+    for size in (0, 2047, 2048, 2049, 100_000):
+        data = front.render(Answer(200, b"x" * size, "text/plain"), keep=True, body=True, old=False)
+        ((status, headers, body),) = answers(data)
+        assert (status, headers["content-length"], len(body)) == (200, str(size), size)

@@ -215,15 +215,22 @@ class Express:
         if not rows:
             return
         columns, numbers, texts = _columns(lane, rows)
+        answered: list[_Row] = []
         scores: list[list[float]] = []
+        at = 0
         for version, group in groups.items():
-            at = len(scores)
             found = self._ask(lane.replicas[version], columns.part(at, at + len(group)), len(group))
+            at += len(group)
             if found is None:
-                self._hand_over(groups.pop(version))  # the general way finds the guilty row by halves
-                self._decide(lane, groups)
+                self._hand_over(group)  # the general way finds the guilty row by halves
+            else:
+                answered += group
+                scores += found
+        if len(answered) < len(rows):
+            if not answered:
                 return
-            scores += found
+            rows = answered
+            _, numbers, texts = _columns(lane, rows)
         batch = _Batch(lane, rows, scores)
         try:
             self._write(lane, batch, numbers, texts)
