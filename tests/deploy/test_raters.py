@@ -39,7 +39,10 @@ def test_who_stands_alone_and_what_is_settled() -> None:
     ]
     found = rated(rows)
     assert (found.doubles, found.alone_model, found.alone_person) == (96, 3, 13)
-    assert (found.settled, found.only_model_right, found.only_person_right) == (94, 5, 3)
+    # 3 of 83 on which two agree, and by 11 adjudications none of the 13 on which they do not.
+    assert found.settled == 94 and found.reference_error.value is not None
+    seen, wrong = 3 / 96, found.reference_error.value
+    assert found.settled_error.value == pytest.approx((seen - wrong) / (1 - 2 * wrong))
     assert found.said == "not_yet" and found.odds.value == pytest.approx(2 * 3 / 13)
     assert found.needed is not None and found.needed > 96
     assert found.verdict == (
@@ -59,6 +62,17 @@ def test_harm_and_safe_are_said_at_any_look() -> None:
 
 def test_a_model_without_an_answer_stands_alone() -> None:
     assert (rated([twice(None, "a", "a")]).alone_model, rated([twice(None, "a", "b")]).alone_person) == (1, 0)
+
+
+def test_cases_that_wait_for_a_third_person_are_stood_for_by_those_that_do_not() -> None:
+    waits = [twice("a", "b", "a"), twice("a", "a", "b")] * 5
+    rows = [*[twice("a", "a", "a")] * 80, twice("b", "a", "b", "a"), twice("a", "b", "a", "a"), *waits]
+    found = rated(rows)
+    wrong = found.reference_error.value
+    assert found.settled == 82 and wrong is not None
+    assert found.settled_error.value == pytest.approx((0.5 * 12 / 92 - wrong) / (1 - 2 * wrong))
+    nobody = rated([*[twice("a", "a", "a")] * 80, *waits]).settled_error
+    assert nobody.reason == "no case that two answered differently was adjudicated"
 
 
 def test_without_doubles_it_says_how_many_it_takes() -> None:
@@ -111,7 +125,7 @@ def test_a_persons_error_counts_by_how_much_they_answered() -> None:
 
 
 def test_errors_of_both_are_in_as_many_intervals_as_promised() -> None:
-    random, covered = np.random.default_rng(12), [0, 0, 0]
+    random, covered = np.random.default_rng(12), [0, 0, 0, 0]
     for _ in range(120):
         wrong = random.random((4, 500)) < np.array([[0.05], [0.1], [0.1], [0.1]])
         said = np.where(wrong, "b", "a").T.tolist()
@@ -119,7 +133,12 @@ def test_errors_of_both_are_in_as_many_intervals_as_promised() -> None:
         rows = [row if at < 300 else once(row[0], row[1]) for at, row in enumerate(rows)]
         found = rated(rows)
         for at, (estimate, true) in enumerate(
-            ((found.people_error, 0.1), (found.model_error, 0.05), (found.difference, 0.05))
+            (
+                (found.people_error, 0.1),
+                (found.model_error, 0.05),
+                (found.difference, 0.05),
+                (found.settled_error, 0.05),
+            )
         ):
             assert estimate.low is not None and estimate.high is not None
             covered[at] += estimate.low <= true <= estimate.high

@@ -60,8 +60,8 @@ class Raters(msgspec.Struct, frozen=True):
     None where there is one, or no number would do.
 
     ``settled`` doubles have an answer that two agree on or a third person adjudicated, which is wrong in about
-    ``reference_error``; measured by it ``only_model_right`` and ``only_person_right`` are told apart (the person who
-    answered first).
+    ``reference_error``. ``settled_error`` is the model's error by it, that taken out: another way to the same number. (A
+    person's own answer is part of it, so it says nothing of theirs.)
     """
 
     doubles: int
@@ -75,8 +75,7 @@ class Raters(msgspec.Struct, frozen=True):
     needed: int | None
     settled: int
     reference_error: Estimate
-    only_model_right: int
-    only_person_right: int
+    settled_error: Estimate
     verdict: str
 
 
@@ -96,7 +95,8 @@ def rate(rows: pl.DataFrame, *, version: str, classes: Sequence[str] = (), margi
     differs = wilson(int(single["model"].ne_missing(single["other"]).sum()), len(single)) if len(single) else None
     seen = undefined("no case has both answers yet") if differs is None else differs
     people = _weighted(pairs, team, Counter(single["by"].drop_nulls().to_list()), len(single), kinds)
-    alone, judged = Trio.begin(margin).add(*_alone(pairs)), _judged(pairs)
+    alone = Trio.begin(margin).add(*_alone(pairs))
+    settled, wrong = _settled(pairs)
     model = model_error(seen, people, kinds)
     needed = None if alone.verdict() != "not_yet" else _needed(seen, people, model, alone, kinds)
     return Raters(
@@ -109,10 +109,9 @@ def rate(rows: pl.DataFrame, *, version: str, classes: Sequence[str] = (), margi
         said=alone.verdict() if people.defined else None,
         odds=alone.rail.ratio() if pairs else undefined("no case was decided twice"),
         needed=needed,
-        settled=len(judged),
+        settled=settled,
         reference_error=team.reference_error,
-        only_model_right=sum(mine and not theirs for mine, theirs in judged),
-        only_person_right=sum(theirs and not mine for mine, theirs in judged),
+        settled_error=model_error(wrong, team.reference_error, kinds),
         verdict=_verdict(version, alone, people, needed),
     )
 
@@ -198,10 +197,23 @@ def _excess(drawn: Floats, share: Floats, spare: float) -> Floats:
     return found
 
 
-def _judged(pairs: Sequence[Double]) -> list[tuple[bool, bool]]:
-    """Whether the model was right, and whoever answered first: by what two agree on, or a third adjudicated."""
-    told = [(pair, pair.said if pair.same else pair.adjudicated) for pair in pairs]
-    return [(pair.model == outcome, pair.said == outcome) for pair, outcome in told if outcome is not None]
+def _settled(pairs: Sequence[Double]) -> tuple[int, Estimate]:
+    """How many have an answer by people, and in what share of all the model differs from it.
+
+    Where some of those that differ wait for a third person, the others stand for them.
+    """
+    same = [pair for pair in pairs if pair.same]
+    judged = [pair for pair in pairs if not pair.same and pair.adjudicated is not None]
+    settled = len(same) + len(judged)
+    if not settled or (len(pairs) > len(same) and not judged):
+        return settled, undefined(
+            "no case that two answered differently was adjudicated" if pairs else "no case was decided twice"
+        )
+    wrong = sum(pair.model != pair.said for pair in same) / len(pairs)
+    if judged:
+        share = sum(pair.model != pair.adjudicated for pair in judged) / len(judged)
+        wrong += share * (len(pairs) - len(same)) / len(pairs)
+    return settled, wilson(wrong * settled, settled)
 
 
 def _needed(seen: Estimate, people: Estimate, model: Estimate, alone: Trio, classes: int) -> int | None:

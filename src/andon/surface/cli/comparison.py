@@ -45,7 +45,7 @@ def _add_raters(table: Table, version: str, found: Raters) -> None:
     table.add_row("decided by two", Text(f"{found.doubles} cases, blindly both times; {found.settled} settled"))
     if found.doubles:
         table.add_row("people err in", Text(str(found.people_error)))
-        table.add_row(f"{version} errs in", Text(str(found.model_error)))
+        table.add_row(f"{version} errs in", Text(f"{found.model_error}; by settled cases {found.settled_error}"))
         table.add_row("as if independent", Text(str(found.difference)))
         table.add_row("alone", Text(f"{version} {found.alone_model}, one of two people {found.alone_person}"))
     table.add_row("by double review", Text(found.verdict))
