@@ -201,6 +201,12 @@ def test_waiting_cases_say_how_old_and_when_due(project: Project) -> None:
     project.workspace.items.add(items)
     (need,) = [need for need in line_status(project).needs if need.kind == "review"]
     assert (need.what, need.detail, need.n) == ("3 cases to decide", "the first came 24 min ago, due in 36 min", 3)
+    more = [msgspec.structs.replace(items[0], id=f"s{kind}", kind=kind) for kind in ("second", "audit")]
+    project.workspace.items.add(more)
+    status = line_status(project)
+    (need,) = [need for need in status.needs if need.kind == "review"]
+    assert (need.what, need.n) == ("3 cases to decide, 2 answered cases to look at again", 3)
+    assert "3 cases waiting for a person" in status.sentence
     clock.set(time_us=11 * HOUR, rate=0.0)
     (need,) = [need for need in line_status(project).needs if need.kind == "review"]
     assert need.state == "look" and "overdue by 24 min" in need.detail

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, fun
 from sqlalchemy.dialects import postgresql, sqlite
 
 from andon.core.clock import DAY
-from andon.core.record import Item, ItemState
+from andon.core.record import Item, ItemKind, ItemState
 from andon.store.tables import Database, items
 
 __all__ = ["ItemTable", "Waiting", "decided_before", "drop_decided", "last_decided", "unanswered", "waiting_days"]
@@ -165,10 +165,11 @@ class ItemTable:
         waiting = (items.c.state == "decided") & (items.c.outboxed.is_(False))
         return self._read(select(items.c.body).where(waiting).order_by(items.c.decided_us, items.c.id).limit(limit))
 
-    def counts(self, *states: ItemState) -> dict[str, int]:
+    def counts(self, *states: ItemState, kind: ItemKind | None = None) -> dict[str, int]:
         """How many items there are, by state; only of some states where these are named: the decided ones are many."""
         query = select(items.c.state, func.count()).group_by(items.c.state).order_by(items.c.state)
         query = query.where(items.c.state.in_(states)) if states else query
+        query = query.where(items.c.kind == kind) if kind is not None else query
         with self._db.read() as connection:
             return {str(state): int(n) for state, n in connection.execute(query)}
 

@@ -204,9 +204,12 @@ def _alarms(project: Project, known: Known) -> list[Need]:
 def _cases(project: Project, known: Known) -> list[Need]:
     items, now = project.workspace.items, project.clock.now()
     counts = known.ask(lambda: items.counts("open", "taken")) or {}
-    waiting = counts.get("open", 0) + counts.get("taken", 0)
-    if not waiting:
+    if not counts:
         return []
+    waiting = sum((known.ask(lambda: items.counts("open", "taken", kind="decision")) or {}).values())
+    again = sum(counts.values()) - waiting  # audits, second looks, adjudications: they have their answer
+    asked = [count(waiting, "case") + " to decide"] if waiting else []
+    asked += [count(again, "answered case") + " to look at again"] if again else []
     first = known.ask(lambda: items.due(_FOREVER, 1))
     detail = f"{count(counts['taken'], 'case')} taken; " if counts.get("taken") else ""
     late = bool(first) and first is not None and first[0].due_us <= now
@@ -219,7 +222,7 @@ def _cases(project: Project, known: Known) -> list[Need]:
         Need(
             "review",
             "look" if late else "good",
-            f"{count(waiting, 'case')} to decide",
+            ", ".join(asked),
             detail,
             "andon review list",
             waiting,
