@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -47,6 +47,12 @@ __all__ = [
 LEVELS: tuple[Level, ...] = get_args(Level)
 
 _TWO64 = float(2**64)
+#: A part of delta goes to numbers of accepted rows of which each is so many times the one before.
+_START = 1.6
+#: Two starts that are nearer than this are one.
+_APART = 1.05
+#: Between them, thresholds are tested at numbers of accepted rows of which each is so many times the one before.
+_STEP = 1.01
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):
@@ -199,6 +205,16 @@ class Threshold(msgspec.Struct, frozen=True):
     labels_needed: int | None = None
 
 
+class _Step(NamedTuple):
+    """A threshold to test: how many rows it accepts, the wrong ones, the p-value, and its own part of delta."""
+
+    value: float
+    accepted: int
+    errors: int
+    p: float
+    weight: float
+
+
 def learn_threshold(
     confidence: Sequence[float] | NDArray[np.float64],
     correct: Sequence[bool] | NDArray[np.bool_],
@@ -207,12 +223,12 @@ def learn_threshold(
 ) -> Threshold:
     """The lowest threshold whose automatic answers are wrong at most ``max_error`` of the time, sure to 1 - ``delta``.
 
-    Learn-then-Test (Angelopoulos et al. 2021): thresholds are tested from the strictest to the loosest with the exact
-    binomial p-value P(Bin(accepted, max_error) <= errors). A single strict start would have little power, so ``delta``
-    is split over numbers of accepted rows that grow by a third, and what a rejected hypothesis held passes on to the
-    next one (the fallback procedure, Wiens 2003). It assumes that the labelled rows are drawn like those to come, and
-    that the more confident ones are not the worse. Rows whose confidence is NaN (pass it where the label may not be
-    automatic) are never accepted but count in the coverage.
+    Learn-then-Test (Angelopoulos et al. 2021): thresholds are tested from the strictest to the loosest, in steps of 1 %
+    of the accepted rows, with the exact binomial p-value P(Bin(accepted, max_error) <= errors). A single strict start
+    would have little power, so ``delta`` is split over a few starts, each 1.6 times the one before, and what a rejected
+    hypothesis held passes on to the next one (the fallback procedure, Wiens 2003). It assumes that the labelled rows are
+    drawn like those to come, and that the more confident ones are not the worse. Rows whose confidence is NaN (pass it
+    where the label may not be automatic) are never accepted but count in the coverage.
 
     >>> import numpy as np
     >>> sure = learn_threshold(np.repeat([0.99, 0.6], 500), np.repeat([True, False], 500), max_error=0.02)
@@ -226,16 +242,12 @@ def learn_threshold(
     """
     scores, right = _checked(confidence, correct, max_error, delta)
     steps = _steps(scores, right, max_error, delta)
-    best = _walk(steps, max_error, delta)
-    n = len(scores)
+    best, n = _walk(steps), len(scores)
     if best is None:
         needed = _labels_needed(steps, n, max_error, delta)
         return Threshold(None, 0.0, n, 0, 0, max_error, delta, _no_coverage(n, needed, max_error, delta), needed)
-    value, accepted, errors = best
-    reason = (
-        f"{errors} of {accepted} accepted answers were wrong: at most {max_error:.4g} with {1 - delta:.4g} confidence"
-    )
-    return Threshold(value, accepted / n, n, accepted, errors, max_error, delta, reason)
+    reason = f"{best.errors} of {best.accepted} accepted answers were wrong: at most {max_error:.4g} with {1 - delta:.4g} confidence"
+    return Threshold(best.value, best.accepted / n, n, best.accepted, best.errors, max_error, delta, reason)
 
 
 def _checked(confidence: Any, correct: Any, max_error: float, delta: float) -> tuple[Any, Any]:
@@ -250,27 +262,56 @@ def _checked(confidence: Any, correct: Any, max_error: float, delta: float) -> t
     return scores, right
 
 
-def _steps(scores: Any, right: Any, max_error: float, delta: float) -> list[tuple[float, int, int]]:
-    """(threshold, accepted, errors) to be tested, from the strictest on; rows of equal confidence stay together."""
+def _steps(scores: Any, right: Any, max_error: float, delta: float) -> list[_Step]:
+    """What is to be tested, from the strictest threshold on; rows of equal confidence stay together."""
     import numpy as np
 
-    usable = ~np.isnan(scores)
-    order = np.argsort(-scores[usable], kind="stable")
-    ranked, wrong = scores[usable][order], np.cumsum(~right[usable][order])
-    if not len(ranked):
+    from andon.measure.selective import risk_coverage
+
+    curve = risk_coverage(scores, right)
+    if not len(curve.accepted):
         return []
-    ends = np.append(np.flatnonzero(np.diff(ranked)) + 1, len(ranked))
-    targets = _sizes(len(ranked), max_error, delta)
-    sizes = sorted({int(ends[np.searchsorted(ends, target)]) for target in targets})
-    return [(float(ranked[size - 1]), size, int(wrong[size - 1])) for size in sizes]
+    starts = _starts(curve.accepted, max_error, delta)
+    at = np.unique(np.searchsorted(curve.accepted, starts + _between(starts[-1], starts[0])))
+    accepted, errors = curve.accepted[at], curve.errors[at]
+    columns = (curve.threshold[at], accepted, errors, _p_values(errors, accepted, max_error))
+    return [
+        _Step(value, size, wrong, p, delta / len(starts) if size in starts else 0.0)
+        for value, size, wrong, p in zip(*(column.tolist() for column in columns), strict=True)
+    ]
 
 
-def _sizes(usable: int, max_error: float, delta: float) -> list[int]:
-    """Numbers of accepted rows at which a hypothesis is tested: all, and a third fewer each time while any could pass."""
-    sizes = [usable]
-    while (smaller := int(sizes[-1] / 1.3)) >= _fewest(max_error, delta / (len(sizes) + 1)):
+def _starts(ends: Any, max_error: float, delta: float) -> list[int]:
+    """Numbers of accepted rows that get a part of delta: all, then fewer and fewer, down to the fewest that could pass.
+
+    ``ends`` are the numbers that a threshold can accept. What was right has no say here, as the promise asks.
+    """
+    import numpy as np
+
+    sizes = [int(ends[-1])]
+    while True:
+        fewest = _fewest(max_error, delta / (len(sizes) + 1))
+        below = int(np.searchsorted(ends, sizes[-1] / _START, side="right"))
+        if below > 0 and ends[below - 1] >= fewest:
+            sizes.append(int(ends[below - 1]))
+            continue
+        # One more as low as can be, where that is another test than the last and not the same once more.
+        lowest = int(ends[min(int(np.searchsorted(ends, fewest)), len(ends) - 1)])
+        return [*sizes, lowest] if fewest <= lowest <= sizes[-1] / _APART else sizes
+
+
+def _between(first: int, last: int) -> list[int]:
+    """Numbers of accepted rows from the last start down to the first, in steps."""
+    sizes = [last]
+    while (smaller := min(int(sizes[-1] / _STEP), sizes[-1] - 1)) > first:
         sizes.append(smaller)
-    return sizes[::-1]
+    return sizes
+
+
+def _p_values(errors: Any, accepted: Any, max_error: float) -> Any:
+    from scipy.special import bdtr
+
+    return bdtr(errors, accepted, max_error)
 
 
 def _fewest(max_error: float, delta: float) -> int:
@@ -278,27 +319,26 @@ def _fewest(max_error: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-max_error))
 
 
-def _walk(steps: list[tuple[float, int, int]], max_error: float, delta: float) -> tuple[float, int, int] | None:
-    from scipy.special import bdtr
-
+def _walk(steps: list[_Step]) -> _Step | None:
+    """The loosest one that is rejected, each with what it has itself and what those before it pass on."""
     budget, best = 0.0, None
-    for threshold, accepted, errors in steps:
-        budget += delta / len(steps)
-        if bdtr(errors, accepted, max_error) <= budget:
-            best = (threshold, accepted, errors)
+    for step in steps:
+        budget += step.weight
+        if step.p <= budget:
+            best = step
         else:
             budget = 0.0
     return best
 
 
-def _labels_needed(steps: list[tuple[float, int, int]], n: int, max_error: float, delta: float) -> int | None:
-    """The fewest labels in all at which one of the thresholds would pass with the error rate seen there."""
+def _labels_needed(steps: list[_Step], n: int, max_error: float, delta: float) -> int | None:
+    """The fewest labels in all at which one of the starts would pass with the error rate seen there."""
     needs = []
-    for _, accepted, errors in steps:
-        rate = errors / accepted
-        if rate < max_error:
+    for step in steps:
+        rate = step.errors / step.accepted
+        if step.weight and rate < max_error:
             enough = _enough(rate, max_error, delta)
-            needs.append(max(math.ceil(enough * n / accepted), n + 1))
+            needs.append(max(math.ceil(enough * n / step.accepted), n + 1))
     return min(needs, default=_fewest(max_error, delta) if not steps else None)
 
 

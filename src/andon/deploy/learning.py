@@ -27,7 +27,18 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["LIVE", "TESTED", "Learnt", "Look", "from_live", "from_shadow", "learn", "learn_from"]
+__all__ = [
+    "LIVE",
+    "TESTED",
+    "Evidence",
+    "Learnt",
+    "Look",
+    "evidence",
+    "from_live",
+    "from_shadow",
+    "learn",
+    "learn_from",
+]
 
 
 #: A look that was made: (source, number of labels).
@@ -80,17 +91,53 @@ def learn(
     "*" when none does. ``looks`` are those made before, in order.
     """
     partial = charter.automation.partial
-    enough = math.ceil(math.log(1 - partial.confidence) / math.log1p(-partial.max_error))
-    rows, source = _within(_seen(workspace, charter, version), slices or {}, slice), LIVE
-    if len(rows) < enough:
-        tested = _within(_tested(workspace, charter, version), slices or {}, slice)
-        rows, source = (tested, TESTED) if len(tested) > len(rows) else (rows, LIVE)
+    rows, source = evidence(workspace, charter, version, slice, slices)
     made = list(dict.fromkeys(looks))
     here = (source, len(rows))
     look = made.index(here) + 1 if here in made else len(made) + 1
     delta = (1 - partial.confidence) / (look * (look + 1))
     threshold = learn_from(rows, partial.max_error, delta, partial.only)
     return Learnt(version, slice, source, threshold, look, partial.confidence)
+
+
+class Evidence:
+    """The labelled cases of a version, slice by slice, each source read once at most: what ``learn`` looks at.
+
+    No look: nothing is learnt from them here. A picture of them promises nothing, and whoever waits until it is pleasant
+    before they look has looked.
+    """
+
+    def __init__(self, workspace: Workspace, charter: Charter, version: str) -> None:
+        self._sources = {
+            LIVE: lambda: _seen(workspace, charter, version),
+            TESTED: lambda: _tested(workspace, charter, version),
+        }
+        self._read: dict[str, pl.DataFrame] = {}
+        partial = charter.automation.partial
+        self._enough = math.ceil(math.log(1 - partial.confidence) / math.log1p(-partial.max_error))
+
+    def of(self, slice: str = "*", slices: Mapping[str, str] | None = None) -> tuple[pl.DataFrame, str]:
+        """Rows with ``model``, ``confidence`` and ``truth``, all of them known, and their source.
+
+        ``slices`` are a route's predicates, in the order in which they are tried.
+        """
+        rows = self._within(LIVE, slices, slice)
+        if len(rows) < self._enough:
+            tested = self._within(TESTED, slices, slice)
+            return (tested, TESTED) if len(tested) > len(rows) else (rows, LIVE)
+        return rows, LIVE
+
+    def _within(self, source: str, slices: Mapping[str, str] | None, slice: str) -> pl.DataFrame:
+        if source not in self._read:
+            self._read[source] = self._sources[source]()
+        return _within(self._read[source], slices or {}, slice)
+
+
+def evidence(
+    workspace: Workspace, charter: Charter, version: str, slice: str = "*", slices: Mapping[str, str] | None = None
+) -> tuple[pl.DataFrame, str]:
+    """The labelled cases of one slice, and their source: ``Evidence.of`` for who wants only these."""
+    return Evidence(workspace, charter, version).of(slice, slices)
 
 
 def learn_from(rows: pl.DataFrame, max_error: float, delta: float, only: Sequence[str] | None = None) -> Threshold:

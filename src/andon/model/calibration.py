@@ -19,6 +19,7 @@ import numpy.typing as npt
 import polars as pl
 
 from andon.measure.estimate import Estimate, mean_interval, wilson
+from andon.measure.selective import risk_coverage
 
 __all__ = ["BINS", "Bin", "Covered", "Reliability", "coverage", "reliability"]
 
@@ -68,13 +69,10 @@ def reliability(records: pl.DataFrame) -> Reliability:
 def coverage(records: pl.DataFrame, points: int = 20) -> list[Covered]:
     """The share of wrong answers among the surest rows, for growing shares; rows of one confidence come together."""
     sure, right = _known(records)
-    order = np.argsort(-sure, kind="stable")
-    sure, wrong = sure[order], np.cumsum(1.0 - right[order])
-    # The last row of each confidence: a threshold cannot tell equal ones apart.
-    ends = np.flatnonzero(np.append(sure[1:] != sure[:-1], True)) if len(sure) else np.array([], dtype=np.int64)
-    wished = np.ceil(np.arange(1, points + 1) / points * len(sure)).astype(np.int64) - 1
-    chosen = np.unique(ends[np.searchsorted(ends, wished)]) if len(ends) else ends
-    return [Covered((at + 1) / len(sure), float(sure[at]), wilson(float(wrong[at]), at + 1)) for at in chosen.tolist()]
+    curve = risk_coverage(sure, right > 0).thinned(points)
+    columns = (curve.coverage, curve.threshold, curve.errors, curve.accepted)
+    drawn = zip(*(column.tolist() for column in columns), strict=True)
+    return [Covered(share, least, wilson(wrong, n)) for share, least, wrong, n in drawn]
 
 
 def _known(records: pl.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
