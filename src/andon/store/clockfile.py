@@ -178,9 +178,8 @@ class WorkspaceClock:
         """The machine's time in microseconds since 1970 UTC."""
         return self._wall()
 
-    def monotonic(self) -> float:
-        """Seconds that only grow."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds that only grow."""
 
     def rate(self) -> float:
         """Seconds of event time in one second of wall time."""
