@@ -23,6 +23,7 @@ import h11
 import msgspec
 from tests.deploy.fuzz_mutate import mutated
 from tests.deploy.rig import CONFIG, FIELDS, FakeServed, Rig
+from tests.deploy.transport import Transport
 
 from andon.deploy.protocol import Connection, Front
 from andon.deploy.protocol_message import Answer, Reply, Request, Take
@@ -46,43 +47,6 @@ def corpus() -> list[bytes]:
     files = [path.read_bytes() for path in sorted(CORPUS.glob("*.http"))]
     kept = (CORPUS / "kept.jsonl").read_text(encoding="ascii").splitlines()
     return files + [json.loads(line)["raw"].encode("latin-1") for line in kept]
-
-
-class Wire:
-    """A transport that keeps what is written and insists on being used rightly."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.closed: Any = False
-        self.ended: Any = False
-        self.reading: Any = True
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed and not self.ended, "written after the end"
-        self.data += data
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return bool(self.closed)
-
-    def pause_reading(self) -> None:
-        assert self.reading, "paused twice"
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        assert not self.reading, "resumed twice"
-        self.reading = True
 
 
 class Watched:
@@ -157,8 +121,8 @@ class Judge:
         assert wire.closed, "the connection stays open for ever"
         connection.connection_lost(None)
         asked, refused = list(self.app.asked), self.front.refused - before
-        answers = parsed(bytes(wire.data), [request.method for request in asked], refused)
-        self._check_log(bytes(wire.data), asked, answers)
+        answers = parsed(wire.data, [request.method for request in asked], refused)
+        self._check_log(wire.data, asked, answers)
         self._count(asked, answers)
         assert self._exchange(_HEALTHY) == self._healthy, "a new connection is not served as before"
         if self.counted["inputs"] % 16 == 0:
@@ -187,9 +151,9 @@ class Judge:
 
         setattr(self.rig.wal, "append", noted)  # noqa: B010 - a method of this one instance
 
-    def _connect(self) -> tuple[Connection, Wire]:
+    def _connect(self) -> tuple[Connection, Transport]:
         self.app.asked.clear()
-        connection, wire = self.front.connection(), Wire()
+        connection, wire = self.front.connection(), Transport()
         connection.connection_made(wire)  # type: ignore[arg-type]
         return connection, wire
 
@@ -197,7 +161,7 @@ class Judge:
         connection, wire = self._connect()
         connection.data_received(raw)
         self._settle()
-        (found,) = parsed(bytes(wire.data), ["GET"], 0)
+        (found,) = parsed(wire.data, ["GET"], 0)
         assert not wire.closed and not wire.ended
         connection.connection_lost(None)
         self._new_ids()
@@ -212,7 +176,7 @@ class Judge:
             self.rig.gateway.turn()
             assert time.monotonic() < end, "a request is never answered"
 
-    def _feed(self, connection: Connection, wire: Wire, raw: bytes, random: random.Random) -> bool:
+    def _feed(self, connection: Connection, wire: Transport, raw: bytes, random: random.Random) -> bool:
         """Let the bytes arrive in pieces; True when the client then closes its side."""
         pieces = random.choice((1, 1, 1, 2, 3, 30))
         cuts = sorted(random.randrange(len(raw) + 1) for _ in range(pieces - 1))
@@ -273,7 +237,7 @@ class Judge:
             self.counted["no answer"] += 1
 
 
-def _let_time_go_by(connection: Connection, wire: Wire) -> None:
+def _let_time_go_by(connection: Connection, wire: Transport) -> None:
     """What is unfinished is refused in its time, what is idle or refused is closed."""
     now = time.monotonic()
     unfinished = bool(connection._reader.since) and not connection._reader.stopped

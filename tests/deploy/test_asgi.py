@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.deploy.rig import BASE, FakeServed, Rig
-from tests.deploy.test_protocol import Transport, answers
+from tests.deploy.test_protocol import answers
+from tests.deploy.transport import Transport
 
 from andon.deploy.asgi import Face
 from andon.deploy.protocol import Front

@@ -8,50 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.deploy.transport import Transport
 
 from andon.deploy.protocol import Connection, Front
 from andon.deploy.protocol_message import Answer, Reply, Request, Take
 from andon.deploy.protocol_reader import Limits
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: line\r\n\r\n"
-
-
-class Transport:
-    """Collects what is written; as much of a transport as the protocol uses."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.closed: Any = False
-        self.aborted: Any = False
-        self.ended: Any = False
-        self.reading: Any = True
-
-    def write(self, data: bytes) -> None:
-        assert not self.closed and not self.ended, "nothing is written after the end"
-        self.data += data
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = self.closed = True
-
-    def is_closing(self) -> bool:
-        return bool(self.closed)
-
-    def pause_reading(self) -> None:
-        assert self.reading
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        assert not self.reading
-        self.reading = True
 
 
 class App:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.deploy.test_protocol import App, Transport, answers, connect
+from tests.deploy.test_protocol import App, answers, connect
+from tests.deploy.transport import Transport
 
 from andon.deploy.asgi import Face
 from andon.deploy.protocol_message import Answer, Reply, Request, request_id

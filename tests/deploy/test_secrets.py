@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 from tests.deploy.rig import BASE, FakeServed, Rig, by_age
-from tests.deploy.test_protocol import Transport
 from tests.deploy.test_redaction import CHARTER, FIELDS, HIDING, files_of
+from tests.deploy.transport import Transport
 
 from andon.deploy.gateway_metrics import render
 from andon.deploy.protocol import Front

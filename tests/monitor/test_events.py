@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -235,18 +235,14 @@ def test_an_unknown_contract_holds_up_only_its_stream(lab: Lab) -> None:
     assert receiver.taken == [] and len(said) == 1 and one.turn() == []
 
 
-def test_a_real_receiver_on_one_connection(lab: Lab) -> None:
-    seen: list[tuple[str, str | None, Any]] = []
-    ports: set[int] = set()
+def listening(taken: Callable[[BaseHTTPRequestHandler, bytes], int]) -> ThreadingHTTPServer:
+    """A receiver on this machine that answers with what ``taken`` says; whoever calls ends it."""
 
     class Hook(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            seen.append((self.path, self.headers["ce-type"], body))
-            ports.add(self.client_address[1])
-            self.send_response(204 if len(seen) != 2 else 302)
+            self.send_response(taken(self, self.rfile.read(int(self.headers["content-length"]))))
             self.send_header("location", "http://127.0.0.1:1/elsewhere")
             self.send_header("content-length", "0")
             self.end_headers()
@@ -256,6 +252,19 @@ def test_a_real_receiver_on_one_connection(lab: Lab) -> None:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_a_real_receiver_on_one_connection(lab: Lab) -> None:
+    seen: list[tuple[str, str | None, Any]] = []
+    ports: set[int] = set()
+
+    def taken(one: BaseHTTPRequestHandler, body: bytes) -> int:
+        seen.append((one.path, one.headers["ce-type"], json.loads(body)))
+        ports.add(one.client_address[1])
+        return 204 if len(seen) != 2 else 302
+
+    server = listening(taken)
     clock = Clock()
     sink = Sink(f"http://127.0.0.1:{server.server_port}/in?token=hush")
     one = Emitter(lab.workspace, asks(), URL, receiver=sink, clock=clock)
@@ -273,21 +282,11 @@ def test_a_real_receiver_on_one_connection(lab: Lab) -> None:
 def test_the_controller_sends_and_stores_how_far_it_got(lab: Lab) -> None:
     count: list[str] = []
 
-    class Hook(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def taken(one: BaseHTTPRequestHandler, body: bytes) -> int:
+        count.append(str(one.headers["ce-id"]))
+        return 202
 
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            count.append(str(self.headers["ce-id"]))
-            self.send_response(202)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = listening(taken)
     charter = asks()
     logging = charter.checklist.logging.model_copy(update={"events": f"http://127.0.0.1:{server.server_port}/"})
     checklist = charter.checklist.model_copy(update={"logging": logging})
