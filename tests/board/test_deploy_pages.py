@@ -16,7 +16,8 @@ from tests.deploy.test_transition import ACTIONS, play
 
 from andon.core.clock import HOUR, MINUTE
 from andon.core.record import Route
-from andon.surface.view.deploy_change import changes, levels_of, who_answers
+from andon.deploy.chronicle import levels_of
+from andon.surface.view.deploy_change import changes, who_answers
 from andon.surface.view.deploy_history import history_view
 from andon.surface.view.deploy_now import steps
 from andon.surface.view.deploy_route import route_now

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from andon.core.record import Route
+from andon.core.record import Level, Route
 from andon.errors import Corrupt, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
-__all__ = ["reconcile", "route_view", "sentence", "subject"]
+__all__ = ["levels_of", "levels_text", "reconcile", "route_view", "sentence", "subject"]
 
 _LEASE = "route-journal"
 _STATE = ("routes", "journalled")
@@ -46,7 +46,7 @@ def sentence(route: Route) -> str:
     """
     rest = route.live or "people"
     told = {
-        "begin": f"the line begins at level {_levels(route)}",
+        "begin": f"the line begins at level {levels_text(route)}",
         "policy": "the charter's rules were taken over",
         "warm": f"{_first(route.warm)} is loaded and answers nothing yet",
         "cool": "a version that did not load was given up",
@@ -56,10 +56,10 @@ def sentence(route: Route) -> str:
         "ramp": f"{route.candidate} answers {route.share * 100:.4g} % of the units, {rest} the rest",
         "blue-green": f"{route.candidate} stands by, loaded, beside {rest}",
         "switch": f"{rest} is live",
-        "rollback": f"back to {rest} at level {_levels(route)}",
-        "automate": f"level of automation: {_levels(route)}",
+        "rollback": f"back to {rest} at level {levels_text(route)}",
+        "automate": f"level of automation: {levels_text(route)}",
         "stop": _stopped(route),
-        "start": f"the line goes on with {rest} at level {_levels(route)}",
+        "start": f"the line goes on with {rest} at level {levels_text(route)}",
         "hold": f"{route.candidate} stays at {route.share * 100:.4g} % of the units until somebody resumes",
         "resume": f"the rollout of {route.candidate} may go on from {route.share * 100:.4g} % of the units",
     }
@@ -146,9 +146,20 @@ def _evidence(route: Route) -> dict[str, Any]:
     return {**told, "said": sentence(route)}
 
 
-def _levels(route: Route) -> str:
-    named = [f"{level} in {name}" for name, level in route.levels.items() if name != "*"]
-    return ", ".join([route.levels.get("*", "human"), *named])
+def levels_of(route: Route) -> list[tuple[str, Level]]:
+    """(slice, level) in the order in which they are tried; "*" is everything that no slice matches."""
+    named = [(name, level) for name, level in route.levels.items() if name != "*"]
+    return [*named, ("*", route.levels.get("*", "human"))]
+
+
+def levels_text(route: Route) -> str:
+    """The levels of a route, that without a slice first.
+
+    >>> levels_text(Route(2, 0, 0, "maria", "automate", "", levels={"older": "human", "*": "full"}))
+    'full, human in older'
+    """
+    *named, (_, rest) = levels_of(route)
+    return ", ".join([rest, *(f"{level} in {name}" for name, level in named)])
 
 
 def _stopped(route: Route) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from andon.core.record import Event, Level, Route
-from andon.deploy.chronicle import sentence
+from andon.deploy.chronicle import levels_of, sentence
 from andon.surface.reads import alarms_of
 from andon.surface.running import Running, running
 from andon.surface.station import Known, State, Station, count, minute, span, told
@@ -256,17 +256,11 @@ def deciding(route: Route | None, project: Project) -> Deciding:
         share=route.share,
         shadows=route.shadows,
         stopped=route.stopped,
-        levels=tuple(_level(route, name, level) for name, level in _levels(route)),
+        levels=tuple(_level(route, name, level) for name, level in levels_of(route)),
         actor=route.actor,
         reason=route.reason,
         since_us=route.time_us,
     )
-
-
-def _levels(route: Route) -> list[tuple[str, Level]]:
-    """Everything that no slice matches comes last, as it is tried last."""
-    named = [(name, level) for name, level in route.levels.items() if name != "*"]
-    return [*named, ("*", route.levels.get("*", "human"))]
 
 
 def _level(route: Route, name: str, level: Level) -> LevelView:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from andon.core.record import Level, Route
+from andon.core.record import Route
+from andon.deploy.chronicle import levels_of, levels_text
 
-__all__ = ["changes", "levels_of", "percent", "place_of", "tone_of", "who_answers"]
+__all__ = ["changes", "percent", "place_of", "tone_of", "who_answers"]
 
 _POLICY = {
     "only": "labels that may be automatic",
@@ -33,12 +34,6 @@ def percent(share: float) -> str:
     ('5 %', '12.5 %', '100 %')
     """
     return f"{share * 100:.4g} %"
-
-
-def levels_of(route: Route) -> list[tuple[str, Level]]:
-    """(slice, level) in the order in which they are tried; "*" is everything that no slice matches."""
-    named = [(name, level) for name, level in route.levels.items() if name != "*"]
-    return [*named, ("*", route.levels.get("*", "human"))]
 
 
 def place_of(version: str, route: Route | None) -> Literal["live", "candidate", "shadow", "warm", ""]:
@@ -79,13 +74,13 @@ def who_answers(route: Route) -> str:
         parts.append(f"{' and '.join(route.shadows)} in the shadow")
     if route.held:
         parts.append("the share is held")
-    return "; ".join([*parts, f"level {_levels(route)}"])
+    return "; ".join([*parts, f"level {levels_text(route)}"])
 
 
 def changes(before: Route | None, after: Route) -> tuple[str, ...]:
     """What ``after`` changed, the gravest first; empty where it changed nothing. ``before`` None: it is the first."""
     if before is None:
-        return (f"the first route: level {_levels(after)}",)
+        return (f"the first route: level {levels_text(after)}",)
     return (
         *_stopped(before, after),
         *_live(before, after),
@@ -96,11 +91,6 @@ def changes(before: Route | None, after: Route) -> tuple[str, ...]:
         *_warm(before, after),
         *_policy(before, after),
     )
-
-
-def _levels(route: Route) -> str:
-    named = [f"{level} in {name}" for name, level in levels_of(route) if name != "*"]
-    return ", ".join([route.levels.get("*", "human"), *named])
 
 
 def _stopped(before: Route, after: Route) -> Iterator[str]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from andon.core.record import Level, Route
 from andon.deploy.automation import LEVELS
-from andon.deploy.chronicle import sentence
+from andon.deploy.chronicle import levels_of, sentence
 from andon.deploy.prospect import Prospects
 from andon.surface.page import Preview
 from andon.surface.station import Known, count, minute
-from andon.surface.view.deploy_change import changes, levels_of, percent, who_answers
+from andon.surface.view.deploy_change import changes, percent, who_answers
 from andon.surface.view.deploy_pace import decided
 
 if TYPE_CHECKING:

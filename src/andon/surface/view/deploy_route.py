@@ -9,7 +9,8 @@ import msgspec
 
 from andon.core.record import Level, Route
 from andon.deploy.automation import LEVELS
-from andon.surface.view.deploy_change import levels_of, tone_of, who_answers
+from andon.deploy.chronicle import levels_of
+from andon.surface.view.deploy_change import tone_of, who_answers
 from andon.surface.view.deploy_pace import Tone
 
 if TYPE_CHECKING:
