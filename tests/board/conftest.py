@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.board.atlas import Atlas, atlas
+from tests.board.rolled import make_rolled
 from tests.board.served import Served
 from tests.board.watching import Line
 from tests.board.workshop import copy_of, give_tokens, make_empty, make_workshop
@@ -26,6 +27,12 @@ def board_project(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     """A line with half a day behind it; never change it."""
     root = make_workshop(tmp_path_factory.mktemp("workshop") / "toy")
     return Workshop(root, give_tokens(root))
+
+
+@pytest.fixture(scope="session")
+def rolled_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with rollouts behind it; never change it."""
+    return make_rolled(tmp_path_factory.mktemp("rolled") / "line")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from andon.core.clock import DAY, HOUR
 from andon.measure.estimate import Estimate, undefined, wilson
+from andon.monitor.race import Act, Band, Point, Race, Weight
 from andon.surface.board import chart
 from andon.surface.board.chart_axis import Scale, shorten, text_width, time_ticks, value_ticks
 from andon.surface.board.chart_shape import marks_of
@@ -274,3 +275,96 @@ def test_a_bound_beside_whiskers_leaves_their_words_alone() -> None:
     assert len(bounds) == len(rows) and len(words) == 2 * len(rows)
     for one in bounds:
         assert not [y for y in words if y - 11 < float(one.get("y2") or 0) and float(one.get("y1") or 0) < y + 3]
+
+
+# ------------------------------------------------------------------------------------------------------- a rollout
+
+
+def raced(harm: list[float], safe: list[float], said: str = "not_yet", safe_at: float | None = math.log(20)) -> Race:
+    points = tuple(Point(BEGIN + at * HOUR, at * 500, *both) for at, both in enumerate(zip(harm, safe, strict=True)))
+    last = points[-1]
+    proven = (last.time_us, last.units) if said != "not_yet" else (None, None)
+    return Race("errors", said, math.log(40), safe_at, points, *proven)  # type: ignore[arg-type]
+
+
+def ys(drawn: Markup, tone: str) -> list[float]:
+    """The heights of a line's points, upwards."""
+    (path,) = [one for one in parsed(drawn).iter("path") if set((one.get("class") or "").split()) == {"line", tone}]
+    return [-float(pair.split()[1]) for pair in re.split("[ML]", path.get("d", ""))[1:]]
+
+
+SPAN = (BEGIN, BEGIN + 4 * HOUR)
+
+
+def test_two_lines_run_to_the_lines_that_say_what_is_proven() -> None:
+    drawn = chart.race(raced([0, -0.5, -1, -1.5, -2], [0, 0.7, 1.5, 2.2, 3.1], "safe"), SPAN)
+    assert {"harm is proven here, at 40", "safe is proven here, at 20", "harm", "safe"} <= set(texts(drawn))
+    harm, safe = ys(drawn, "alarm"), ys(drawn, "ok")
+    assert harm == sorted(harm, reverse=True) and safe == sorted(safe) and harm[0] == safe[0]
+    goals = {one.get("class"): -float(one.get("y1") or 0) for one in parsed(drawn).iter("line") if "goal" in (one.get("class") or "")}  # fmt: skip
+    assert safe[-2] < goals["goal ok"] < safe[-1] < goals["goal alarm"]
+    (spot,) = list(parsed(drawn).iter("circle"))
+    assert spot.get("class") == "proven ok" and spot.get("cx") == "100%"
+    assert "1 Mar 2020 02:00, 1,000 units: harm 0.368 of 40, safe 4.48 of 20" in titles(drawn)
+    assert {"0", "1,000 units", "2,000 units"} <= set(texts(chart.race(raced([0] * 5, [0] * 5), SPAN, "units")))
+
+
+def test_what_lies_far_outside_is_drawn_at_the_edge_and_told() -> None:
+    drawn = chart.race(raced([0, 20, 90, 700, 800], [0, -20, -50, -99, -99], "harm"), SPAN)
+    harm, safe = ys(drawn, "alarm"), ys(drawn, "ok")
+    assert harm[2] == harm[3] == harm[4] == max(harm) and safe[1] == safe[-1] == min(safe)
+    assert any("harm over a million of 40, safe under 0.001 of 20" in title for title in titles(drawn))
+    assert all(0 <= -y <= 168 for y in (*harm, *safe))
+
+
+def test_a_line_is_dashed_to_when_safe_may_be_proven_and_only_then() -> None:
+    going = raced([0, 0, 0], [0, 0.5, 1.0])
+    wide = (BEGIN, BEGIN + 8 * HOUR)
+    assert len(paths(chart.race(going, wide, "time", BEGIN + 6 * HOUR), "dash")) == 1
+    assert not paths(chart.race(going, wide, "time", None), "dash") and not paths(
+        chart.race(going, wide, "units", BEGIN + 6 * HOUR), "dash"
+    )
+    assert not paths(chart.race(raced([0, 0, 0], [0, 1.5, 3.1], "safe"), wide, "time", BEGIN + 6 * HOUR), "dash")
+
+
+def test_a_race_of_the_shadow_has_one_line_and_close_goals_say_both_their_words() -> None:
+    alone = chart.race(raced([0, 1, 2], [0, 0, 0], safe_at=None), SPAN)
+    assert not paths(alone, "ok") and not any("safe" in text for text in texts(alone))
+    close = parsed(chart.race(raced([0, 1, 2], [0, 1, 2], safe_at=math.log(38)), SPAN))
+    said = {one.text: float(one.get("y") or 0) for one in close.iter("text") if "proven here" in (one.text or "")}
+    assert len(said) == 2 and abs(said["harm is proven here, at 40"] - said["safe is proven here, at 38"]) > 12
+    ends = [float(one.get("y") or 0) for one in close.iter("text") if one.text in ("harm", "safe")]
+    assert len(ends) == 2 and abs(ends[0] - ends[1]) >= 12, "both lines end at the same place"
+    assert "No window" in chart.race(raced([0], [0]), SPAN) and "No window" in chart.race(
+        raced([0, 1], [0, 1]), (BEGIN, BEGIN)
+    )
+
+
+def test_shares_are_steps_over_their_states() -> None:
+    weights = [Weight(BEGIN, 0.0), Weight(BEGIN + HOUR, 0.05), Weight(BEGIN + 3 * HOUR, 1.0)]
+    bands = [
+        Band("shadow", "", BEGIN, BEGIN + HOUR),
+        Band("canary", "", BEGIN + HOUR, BEGIN + 2 * HOUR),
+        Band("hold", "no_data", BEGIN + 2 * HOUR, BEGIN + 3 * HOUR),
+        Band("bake", "", BEGIN + 3 * HOUR, BEGIN + 4 * HOUR),
+    ]
+    done = chart.acts([Act(BEGIN + HOUR, HARM, "ramp")])
+    drawn = chart.weight(weights, bands, done, SPAN, "Share of v2")
+    assert {"0 %", "1 %", "5 %", "20 %", "100 %", "shadow", "canary", "hold (no data)", "bake"} <= set(texts(drawn))
+    (line,) = paths(drawn, "line")
+    heights = [float(pair.split()[1]) for pair in re.split("[ML]", line)[1:]]
+    assert heights[0] == heights[1] > heights[2] == heights[3] > heights[4] == heights[5], "a step and not a slope"
+    assert (heights[0] - heights[2]) / (heights[0] - heights[4]) == pytest.approx(math.sqrt(0.05), abs=0.01)
+    assert "1 Mar 2020 01:00 to 03:00: 5 % of the units" in titles(drawn)
+    assert "1 Mar 2020 02:00 to 03:00: hold (no data)" in titles(drawn)
+    fields = [one.get("class") for one in parsed(drawn).iter("rect") if one.get("height") == "20"]
+    assert fields == ["machine", "candidate", "warn", "ok"]
+    assert "No window" in chart.weight([], [], [], SPAN) and "No window" in chart.weight(
+        weights, bands, [], (BEGIN, BEGIN)
+    )
+
+
+def test_a_state_too_short_for_its_word_has_a_field_all_the_same() -> None:
+    bands = [Band("preflight", "", BEGIN, BEGIN + 1), Band("canary", "", BEGIN + 1, BEGIN + 4 * HOUR)]
+    drawn = chart.weight([Weight(BEGIN, 0.1)], bands, [], SPAN)
+    assert "preflight" not in texts(drawn) and any(title.endswith("preflight") for title in titles(drawn))

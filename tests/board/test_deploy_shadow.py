@@ -76,6 +76,32 @@ def test_cases_that_differ_link_to_their_life_newest_first(yard: Yard) -> None:
     assert 'href="/decisions/c1"' in page and (view.total, view.veiled) == (3, 0)
 
 
+def test_a_cell_of_the_matrix_opens_its_cases_and_no_others(yard: Yard) -> None:
+    fill(yard)
+
+    def ids(**cell: Any) -> list[str]:
+        return [one.id for one in yard.look("deploy.comparison", version="v2", **cell).differing]
+
+    assert ids(said="reject", other="accept") == ["c1", "c0"] and ids(said="reject") == ["c1", "c0"]
+    assert ids(silent=True, other="reject") == ["c9"] and ids(silent=True, other="accept") == []
+    assert ids(right="shadow") == ["c0"] and ids(right="other") == ["c1"] and ids(right="neither") == []
+    assert ids(said="'; drop") == [] and ids() == ["c9", "c1", "c0"]
+    whole = yard.look("deploy.comparison", version="v2")
+    cell = yard.look("deploy.comparison", version="v2", said="reject", other="accept")
+    assert cell.matrix == whole.matrix and cell.found == whole.found and (cell.total, whole.total) == (2, 3)
+    share = whole.shares[1][0]
+    assert (share.value, share.n) == (0.2, 10) and share.low < 0.2 < share.high
+    vera = yard.person("vera", "viewer")
+    page = vera.page("/deploy/shadow/v2")
+    assert "said=reject&amp;other=accept#differing" in page and "silent=true&amp;other=reject#differing" in page
+    assert "right=shadow#differing" in page and "right=other#differing" in page and "not yet" in page
+    narrowed = vera.page("/deploy/shadow/v2?said=reject&other=accept")
+    assert "2 cases of this kind" in narrowed and "/decisions/c9" not in narrowed and "All that differ" in narrowed
+    assert "No case of this kind" in vera.page("/deploy/shadow/v2?silent=true&other=accept")
+    twin = vera.twin("/deploy/shadow/v2?silent=true")
+    assert [one["id"] for one in twin["differing"]] == ["c9"] and twin["cell"]["silent"] is True
+
+
 def test_without_an_outcome_it_is_called_agreement(tmp_path: Path) -> None:
     yard = Yard(tmp_path / "yard", CHARTER.replace("[accept, reject]}", "[accept, reject], truth: human}"))
     yard.line.switch("v1")
@@ -105,6 +131,9 @@ def test_a_case_that_a_blind_reviewer_may_still_get_is_left_out_and_counted(yard
     page = yard.person("rita", "reviewer").page("/deploy/shadow/v2?against=live")
     assert "3 cases left out" in page
     assert not any(f"/decisions/{id}" in page for id in ("open", "audited", "fresh"))
+    # A cell says as many are left out as all do: their number there would tell what a model says of a case.
+    cell = yard.look("deploy.comparison", version="v2", against="live", said="reject", other="reject")
+    assert (cell.differing, cell.total, cell.veiled) == ((), 0, 3)
     beside = yard.look("deploy.comparison", version="v2")  # what waits has no decision yet
     assert ({one.id for one in beside.differing}, beside.veiled) == ({"seen"}, 1)
 
@@ -213,8 +242,8 @@ def test_many_that_differ_come_in_pages(yard: Yard) -> None:
     assert [len(page.differing) for page in pages] == [25, 25, 10] and pages[0].pages == 3
     ids = [one.id for page in pages for one in page.differing]
     assert ids == sorted(ids, reverse=True) and len(set(ids)) == 60
-    text = yard.person("vera", "viewer").page("/deploy/shadow/v2?page=2")
-    assert "page 2 of 3" in text and "page=3" in text
+    text = yard.person("vera", "viewer").page("/deploy/shadow/v2?page=2&said=reject")
+    assert "page 2 of 3" in text and "said=reject&amp;page=3" in text
 
 
 def test_an_input_may_be_called_like_a_side(tmp_path: Path) -> None:

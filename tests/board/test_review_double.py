@@ -117,6 +117,23 @@ def test_what_nobody_looked_at_again_is_counted(room: Room) -> None:
     assert (table["missed"], table["left"], table["waiting"], table["to_adjudicate"]) == (1, 1, 0, 0)
 
 
+def test_what_nobody_answered_by_the_deadline_is_told_with_what_the_charter_does(room: Room) -> None:
+    maria, owner = room.person("maria"), room.person("zoe", "owner")
+    before = reviewers_of(room.project, room.clock.now())
+    assert before.timeouts.reason == "no case that somebody waits for was answered"
+    room.add(*(f"i{n}" for n in range(4)))
+    room.add("look", kind="audit", risk=-1.0)
+    answer(maria, "negative")
+    room.clock.advance(2 * 3600)
+    assert reviewers_of(room.project, room.clock.now()).overdue == 4
+    assert len(room.inbox.expire()) == 4
+    table = owner.twin("/review/people")
+    assert (table["timeouts"]["value"], table["timeouts"]["n"]) == (0.75, 4)
+    assert (table["on_timeout"], table["audits_left"], table["overdue"]) == ("safe_default", 1, 0)
+    page = owner.page("/review/people")
+    assert "they get “refer”" in page and "1 audit" in page and "Nobody answered by the deadline" in page
+
+
 def test_how_a_suggestion_sways_is_told_from_the_same_cases(room: Room) -> None:
     from andon.core.record import Review
 

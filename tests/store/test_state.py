@@ -70,6 +70,13 @@ def test_the_queue_is_worked_on_by_risk_then_deadline(table: ItemTable) -> None:
     assert len(table.queue(10, None)) == 4
 
 
+def test_of_cases_that_are_about_as_risky_the_one_that_is_due_first_comes_first(table: ItemTable) -> None:
+    table.add([item("0.39", risk=0.39, due_us=9), item("0.31", risk=0.31, due_us=1), item("0.4", risk=0.4, due_us=99)])
+    table.add([item("audit", risk=-1.0, due_us=0), item("0.29", risk=0.29, due_us=0)])
+    assert [i.id for i in table.queue(10)] == ["0.4", "0.31", "0.39", "0.29", "audit"]
+    assert table.queue(10)[1].risk == 0.31
+
+
 def test_deadlines_are_due_at_their_time(table: ItemTable) -> None:
     table.add([item("a", due_us=10), item("b", due_us=5, state="taken"), item("c", due_us=1, state="decided")])
     assert [i.id for i in table.due(4, 9)] == []

@@ -31,7 +31,7 @@ class Items(Protocol):
     def queue(
         self, limit: int, state: ItemState | None = "open", offset: int = 0, reviewer: str | None = None
     ) -> list[Item]:
-        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None.
+        """Items in the order to be worked on: highest rank first, then earliest due; all states when ``state`` is None.
 
         The first ``offset`` of them are left out, and those that ``reviewer`` answered before (``Item.said``).
         """

@@ -16,7 +16,7 @@ from andon.measure.budget import excess, next_share, share_sequence, suffered
 from andon.measure.detect import detectable, events_needed
 from andon.measure.estimate import Estimate
 from andon.measure.evidence import safe_test
-from andon.measure.guardrail import Guardrail, Said
+from andon.measure.guardrail import Guardrail, Said, request_ratio
 
 __all__ = [
     "LADDER",
@@ -43,7 +43,8 @@ class Judged(msgspec.Struct, frozen=True):
     """One guardrail for people and programs: its verdict, the ratio with its interval and the two thresholds.
 
     ``log_harm`` and ``log_safe`` are the evidence now, each to be held against its threshold (natural logarithms).
-    ``share`` is the candidate's own share of units with an event. ``says`` is the sentence.
+    ``share`` is the candidate's own share of units with an event. ``says`` is the sentence. ``by_requests`` is the ratio
+    of the shares of requests: shown, not decided on.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Judged(msgspec.Struct, frozen=True):
     harm_at: float
     safe_at: float
     says: str
+    by_requests: Estimate
 
 
 class Ramp(msgspec.Struct, frozen=True):
@@ -140,6 +142,7 @@ def judged(plan: Plan, rail: Rail) -> Judged:
         -math.log(level),
         -math.log(plan.beta),
         told,
+        request_ratio(*rail.requests),
     )
 
 

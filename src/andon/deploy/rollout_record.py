@@ -89,6 +89,7 @@ class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
     """The evidence of one guardrail; ``units`` are those of (candidate, live) of which it is known how they went.
 
     A ``late`` one needs labels, people or feedback; ``matured`` is then what the cases say whose labels had time to come.
+    ``requests`` are (with the event, of which it is known) of the candidate and of the live version: shown, not decided on.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
     late: bool = False
     matured: Guardrail | None = None
     matured_units: tuple[int, int] = (0, 0)
+    requests: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
 class Shadowed(msgspec.Struct, frozen=True, omit_defaults=True):

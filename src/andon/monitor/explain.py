@@ -20,8 +20,9 @@ from andon.deploy.standing import deploy_status
 from andon.errors import Unavailable
 from andon.measure.event import Event
 from andon.measure.guardrail import Guardrail
+from andon.monitor.course import newest_look
 from andon.monitor.proof import Proof, guarded, measurable
-from andon.monitor.steer import LOOKED, standing
+from andon.monitor.steer import standing
 from andon.store.view import Seen
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 def explain(workspace: Workspace, charter: Charter, kept: Kept, *, fresh: bool = False) -> Explained:
-    """What is known as of the controller's last look, or with ``fresh`` as of now. Raises ``Unavailable``, ``Corrupt``."""
+    """What is known as of the controller's last look (its last transition, where it is over), or with ``fresh`` as of now.
+
+    Raises ``Unavailable``, ``Corrupt``.
+    """
     rollout = kept.rollout
     evidence = _known(workspace, charter, rollout, fresh)
     rails = {rail.name: rail for rail in evidence.rails}
@@ -107,8 +111,7 @@ def _known(workspace: Workspace, charter: Charter, rollout: Rollout, fresh: bool
     stand = standing(workspace, rollout)
     if fresh and not rollout.ended:
         return Proof(workspace, charter).look(rollout, stand)
-    found = workspace.states.get(LOOKED, rollout.name, Evidence)
-    return Evidence(stand) if found is None else found[0]
+    return newest_look(workspace, rollout.name) or Evidence(stand)
 
 
 def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:

@@ -23,19 +23,17 @@ from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition
 from andon.deploy.rollout_store import KIND, Kept, Pending, kept
 from andon.deploy.standing import bundles_of
 from andon.errors import AndonError, Conflict, Corrupt, Unavailable
+from andon.monitor.course import LOOKED, keep
 from andon.monitor.proof import Proof
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["ACTOR", "LOOKED", "Steer", "standing"]
+__all__ = ["ACTOR", "Steer", "standing"]
 
 ACTOR = "controller"
 """The actor of everything that an automatic rollout does."""
-
-LOOKED = "rollout-look"
-"""The kind under which the evidence of the last look at each rollout is kept, for whoever shows it."""
 
 _LOOK = 3.0  # seconds of wall time between two looks
 _REST = 9.0  # after a look that took t seconds, rest for this many times t: at most a tenth of a core
@@ -110,6 +108,7 @@ class Steer:
             if made is None:
                 self._forget(now, revision)
                 self._workspace.states.put(LOOKED, name, evidence)
+                keep(self._workspace, now.rollout, evidence)
                 break
             pending = Pending(made, evidence, hour)
             try:

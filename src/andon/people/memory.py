@@ -44,7 +44,7 @@ class MemoryItems:
     def queue(
         self, limit: int, state: ItemState | None = "open", offset: int = 0, reviewer: str | None = None
     ) -> list[Item]:
-        """Highest risk first, then earliest due, then by id; without those that ``reviewer`` answered before."""
+        """Highest rank first, then earliest due, then by id; without those that ``reviewer`` answered before."""
         with self._lock:
             found = [item for item in self._items.values() if state is None or item.state == state]
         found = [item for item in found if reviewer not in item.said]
@@ -100,7 +100,7 @@ class MemoryOutbox:
 
 
 def _order(item: Item) -> tuple[float, int, str]:
-    return (-item.risk, item.due_us, item.id)
+    return (-item.rank, item.due_us, item.id)
 
 
 def _wakes_us(item: Item) -> int:

@@ -14,7 +14,16 @@ from andon.core.clock import DAY
 from andon.core.record import Item, ItemKind, ItemState
 from andon.store.tables import Database, items
 
-__all__ = ["ItemTable", "Waiting", "decided_before", "drop_decided", "last_decided", "unanswered", "waiting_days"]
+__all__ = [
+    "ItemTable",
+    "Waiting",
+    "by_deadline",
+    "decided_before",
+    "drop_decided",
+    "last_decided",
+    "unanswered",
+    "waiting_days",
+]
 
 _CHUNK = 500
 _decode = msgspec.json.Decoder(Item).decode
@@ -25,7 +34,7 @@ _ORDER = (items.c.risk.desc(), items.c.due_us, items.c.id)
 
 
 def _columns(item: Item) -> dict[str, Any]:
-    """The row of an item: what queries need as columns, all of it as JSON.
+    """The row of an item: what queries need as columns, all of it as JSON. ``risk`` is its rank, which orders the queue.
 
     ``person`` is who decided or, where nobody did, who holds or held it. ``wake_us`` is when something is due with a
     taken item: a held answer is sent, else its lease ends. ``said_1`` and ``said_2`` are who answered the case before, and
@@ -36,7 +45,7 @@ def _columns(item: Item) -> dict[str, Any]:
     return {
         "id": item.id,
         "state": item.state,
-        "risk": item.risk,
+        "risk": item.rank,
         "due_us": item.due_us,
         "decided_us": item.decided_us,
         "outboxed": item.outboxed,
@@ -105,7 +114,7 @@ class ItemTable:
     def queue(
         self, limit: int, state: ItemState | None = "open", offset: int = 0, reviewer: str | None = None
     ) -> list[Item]:
-        """Items in the order to be worked on: highest risk first, then earliest due; all states when ``state`` is None.
+        """Items in the order to be worked on: highest rank first, then earliest due; all states when ``state`` is None.
 
         The first ``offset`` of them are left out, and those that ``reviewer`` answered before.
         """
@@ -219,6 +228,14 @@ def unanswered(db: Database, kind: str, since_us: int = 0) -> int:
     """How many items of a kind were closed since then without an answer."""
     closed = (items.c.state == "decided") & (items.c.decided_by == "nobody") & (items.c.kind == kind)
     query = select(func.count()).where(closed, items.c.decided_us >= since_us)
+    with db.read() as connection:
+        return int(connection.scalar(query) or 0)
+
+
+def by_deadline(db: Database, since_us: int = 0) -> int:
+    """How many cases that somebody waited for got the safe default since then, because no person answered in time."""
+    late = (items.c.state == "decided") & (items.c.decided_by == "safe_default") & (items.c.kind == "decision")
+    query = select(func.count()).where(late, items.c.decided_us >= since_us)
     with db.read() as connection:
         return int(connection.scalar(query) or 0)
 

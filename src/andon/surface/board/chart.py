@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from andon.surface.board.chart_bound import Bounds, limits
 from andon.surface.board.chart_compare import Curve, Spot, beside, curve, named, whiskers
+from andon.surface.board.chart_race import acts, odds, race, weight
 from andon.surface.board.chart_series import Dot, dots, series, spark, values
 from andon.surface.board.chart_shape import Mark, marks
 from andon.surface.board.chart_share import Layer, bars, layers, stacked
@@ -23,6 +24,7 @@ __all__ = [
     "Layer",
     "Mark",
     "Spot",
+    "acts",
     "bars",
     "beside",
     "curve",
@@ -31,9 +33,12 @@ __all__ = [
     "limits",
     "marks",
     "named",
+    "odds",
+    "race",
     "series",
     "spark",
     "stacked",
     "values",
+    "weight",
     "whiskers",
 ]

@@ -154,11 +154,17 @@ def freeze(
     frozen(project, actor, reason, as_json)
 
 
-def explain(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
-    """Why the automatic rollout is where it is, what is missing for its next step, when that may come, and the evidence."""
+def explain(
+    rollout: Annotated[
+        str | None, typer.Argument(help="A rollout, such as v2#3; the newest if not given.", show_default=False)
+    ] = None,
+    project: ProjectOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Why an automatic rollout is where it is, what is missing, when that may come, the evidence, and how it came there."""
     from andon.surface.cli.rollout import explained
 
-    explained(project, as_json)
+    explained(rollout, project, as_json)
 
 
 def rollback(
@@ -226,6 +232,7 @@ def compare(
     """Compare a shadow with people or the live model on the same cases; agreement, where no outcome is known."""
     from andon.config import open_project
     from andon.deploy.paired import shadow_comparison
+    from andon.surface.cli.comparison import show_comparison
 
     opened = open_project(project)
     found = shadow_comparison(opened.workspace, opened.charter, version, against)
@@ -263,7 +270,6 @@ def _show_status(found: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from andon.surface.cli.comparison import show_comparison
     route, rollout = found["route"], found["rollout"]
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     if route["stopped"]:

@@ -40,7 +40,7 @@ def list_items(
     project: ProjectOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """The queue, in the order to be worked on: highest risk first, then earliest due; second looks and adjudications last."""
+    """The queue, in the order to be worked on: the riskiest tenth first, then earliest due; second looks and adjudications last."""
     inbox, now = _open(project)
     items = inbox.queue(limit, None if state == "all" else state)
     if as_json:
@@ -120,6 +120,8 @@ def people(project: ProjectOption = None, as_json: JsonFlag = False) -> None:
     console.print(f"{doubles}, {team.adjudicated} adjudicated; {open_}, {missed}.", markup=False)
     errors = f"One reviewer's error rate: {team.rater_error}; of what two agree on or a third decides: {team.reference_error}."
     console.print(errors, markup=False)
+    late = f"Cases that nobody answered by the deadline: {found.timeouts} (on_timeout: {found.on_timeout})"
+    console.print(f"{late}; {found.overdue} overdue now; {found.audits_left} audits closed undecided.", markup=False)
     _show_people(found)
 
 

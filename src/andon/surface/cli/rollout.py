@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from andon.core.clock import iso
+from andon.core.registry import did_you_mean
 from andon.errors import AndonError, NotFound, Unavailable, UsageError
 from andon.surface.cli.output import console, emit, note
 
 if TYPE_CHECKING:
     from andon.deploy.rollout_proof import Judged
     from andon.monitor.explain import Explained
+    from andon.monitor.race import Drawn
 
 __all__ = ["begin", "explained", "frozen", "resumed", "short"]
+
+_STEPS = 8
 
 
 def begin(
@@ -84,21 +88,27 @@ def _asked(name: str, what: str, as_json: bool) -> None:
         console.print(f"The rollout {name} {what} with the controller's next look.", markup=False)
 
 
-def explained(project: str | None, as_json: bool) -> None:
-    """The newest automatic rollout, with its evidence as of now."""
+def explained(name: str | None, project: str | None, as_json: bool) -> None:
+    """An automatic rollout (the newest), with its evidence as of now and its course."""
     from andon.config import open_project
-    from andon.deploy.rollout_store import newest
+    from andon.deploy.rollout_store import kept, newest
+    from andon.monitor.course import course_of
     from andon.monitor.explain import explain
 
     opened = open_project(project)
-    kept = newest(opened.workspace)
-    if kept is None:
+    all_of = {} if name is None else kept(opened.workspace)
+    one = newest(opened.workspace) if name is None else all_of.get(name)
+    if one is None and not all_of:
         raise NotFound("there was no automatic rollout yet; begin one with: andon deploy canary VERSION --auto")
-    found = explain(opened.workspace, opened.charter, kept, fresh=not kept.rollout.ended)
+    if one is None:
+        raise NotFound(f"there was no automatic rollout {name!r}; {did_you_mean(name or '', all_of)}")
+    found = explain(opened.workspace, opened.charter, one, fresh=not one.rollout.ended)
+    course = course_of(opened.workspace, one.rollout)
     if as_json:
-        emit(found)
+        emit({**msgspec.to_builtins(found), "course": msgspec.to_builtins(course)})
     else:
         _show(found)
+        _show_steps(course)
 
 
 def short(rollout: dict[str, Any]) -> str:
@@ -137,6 +147,23 @@ def _show(found: Explained) -> None:
         note(f"{name} is not judged: {why}")
 
 
+def _show_steps(course: Drawn) -> None:
+    """The newest transitions, the newest first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not course.steps:
+        return
+    table = Table("step", "when", "to", "share", "why", box=None, pad_edge=False, header_style="dim")
+    for one in course.steps[:_STEPS]:
+        to = Text(_state(one.after, one.reason))
+        table.add_row(str(one.number), iso(one.time_us), to, f"{one.share * 100:.4g} %", Text(one.sentence))
+    console.print(table)
+    left = len(course.steps[_STEPS:]) + course.omitted
+    if left:
+        note(f"{left} earlier transitions are in the journal: andon journal --action rollout.transition")
+
+
 def _rails(rails: tuple[Judged, ...]) -> Any:
     from rich.table import Table
     from rich.text import Text
@@ -144,7 +171,8 @@ def _rails(rails: tuple[Judged, ...]) -> Any:
     table = Table(
         "guardrail",
         "verdict",
-        "ratio",
+        "ratio by units",
+        "by requests",
         "units with an event",
         "harm",
         "safe",
@@ -158,6 +186,7 @@ def _rails(rails: tuple[Judged, ...]) -> Any:
             Text(one.name),
             Text(one.said.replace("_", " "), style=styles.get(one.said, "")),
             Text(str(one.ratio)),
+            "–" if one.by_requests.value is None else f"{one.by_requests.value:.3g}",
             str(one.events),
             f"{one.log_harm:.2f} of {one.harm_at:.2f}",
             f"{one.log_safe:.2f} of {one.safe_at:.2f}",

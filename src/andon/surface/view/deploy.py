@@ -1,4 +1,4 @@
-"""The Deploy pages: who answers, how that came about, what a shadow says, and the commands that change the line."""
+"""The Deploy pages: who answers, how that came about, a rollout's evidence, what a shadow says, and the commands that change the line."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from andon.surface.view.deploy_act import COMMANDS as BY_HAND
 from andon.surface.view.deploy_auto import COMMANDS as BY_EVIDENCE
 from andon.surface.view.deploy_history import PAGE as HISTORY
 from andon.surface.view.deploy_now import PAGE as NOW
+from andon.surface.view.deploy_race import PAGE as ROLLOUT
 from andon.surface.view.deploy_shadow import PAGE as SHADOW
 
 __all__ = ["COMMANDS", "PAGES"]
 
 COMMANDS = (*BY_HAND, *BY_EVIDENCE)
-PAGES = (NOW, HISTORY, SHADOW)
+PAGES = (NOW, ROLLOUT, HISTORY, SHADOW)

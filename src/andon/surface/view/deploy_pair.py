@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from andon.store.workspace import Workspace
     from andon.surface.station import Known
 
-__all__ = ["Against", "AgreedAt", "BySlice", "Differing", "Pairs", "read_pairs"]
+__all__ = ["Against", "AgreedAt", "BySlice", "Cell", "Differing", "Pairs", "Right", "read_pairs"]
 
 Against = Literal["decided", "people", "live"]
+Right = Literal["shadow", "other", "neither", ""]
 _WHO: dict[str, str] = {"decided": "what was decided", "people": "people", "live": "the live model"}
 _BUCKETS = 28
 _SIDES = ("#model", "#other", "#truth", "#simulated")
@@ -65,7 +66,23 @@ class Differing(msgspec.Struct, frozen=True):
     other: str
     by: str
     label: str | None
-    right: Literal["shadow", "other", "neither", ""]
+    right: Right
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """Which of the cases that differ: where the shadow ``said`` this and the ``other`` that ("" is anything), where it
+    was ``silent``, and whose answer was ``right`` ("" is whoever's).
+    """
+
+    said: str = ""
+    other: str = ""
+    silent: bool = False
+    right: Right = ""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it leaves any out."""
+        return self != Cell()
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,19 @@ class Pairs:
         shown = rows.filter(~pl.col("id").is_in(veiled))
         return shown.reverse(), len(rows) - len(shown)
 
+    def within(self, rows: pl.DataFrame, cell: Cell) -> pl.DataFrame:
+        """Those of the rows that are in a cell."""
+        model, other = pl.col("#model"), pl.col("#other")
+        truth = pl.col("label") if self.outcomes else pl.lit(None, dtype=pl.String)
+        whose = pl.when(truth == model).then(pl.lit("shadow")).when(truth == other).then(pl.lit("other"))
+        asked = {
+            "said": model == cell.said,
+            "other": other == cell.other,
+            "silent": model.is_null(),
+            "right": truth.is_not_null() & (whose.otherwise(pl.lit("neither")) == cell.right),
+        }
+        return rows.filter(*(one for name, one in asked.items() if getattr(cell, name)))
+
     def told(self, rows: pl.DataFrame) -> tuple[Differing, ...]:
         """These rows for people."""
         names = ("id", "time_us", "#model", "confidence", "#other", "decided_by", "reviewer", "label", "live")
@@ -153,7 +183,7 @@ class Pairs:
     ) -> Differing:
         decided_by, reviewer, label, live = more
         truth = label if self.outcomes else None
-        right: Literal["shadow", "other", "neither", ""] = ""
+        right: Right = ""
         if truth is not None:
             right = "shadow" if truth == said else "other" if truth == other else "neither"
         if self.against == "live":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from andon.config import Project
     from andon.deploy.rollout_proof import Judged
 
-__all__ = ["RailNow", "RolloutNow", "rollout_now"]
+__all__ = ["RailNow", "RolloutNow", "lamp_of", "rollout_now", "word_of"]
 
 _LAMPS: dict[str, State] = {
     "hold": "look",
@@ -75,14 +75,13 @@ def rollout_now(project: Project, known: Known) -> RolloutNow | None:
     found = known.ask(lambda: explain(project.workspace, project.charter, kept))
     if found is None:
         return None
-    reason = f" ({found.reason.replace('_', ' ')})" if found.reason else ""
     return RolloutNow(
         name=found.name,
         version=found.version,
         live=found.live,
         state=found.state,
-        lamp=_LAMPS.get(found.state, "good"),
-        word=found.state.replace("_", " ") + reason,
+        lamp=lamp_of(found.state),
+        word=word_of(found.state, found.reason),
         sentence=found.sentence,
         since_us=found.since_us,
         share=found.share,
@@ -96,6 +95,20 @@ def rollout_now(project: Project, known: Known) -> RolloutNow | None:
         may_freeze=found.state not in ("frozen", "rolling_back"),
         may_resume=may_resume(kept.rollout),
     )
+
+
+def lamp_of(state: str) -> State:
+    """How grave a rollout's state is."""
+    return _LAMPS.get(state, "good")
+
+
+def word_of(state: str, reason: str) -> str:
+    """A rollout's state for people.
+
+    >>> word_of("hold", "no_data"), word_of("rolled_back", "")
+    ('hold (no data)', 'rolled back')
+    """
+    return state.replace("_", " ") + (f" ({reason.replace('_', ' ')})" if reason else "")
 
 
 def _rail(one: Judged) -> RailNow:

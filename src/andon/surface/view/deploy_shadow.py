@@ -9,10 +9,11 @@ import msgspec
 from andon.core.clock import DAY, iso
 from andon.deploy.paired import Comparison
 from andon.errors import Corrupt, NotFound, Unavailable, UsageError
+from andon.measure.estimate import Estimate, wilson
 from andon.surface.page import Page
 from andon.surface.station import Known
 from andon.surface.view.deploy_now import MOST_ROUTES
-from andon.surface.view.deploy_pair import Against, AgreedAt, BySlice, Differing, Pairs, read_pairs
+from andon.surface.view.deploy_pair import Against, AgreedAt, BySlice, Cell, Differing, Pairs, Right, read_pairs
 from andon.surface.view.watch_span import Moment, moment
 
 if TYPE_CHECKING:
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 
 __all__ = ["PAGE", "Params", "Reading", "ShadowView", "shadow_view"]
 
+_Answer = Annotated[str, msgspec.Meta(max_length=1000, description="Only cases that differ with this answer.")]
 _PER_PAGE = 25
 _DAYS = 28
 _MOST_DAYS = 366
 
 
 class Params(msgspec.Struct, frozen=True):
-    """Which release, beside whom, when (event time), in which slice, and which page of the cases that differ."""
+    """Which release, beside whom, when (event time), in which slice, and which page of the cases that differ.
+
+    These may be those of one cell of the matrix (``said`` by the shadow, or ``silent``, and by the ``other``), and those
+    where one side is known to be ``right``.
+    """
 
     version: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     against: Against = "decided"
@@ -38,6 +44,15 @@ class Params(msgspec.Struct, frozen=True):
     since: Moment = ""
     until: Moment = ""
     page: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1
+    said: _Answer = ""
+    other: _Answer = ""
+    silent: bool = False
+    right: Right = ""
+
+    @property
+    def cell(self) -> Cell:
+        """Which of the cases that differ."""
+        return Cell(self.said, self.other, self.silent, self.right)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -50,9 +65,9 @@ class Reading(msgspec.Struct, frozen=True):
 
 class ShadowView(msgspec.Struct, frozen=True):
     """The whole page. ``found`` is None with the log gone. ``matrix[i][j]`` counts cases with the shadow's answer
-    ``answers[i]`` ("" is none) and the other's ``others[j]``.
+    ``answers[i]`` ("" is none) and the other's ``others[j]``; ``shares[i][j]`` is that of all cases, for one look.
 
-    ``differing`` is one page of ``total`` cases, None where nobody can tell now which of them are still to be reviewed
+    ``differing`` is one page of ``total`` cases that differ and are in the ``cell``, None where nobody can tell now which of them are still to be reviewed
     blindly; ``veiled`` of them are left out because they are.
     """
 
@@ -66,6 +81,8 @@ class ShadowView(msgspec.Struct, frozen=True):
     answers: tuple[str, ...]
     others: tuple[str, ...]
     matrix: tuple[tuple[int, ...], ...]
+    shares: tuple[tuple[Estimate, ...], ...]
+    cell: Cell
     by_slice: tuple[BySlice, ...]
     over_time: tuple[AgreedAt, ...]
     differing: tuple[Differing, ...] | None
@@ -101,6 +118,8 @@ def shadow_view(visit: Visit, params: Params) -> ShadowView:
         answers=answers,
         others=others,
         matrix=matrix,
+        shares=tuple(tuple(wilson(n, sum(map(sum, matrix))) for n in row) for row in matrix),
+        cell=params.cell,
         by_slice=pairs.by_slice() if pairs is not None and not params.slice else (),
         over_time=pairs.over_time() if pairs is not None else (),
         differing=rows,
@@ -187,7 +206,8 @@ def _differing(
     found = pairs.differing(visit.project.workspace, known) if pairs is not None else None
     if pairs is None or found is None:
         return None, 0, 0, 1
-    rows, veiled = found
+    # What is left out is counted over all of them: in a cell its number would tell what a model says of a case.
+    rows, veiled = pairs.within(found[0], params.cell), found[1]
     pages = max(1, -(-len(rows) // _PER_PAGE))
     first = (min(params.page, pages) - 1) * _PER_PAGE
     return pairs.told(rows[first : first + _PER_PAGE]), len(rows), veiled, pages

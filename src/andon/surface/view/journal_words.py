@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from urllib.parse import quote
 
 from andon.core.record import Event
 from andon.monitor.alarm import alarm_key
@@ -51,7 +52,9 @@ def href_of(event: Event) -> str:
         return link("/models", event.subject)
     if event.action == "model.release":
         return link("/models", str(evidence.get("run") or event.subject))
-    if event.action == "automation.learn" or event.action.startswith("rollout."):
+    if event.action.startswith("rollout."):
+        return f"/deploy/rollout?name={quote(event.subject, safe='')}"
+    if event.action == "automation.learn":
         return "/deploy"
     if event.action.startswith("deploy."):
         return f"/deploy/history#{event.subject.replace(' ', '-')}"

@@ -25,6 +25,7 @@ _PAGES: tuple[tuple[str, str], ...] = (
     ("andon errors", "/models/{}"),
     ("andon release", "/models/{}"),
     ("andon deploy compare", "/deploy/shadow/{}"),
+    ("andon deploy explain", "/deploy/rollout"),
     ("andon deploy history", "/deploy/history"),
     ("andon deploy", "/deploy"),
     ("andon automate", "/deploy"),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from andon.core.clock import DAY
-from andon.measure.estimate import Estimate
+from andon.measure.estimate import Estimate, undefined, wilson
 from andon.people.agreement import Bias, TeamDoubles, Twice, of_reviewer, of_team
-from andon.store.items import unanswered
+from andon.store.items import by_deadline, unanswered
 from andon.surface.page import Empty, Page
 from andon.surface.view.review_mine import DAYS, median, pairs_of, sway
 
@@ -35,6 +35,10 @@ class Reviewers(msgspec.Struct, frozen=True):
     """All who answered in the last ``days`` days, the most first. ``share`` of what they answer gets a second look.
 
     ``waiting`` second looks and ``to_adjudicate`` cases are open; ``missed`` and ``left`` of them nobody did in time.
+
+    ``timeouts`` is the share of the cases that somebody waited for and nobody answered by the deadline, of those that were
+    answered at all; ``on_timeout`` is what the charter does with them, ``overdue`` how many wait now past their deadline.
+    ``audits_left`` audits were closed undecided.
     """
 
     now_us: int
@@ -45,6 +49,11 @@ class Reviewers(msgspec.Struct, frozen=True):
     to_adjudicate: int
     missed: int
     left: int
+    timeouts: Estimate
+    on_timeout: str
+    safe_default: str
+    overdue: int
+    audits_left: int
     reviewers: tuple[Reviewer, ...]
 
 
@@ -71,7 +80,18 @@ def reviewers_of(project: Project, now_us: int) -> Reviewers:
         to_adjudicate=waiting["adjudication"].n if "adjudication" in waiting else 0,
         missed=unanswered(workspace.db, "second", since),
         left=unanswered(workspace.db, "adjudication", since),
+        timeouts=_timeouts(by_deadline(workspace.db, since), int((rows["kind"] == "decision").sum())),
+        on_timeout=project.charter.review.on_timeout,
+        safe_default=project.charter.safe_default,
+        overdue=workspace.items.due_by([now_us])[0],
+        audits_left=unanswered(workspace.db, "audit", since),
         reviewers=tuple(sorted(found, key=lambda one: (-one.answered, one.reviewer))),
+    )
+
+
+def _timeouts(late: int, answered: int) -> Estimate:
+    return (
+        wilson(late, late + answered) if late + answered else undefined("no case that somebody waits for was answered")
     )
 
 
