@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tests.monitor.rollout_rig import NOW, Rolling, charter
 
 from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition, Word
-from andon.deploy.rollout_store import Kept, ask, kept, newest
+from andon.deploy.rollout_store import Kept, ask, newest
 from andon.errors import Corrupt
 from andon.monitor import steer
 from andon.monitor.course import COURSE, Course, course_of, keep
@@ -121,26 +121,6 @@ def test_nothing_is_decided_otherwise_because_looks_are_kept(rolling: Make, monk
     whole = run()
     monkeypatch.setattr(steer, "keep", lambda *args: None)
     assert run() == whole
-
-
-def test_requests_are_counted_beside_units_and_decide_nothing(rolling: Make) -> None:
-    line = rolling(rails="errors, wrong")
-    line.bad = {"v1": 0.2, "v2": 0.2}
-    line.begin()
-    line.look()
-    line.come(400)
-    line.look()
-    once = of(line)[1].guardrails
-    line.made = 0
-    line.come(400)  # the same units again, which fail by a draw of their own
-    line.look()
-    for before, after in zip(once, of(line)[1].guardrails, strict=True):
-        assert (before.units, before.by_requests.n) == (after.units, 400) and after.by_requests.n == 800
-    rail = next(one for one in kept(line.workspace).values()).rollout
-    evidence = Proof(line.workspace, line.charter).look(rail, steer.standing(line.workspace, rail))
-    (bad, asked), (other, rest) = evidence.rails[0].requests
-    assert asked + rest == 800 and bad + other > evidence.rails[0].guard.events
-    assert of(line)[1].guardrails[0].by_requests.value == pytest.approx(bad / asked / (other / rest))
 
 
 # -------------------------------------------------------------------------------------------------------- told
