@@ -6,6 +6,7 @@ import pytest
 
 from andon.errors import CharterError
 from andon.scope.charter import parse
+from andon.scope.checklist import doubts
 
 SMALL = "project: line\ninputs: {a: float}\ntarget: {name: y, classes: [good, bad]}\nsafe_default: refer\n"
 
@@ -52,3 +53,10 @@ def test_what_makes_no_sense_is_said(keys: str, sentence: str) -> None:
 )
 def test_what_makes_sense_is_taken(keys: str) -> None:
     parse(SMALL + f"automation: {{{keys}}}")
+
+
+@pytest.mark.parametrize(("level", "said"), [("full", True), ("partial", True), ("assist", False)])
+def test_answers_that_nobody_looks_at_again_are_doubted(level: str, said: bool) -> None:
+    found = doubts(parse(SMALL + f"automation: {{level: {level}, partial: {{audit_share: 0}}}}"))
+    assert any(f"the answers at level {level} are wrong" in sentence for sentence in found) == said
+    assert doubts(parse(SMALL + f"automation: {{level: {level}, partial: {{audit_share: 0.001}}}}")) == []

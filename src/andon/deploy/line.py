@@ -152,16 +152,31 @@ class Line:
                 self._load(version, {version: trial.bundles[version]}, actor, reason)
         return self._act(change, actor, reason)
 
-    def automate(self, level: str, slice: str = "*", *, actor: str | None = None, reason: str = "") -> Act:
-        """Set the level of automation of a slice of the charter, or of everything that no slice matches."""
-        wanted, predicates = parse_level(level), predicates_of(self._charter, slice)
-        current = self._current(actor)
+    def automate(
+        self,
+        level: str,
+        slice: str = "*",
+        *,
+        actor: str | None = None,
+        reason: str = "",
+        thresholds: Mapping[str, float] | None = None,
+    ) -> Act:
+        """Set the level of automation of a slice of the charter, or of everything that no slice matches.
+
+        At level partial a threshold is looked for. With ``thresholds`` (by "version/slice") these are taken instead, and
+        the slice is one that the route has: whoever lowers a level must not be stopped by a charter that changed since.
+        """
+        wanted, current = parse_level(level), self._current(actor)
+        predicates = predicates_of(self._charter, slice) if thresholds is None or slice not in current.slices else None
         trial = transition.automate(current, self._stamp(actor, reason), wanted, slice, slices=predicates)
         named = [v for v in (trial.live, trial.candidate) if v is not None]
         for version in named:
             self._load(version, {version: trial.bundles[version]}, actor, reason)
-        learnt = [self._learn(version, slice, trial.slices, actor) for version in named if wanted == "partial"]
-        found = {f"{one.version}/{slice}": one.value for one in learnt if one.value is not None}
+        asked = named if wanted == "partial" and thresholds is None else []
+        learnt = [self._learn(version, slice, trial.slices, actor) for version in asked]
+        found = {f"{one.version}/{slice}": one.value for one in learnt if one.value is not None} | dict(
+            thresholds or {}
+        )
         return self._act(
             lambda r, s: transition.automate(r, s, wanted, slice, slices=predicates, thresholds=found),
             actor,

@@ -222,6 +222,7 @@ def automate(
 
     ``slices`` holds the charter's predicates in the order they are tried. Assist, partial and full need a release;
     where nothing but one shadow is, it becomes the live version. Lowering a level is no step that a rollback undoes.
+    ``thresholds`` are all that the slice has from then on: what was learnt before is not brought back by a level.
     """
     target = route.live
     named = {**(slices or {}), **{name: text for name, text in route.slices.items() if name not in (slices or {})}}
@@ -239,7 +240,8 @@ def automate(
         shadows=tuple(v for v in route.shadows if v != target),
         levels={**route.levels, slice: level},
         slices={name: text for name, text in named.items() if name in route.levels or name == slice},
-        thresholds={**route.thresholds, **(thresholds or {})},
+        thresholds={key: value for key, value in route.thresholds.items() if key.partition("/")[2] != slice}
+        | dict(thresholds or {}),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from andon.deploy.line import open_inbox, reconcile
 from andon.measure.metric import parse_metric
+from andon.monitor.climb import Climb
 from andon.monitor.events import emitter_of
 from andon.monitor.hands import Hands
 from andon.monitor.ingest import Ingest, Pace, Tick
@@ -50,6 +51,7 @@ class Duties:
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
         self._steer = Steer(workspace, charter)
+        self._climb = Climb(workspace, charter, notifier)
         self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
@@ -73,7 +75,7 @@ class Duties:
             self._inbox.settle()
             self._inbox.expire()
             self._inbox.flush_outbox()
-        said, self._told = [*self._told, *self._alarms(), *self._steer.turn()], []
+        said, self._told = [*self._told, *self._alarms(), *self._steer.turn(), *self._climb.turn()], []
         if self._events is not None:
             said += self._events.turn()
         if self._is_time("shed", _SHED_EVERY):

@@ -156,7 +156,18 @@ QUESTIONS: tuple[Question, ...] = (
         "the confidence from which an answer is automatic",
         "tests/deploy/test_line.py::test_partial_learns_a_threshold_for_each_slice_from_its_own_cases",
     ),
-    Question("review.reviewers_per_hour", "How many cases can people decide in an hour?", _SHOWN, "", _ALWAYS),
+    Question(
+        "automation.promote",
+        "Who raises a level when the evidence is there?",
+        "`suggest`: people; `automatic`: the controller, one level at a time up to `automation.highest`",
+        "tests/monitor/test_climb.py::test_one_level_at_a_time_on_evidence_since_the_last_change",
+    ),
+    Question(
+        "review.reviewers_per_hour",
+        "How many cases can people decide in an hour?",
+        "level partial is offered only where what it leaves to people is at most 0.8 times that",
+        "tests/deploy/test_ladder.py::test_capacity_at_its_edge",
+    ),
     Question(
         "review.deadline",
         "How long may a case wait for a person?",
@@ -259,7 +270,7 @@ def idle(charter: Charter) -> list[str]:
 def doubts(charter: Charter) -> list[str]:
     """What is allowed but probably not meant: bounds that point the wrong way, a promise that no metric watches."""
     sentences = _unwatched_latency(charter) + _open_unit(charter) + _blinded(charter)
-    sentences += _unjudged(charter)
+    sentences += _unjudged(charter) + _unaudited(charter)
     for name, spec in charter.metrics.items():
         sentences += [f"metrics.{name}.{key}: {text}" for key, text in _wrong_way(spec, charter.target.classes)]
         if spec.critical and spec.goal is None:
@@ -267,6 +278,18 @@ def doubts(charter: Charter) -> list[str]:
         if spec.then != "notify" and spec.alarm is None:
             sentences.append(f"metrics.{name}: it says what a firing alarm does but has no alarm")
     return sentences
+
+
+def _unaudited(charter: Charter) -> list[str]:
+    """Answers that leave without a person, and of which nobody looks at any again."""
+    automation = charter.automation
+    found = sorted({automation.level, *automation.slices.values()} & {"partial", "full"})
+    if automation.partial.audit_share or not found:
+        return []
+    return [
+        f"automation.partial.audit_share: at 0 nobody measures how often the answers at level {' and '.join(found)} are "
+        "wrong, and nothing lowers the level when they are"
+    ]
 
 
 def _unjudged(charter: Charter) -> list[str]:

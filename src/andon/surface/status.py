@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from andon.config import Project
+    from andon.deploy.ladder import Rung
 
 __all__ = ["Deciding", "LevelView", "LineStatus", "Need", "deciding", "line_status", "show"]
 
@@ -43,7 +44,7 @@ class Need(msgspec.Struct, frozen=True):
     ``subject`` is the name of the one thing that it is about, such as an alarm's.
     """
 
-    kind: Literal["alarm", "review", "checklist", "stopped", "database"]
+    kind: Literal["alarm", "review", "checklist", "stopped", "database", "automation"]
     state: State
     what: str
     detail: str
@@ -170,7 +171,8 @@ def _deciders(route: Route | None) -> str:
 
 
 def _needs(project: Project, known: Known, route: Route | None) -> tuple[Need, ...]:
-    found = [*_stopped(route), *_alarms(project, known), *_cases(project, known), *_questions(project)]
+    found = [*_stopped(route), *_alarms(project, known), *_cases(project, known), *_earned(project, known, route)]
+    found += _questions(project)
     if known.trouble:
         found.insert(
             0, Need("database", "look", "the database is gone", known.trouble, "bring it back; nothing is lost")
@@ -228,6 +230,26 @@ def _cases(project: Project, known: Known) -> list[Need]:
             waiting,
         )
     ]
+
+
+def _earned(project: Project, known: Known, route: Route | None) -> list[Need]:
+    """Slices that have earned more automation, or lost some, by the controller's last look at this very route."""
+    from andon.deploy.ladder_evidence import kept
+
+    found = known.ask(lambda: kept(project.workspace))
+    if found is None or route is None or found.epoch != route.epoch:
+        return []
+    down = [rung for rung in found.rungs if rung.kind == "demote"]
+    up = [rung for rung in found.rungs if rung.kind == "promote" and not rung.automatic]
+    rest = "everything else" if len(found.rungs) > 1 else "everything"
+
+    def need(rungs: list[Rung], state: State, what: str) -> Need:
+        names = [f"{rest if one.slice == '*' else one.slice} to {one.to}" for one in rungs]
+        said = f"automation {what} in {count(len(rungs), 'slice')}"
+        return Need("automation", state, said, ", ".join(names), "andon automate", len(rungs))
+
+    lowered = [need(down, "stop", "must go down")] if down else []
+    return [*lowered, need(up, "good", "could go up")] if up else lowered
 
 
 def _questions(project: Project) -> list[Need]:

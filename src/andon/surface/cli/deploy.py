@@ -10,6 +10,7 @@ import typer
 
 from andon.core.clock import iso
 from andon.errors import UsageError
+from andon.surface.cli.automate import automate
 from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
 from andon.surface.cli.replay import Replay
 from andon.surface.cli.simulate import Simulate
@@ -172,20 +173,6 @@ def rollback(
 ) -> None:
     """Go back to what answered before, at once; once more goes back further."""
     report(_line(project).rollback(actor=actor, reason=reason), as_json)
-
-
-def automate(
-    level: Annotated[str, typer.Argument(help="human, shadow, assist, partial or full.")],
-    slice: Annotated[
-        str, typer.Option("--slice", help="A slice of the charter; everything that no slice matches if not given.")
-    ] = "*",
-    project: ProjectOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    as_json: JsonFlag = False,
-) -> None:
-    """Set how much the model decides by itself."""
-    report(_line(project).automate(level, slice, actor=actor, reason=reason), as_json)
 
 
 def status(project: ProjectOption = None, as_json: JsonFlag = False) -> None:

@@ -54,7 +54,7 @@ def href_of(event: Event) -> str:
         return link("/models", str(evidence.get("run") or event.subject))
     if event.action.startswith("rollout."):
         return f"/deploy/rollout?name={quote(event.subject, safe='')}"
-    if event.action == "automation.learn":
+    if event.action.startswith("automation.") or event.subject.startswith("automation/"):
         return "/deploy"
     if event.action.startswith("deploy."):
         return f"/deploy/history#{event.subject.replace(' ', '-')}"
@@ -170,6 +170,15 @@ def _loaded(event: Event, units: Units) -> str:
     return f"{count(_number(event, 'sent'), 'request')} were sent to see what the line bears ({event.subject})"
 
 
+def _leveled(event: Event, units: Units) -> str:
+    slice = _text(event, "slice")
+    named = "all cases that no slice matches" if slice == "*" else slice
+    way = f"{named} of {_text(event, 'version')} from {_text(event, 'from')} to {_text(event, 'to')}"
+    if event.action == "automation.failed":
+        return f"automation could not go on in {way}: {event.reason}"
+    return f"automation goes {'down' if event.action == 'automation.demote' else 'up'} in {way}: {event.reason}"
+
+
 def _asked(event: Event, units: Units) -> str:
     return f"the rollout {event.subject}: {_text(event, 'what')}"
 
@@ -191,6 +200,9 @@ _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "model.release": _released,
     **{f"deploy.{action}": _route for action in _ROUTES},
     "automation.learn": _why,
+    "automation.demote": _leveled,
+    "automation.promote": _leveled,
+    "automation.failed": _leveled,
     "rollout.asked": _asked,
     "rollout.transition": _rolled,
     "rollout.failed": lambda event, units: f"the rollout {event.subject} could not go on: {event.reason}",
@@ -219,6 +231,9 @@ ACTIONS: tuple[str, ...] = tuple(_TOLD)
 _SAY_WHY = frozenset(
     (
         "automation.learn",
+        "automation.demote",
+        "automation.promote",
+        "automation.failed",
         "rollout.transition",
         "rollout.failed",
         "log.gap",
@@ -234,6 +249,9 @@ _SAY_WHY = frozenset(
 _STATES: dict[str, State] = {
     "deploy.stop": "stop",
     "deploy.rollback": "look",
+    "automation.demote": "stop",
+    "automation.promote": "good",
+    "automation.failed": "look",
     "alarm.fired": "stop",
     "alarm.resolved": "good",
     "alarm.people": "look",

@@ -109,7 +109,13 @@ def line_view(visit: Visit, params: Empty) -> LineView:
 
 
 def _wanted(need: Need) -> Wanted:
-    labels = {"alarm": "Open", "review": "Review", "checklist": "Answer", "stopped": "Start the line"}
+    labels = {
+        "alarm": "Open",
+        "review": "Review",
+        "checklist": "Answer",
+        "stopped": "Start the line",
+        "automation": "Look",
+    }
     href = href_of(need.command)
     return Wanted(need, href, labels.get(need.kind, ""), () if href else linked(f"`{need.command}`"))
 

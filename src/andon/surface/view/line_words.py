@@ -95,6 +95,9 @@ _TOLD = {
     "rollout.transition": "the rollout {} took a step",
     "rollout.failed": "the rollout {} could not go on",
     "automation.learn": "the evidence for partial automation was looked at: {}",
+    "automation.demote": "automation went down: {}",
+    "automation.promote": "automation went up: {}",
+    "automation.failed": "a level of automation could not be set: {}",
     "feedback.import": "feedback was read in from {}",
     "log.gap": "the log is damaged: {}",
     "log.shed": "answers are in no log: {}",
@@ -108,7 +111,16 @@ _TOLD = {
     "token.create": "the token {} was made",
     "token.revoke": "the token {} was ended",
 }
-_LOUD = ("alarm.fired", "alarm.people", "alarm.rollback", "deploy.stop", "deploy.rollback", "log.gap", "log.shed")
+_LOUD = (
+    "automation.demote",
+    "alarm.fired",
+    "alarm.people",
+    "alarm.rollback",
+    "deploy.stop",
+    "deploy.rollback",
+    "log.gap",
+    "log.shed",
+)
 
 
 def happened(event: Event) -> Happened:

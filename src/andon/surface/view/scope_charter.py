@@ -220,6 +220,17 @@ def _deciders(charter: Charter) -> Said:
         "automation.partial.audit_share",
         f"A person looks at {_percent(partial.audit_share)} of the automatic answers, too.",
     )
+    automation = charter.automation
+    yield (
+        "automation.promote",
+        (
+            "Evidence suggests the next level, and a person sets it."
+            if automation.promote == "suggest"
+            else f"Evidence raises a level by itself, one at a time, up to {automation.highest}."
+        )
+        + " A broken promise lowers it at once.",
+    )
+    yield "automation.path", f"The levels on the way up are {_either(automation.path, 'and')}."
     yield from _reviewers(charter)
 
 

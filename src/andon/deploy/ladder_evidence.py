@@ -1,0 +1,396 @@
+"""What is known of each slice of automation, from the log, the journal and the routes: the facts that a rung is decided from.
+
+An automatic answer that was drawn into the audit is judged once its truth is known: by the label that came, or, where
+the charter says ``truth: human``, by the person who looked at it (by a third one where two differed). Only answers
+since the slice's level, version, threshold or condition last changed count: what was measured before is about something
+else. Nothing here changes anything, and no threshold is looked for: looks are written down where they are made
+(``andon.monitor.climb``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import polars as pl
+
+from andon.core.clock import DAY, HOUR, MINUTE
+from andon.core.record import Event, Level, Route
+from andon.deploy.automation import Threshold
+from andon.deploy.ladder import Capacity, Facts, Rules, Rung, decide, next_up, room_for, rules_of
+from andon.deploy.ladder_stretch import Stretch, level_of, slices_of, stretch, version_of
+from andon.deploy.learning import LIVE, Evidence, Learnt, learn_from
+from andon.deploy.raters import rate
+from andon.deploy.rollout_store import active
+from andon.errors import AndonError
+from andon.measure.audit import Audited, audited
+from andon.measure.estimate import Estimate, wilson
+from andon.store.shape import day_of, unreadable
+from andon.store.view import Seen
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["KEPT", "Consider", "Known", "Ladder", "Rungs", "kept", "last_look", "looks_of", "rungs"]
+
+Consider = Callable[[str, str, pl.DataFrame, str], None]
+"""Given (version, slice, labelled cases, their source)."""
+
+KEPT = "ladder"
+"""The kind under which the rungs of the controller's last look are kept."""
+
+_PACE_US = DAY
+_LABELS_US = 7 * DAY
+_AUTOMATIC: tuple[Level, ...] = ("partial", "full")
+_NOBODY = Estimate(None, None, None, 0, "undefined", "no case was answered by both a person, blindly, and the model")
+
+
+class Rungs(msgspec.Struct, frozen=True):
+    """The rungs of all slices under the route ``epoch``, as of ``as_of_us`` (event time)."""
+
+    rungs: tuple[Rung, ...]
+    epoch: int
+    as_of_us: int
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What takes long to find out of a slice: the labelled cases of a version, and who errs less on the same ones."""
+
+    labels: int = 0
+    per_hour: float = 0.0
+    human: Estimate | None = None
+    model: Estimate | None = None
+
+
+def kept(workspace: Workspace) -> Rungs | None:
+    """The rungs of the controller's last look; None where there was none. Raises ``Unavailable``."""
+    found = workspace.states.get(KEPT, "all", Rungs)
+    return None if found is None else found[0]
+
+
+def rungs(workspace: Workspace, charter: Charter) -> Rungs:
+    """The rungs as of now, read anew. Raises ``Unavailable`` or ``Corrupt`` where something cannot be read."""
+    return Ladder(workspace, charter).look()
+
+
+def looks_of(workspace: Workspace, version: str, slice: str) -> list[Event]:
+    """The looks for a threshold that were made, oldest first."""
+    return workspace.journal.read(limit=10_000, action="automation.learn", subject=f"{version}/{slice}")
+
+
+def last_look(workspace: Workspace, version: str, slice: str, since_us: int) -> Learnt | None:
+    """What the last look since then found; None where there was none."""
+    events = workspace.journal.latest(1, action="automation.learn", subject=f"{version}/{slice}")
+    if not events or events[0].time_us < since_us:
+        return None
+    return msgspec.convert(events[0].evidence, Learnt)
+
+
+@dataclass
+class Ladder:
+    """Looks at the slices of a line. Keeps what never changes (routes) and what takes long, until ``known`` is asked anew."""
+
+    workspace: Workspace
+    charter: Charter
+    _routes: dict[int, Route | None] = field(default_factory=dict)
+    _known: dict[str, Known] = field(default_factory=dict)
+    _known_of: tuple[object, ...] = ()
+
+    @property
+    def rules(self) -> Rules:
+        """What the charter says."""
+        return rules_of(self.charter)
+
+    def routes(self) -> list[Route]:
+        """All readable routes, newest first."""
+        plane = self.workspace.routes
+        current = plane.current()
+        newest = 0 if current is None else current.epoch
+        for epoch in range(newest, 0, -1):
+            if epoch not in self._routes:
+                try:
+                    self._routes[epoch] = plane.at(epoch)
+                except AndonError:
+                    self._routes[epoch] = None
+        return [route for epoch in range(newest, 0, -1) if (route := self._routes[epoch]) is not None]
+
+    def look(self, consider: Consider | None = None, *, anew: bool = False) -> Rungs:
+        """The rungs now; without a route there are none.
+
+        ``anew`` reads what takes long, too; ``consider`` is then shown the labelled cases of each slice that may rise by
+        them.
+        """
+        routes = self.routes()
+        now = self.workspace.clock.now()
+        if not routes:
+            return Rungs((), 0, now)
+        try:
+            if anew or self.is_stale(routes[0]):
+                self._known, self._known_of = self._find(routes, consider), _known_of(routes[0])
+            facts = self._facts(routes, now, self._known)
+        except pl.exceptions.PolarsError as error:
+            raise unreadable("decisions", error) from error
+        return Rungs(tuple(decide(self.rules, one) for one in facts), routes[0].epoch, now)
+
+    def is_stale(self, route: Route) -> bool:
+        """Whether what takes long has to be read anew, because another version, level or slice is asked about."""
+        return self._known_of != _known_of(route)
+
+    def _find(self, routes: Sequence[Route], consider: Consider | None) -> dict[str, Known]:
+        route = routes[0]
+        version = version_of(route)
+        sides = self._sides() if version is not None else {}
+        evidence = Evidence(self.workspace, self.charter, version) if version is not None else None
+        found = {}
+        for slice in slices_of(route):
+            labels, per_hour = 0, 0.0
+            if version is not None and evidence is not None and level_of(route, slice) in ("shadow", "assist"):
+                rows, source = self._cases(evidence, slice, routes)
+                labels, per_hour = len(rows), _per_hour(rows, self.workspace.clock.now())
+                if consider is not None and next_up(self.rules.path, level_of(route, slice)) in ("assist", "partial"):
+                    consider(version, slice, rows, source)
+            human, model = sides.get(slice, (_NOBODY, _NOBODY))
+            found[slice] = Known(labels, per_hour, human, model)
+        return found
+
+    def _cases(self, evidence: Evidence, slice: str, routes: Sequence[Route]) -> tuple[pl.DataFrame, str]:
+        """The labelled cases that a threshold of this slice would be learnt from, and their source.
+
+        Where the machine may act on it only those since the level last changed, and nothing that was there before.
+        """
+        rows, source = evidence.of(slice, routes[0].slices)
+        if self.charter.automation.promote != "automatic":
+            return rows, source
+        one = stretch(routes, slice)
+        rows = rows.filter(pl.col("time_us") > one.level_us) if source == LIVE and len(rows) else rows.clear()
+        return rows, _since(one)
+
+    # --------------------------------------------------------------------------------------------------- one by one
+
+    def _facts(self, routes: Sequence[Route], now: int, known: Mapping[str, Known]) -> list[Facts]:
+        route, version = routes[0], version_of(routes[0])
+        slices = slices_of(route)
+        stretches = {slice: stretch(routes, slice) for slice in slices}
+        day = max(now - _PACE_US, routes[-1].time_us)
+        automatic = {name: one for name, one in stretches.items() if one.level in _AUTOMATIC}
+        seen = Seen(self.workspace, min([day, *(one.time_us for one in automatic.values())]), None)
+        work = self._work(seen, slices, day, now)
+        judged = self._judged(seen, automatic) if automatic else {}
+        busy = self._busy(route)
+        found = []
+        for slice in slices:
+            one, slow = stretches[slice], known.get(slice, Known())
+            rows = judged.get(slice)
+            audit, whole, fallback = self._audits(one, rows, version, slice)
+            rises = self._rises(version, slice) if one.level == "partial" else 0
+            learnt = None if version is None else self._learnt(version, slice, one, now)
+            found.append(
+                Facts(
+                    slice=slice,
+                    level=one.level,
+                    version=version,
+                    audit=audit,
+                    whole=whole,
+                    threshold=route.thresholds.get(f"{version}/{slice}") if one.level == "partial" else None,
+                    coverage=None if work[slice].deferral is None else 1 - (work[slice].deferral or 0.0),
+                    learnt=None if learnt is None else learnt.threshold,
+                    source="" if learnt is None else learnt.source,
+                    fallback=fallback,
+                    labels=slow.labels,
+                    per_hour=slow.per_hour,
+                    capacity=work[slice],
+                    human=slow.human,
+                    model=slow.model,
+                    rises=rises,
+                    lowered_by=one.lowered_by,
+                    busy=busy,
+                )
+            )
+        return found
+
+    def _learnt(self, version: str, slice: str, one: Stretch, now: int) -> Learnt | None:
+        """The last look that still counts: young enough and, where the machine acts, since the level last changed."""
+        if one.level not in ("shadow", "assist"):
+            return None
+        found = last_look(self.workspace, version, slice, now - self.charter.automation.partial.evidence_us)
+        automatic = self.charter.automation.promote == "automatic"
+        return None if found is not None and automatic and found.source != _since(one) else found
+
+    def _rises(self, version: str | None, slice: str) -> int:
+        events = self.workspace.journal.read(limit=1000, action="automation.promote", subject=f"{version}/{slice}")
+        return sum(event.evidence.get("to") == "full" for event in events)
+
+    def _busy(self, route: Route) -> str:
+        if route.stopped:
+            return "the line is stopped"
+        if route.candidate is not None:
+            return f"{route.candidate} is on its way to be live"
+        rollout = active(self.workspace)
+        return "" if rollout is None else f"the rollout {rollout.rollout.name} is on its way"
+
+    def _work(self, seen: Seen, slices: Sequence[str], since: int, now: int) -> dict[str, Capacity]:
+        """What has come in each slice since then, at most a day, and what of it waits for people."""
+        lately = seen.raw().filter(pl.col("day") >= day_of(since), pl.col("time_us") >= since)
+        waits = (pl.col("status") == "pending").sum()
+        counted = lately.group_by("slice").agg(n=pl.len(), people=waits).select("slice", "n", "people").collect()
+        came = {slice: (n, people) for slice, n, people in counted.iter_rows()}
+        hours = max(now - since, MINUTE) / HOUR
+        load = {slice: people / hours for slice, (_, people) in came.items()}
+        found = {}
+        for slice in slices:
+            n, people = came.get(slice, (0, 0))
+            others = sum(load.values()) - load.get(slice, 0.0)
+            deferral = people / n if n else None
+            found[slice] = room_for(n / hours, deferral, others, self.charter.review.reviewers_per_hour)
+        return found
+
+    def _audits(
+        self, one: Stretch, rows: pl.DataFrame | None, version: str | None, slice: str
+    ) -> tuple[Audited | None, Audited | None, Threshold | None]:
+        """The audit of the automatic answers, that of all answers at level partial, and a threshold after a breach at full."""
+        if one.level not in _AUTOMATIC:
+            return None, None, None
+        rules = self.rules
+        rows = _NO_ROWS if rows is None else rows
+        drawn = rows.filter(pl.col("automatic"))
+        audit = audited(drawn["wrong"].to_numpy(), drawn["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
+        if one.level == "partial":
+            whole = audited(rows["wrong"].to_numpy(), rows["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
+            return audit, whole, None
+        fallback = None
+        if version is not None and audit.breached(rules.delta):
+            fallback = self._fallback(drawn.filter(pl.col("version") == version), version, slice)
+        return audit, None, fallback
+
+    def _fallback(self, drawn: pl.DataFrame, version: str, slice: str) -> Threshold | None:
+        """A threshold from the audited cases: they are not selected by the model, as far as they were drawn alike."""
+        if not drawn.height:
+            return None
+        alike = drawn.filter(pl.col("chance") == drawn["chance"].mode().max(), pl.col("confidence").is_not_null())
+        look = len(looks_of(self.workspace, version, slice)) + 1
+        rules, only = self.rules, self.charter.automation.partial.only
+        return learn_from(alike, rules.max_error, rules.delta / (look * (look + 1)), only)
+
+    # ----------------------------------------------------------------------------------------------------- from rows
+
+    def _judged(self, seen: Seen, stretches: Mapping[str, Stretch]) -> dict[str, pl.DataFrame]:
+        """For each slice the model's answers since its stretch began whose truth is known, as it became known."""
+        drawn = (pl.col("decided_by") == "model") & (pl.col("audit") > 0)
+        left = (pl.col("status") == "pending") & pl.col("suggestion").is_not_null() & (pl.col("level") == "partial")
+        mine = pl.any_horizontal(
+            (pl.col("slice") == slice) & (pl.col("epoch") >= one.epoch) for slice, one in stretches.items()
+        )
+        rows = seen.raw().filter(mine, drawn | left)
+        asked = rows.select(
+            "id",
+            "slice",
+            "version",
+            "confidence",
+            model=pl.coalesce("decision", "suggestion"),
+            automatic=pl.col("decided_by") == "model",
+            chance=pl.when(pl.col("decided_by") == "model").then("audit").otherwise(1.0),
+        ).unique("id", maintain_order=True)
+        found = self._told(seen, asked.collect())
+        return {str(slice): part for (slice,), part in found.partition_by("slice", as_dict=True).items()}
+
+    def _told(self, seen: Seen, asked: pl.DataFrame) -> pl.DataFrame:
+        """The answers whose truth is known, in the order in which it became known."""
+        if not asked.height:
+            return _NO_ROWS
+        ids = asked.lazy().select("id")
+        came = seen.later("feedback").filter(pl.col("kind") == "label").join(ids, on="id", how="semi")
+        labels = came.sort("time_us", "received_us", "stream", "sequence").unique(
+            "id", keep="last", maintain_order=True
+        )
+        table = asked.lazy().join(labels.select("id", label="value", label_us="received_us"), on="id", how="left")
+        if self.charter.target.truth == "human":
+            table = table.join(_people(seen, ids), on="id", how="left")
+        else:
+            table = table.with_columns(said=pl.lit(None, dtype=pl.String), said_us=pl.lit(None, dtype=pl.Int64))
+        table = table.with_columns(truth=pl.coalesce("label", "said"), known_us=pl.coalesce("label_us", "said_us"))
+        table = table.filter(pl.col("truth").is_not_null()).with_columns(
+            wrong=pl.col("model") != pl.col("truth"), correct=pl.col("model") == pl.col("truth")
+        )
+        return table.sort("known_us", "id").select(*_NO_ROWS.columns).collect()
+
+    def _sides(self) -> dict[str, tuple[Estimate, Estimate]]:
+        """How often people err and how often the model does, on the same cases, by slice."""
+        since = self.workspace.clock.now() - self.charter.automation.partial.evidence_us
+        if self.charter.target.truth == "human":
+            return dict(self._doubled(since))
+        seen = Seen(self.workspace, since, None)
+        blind = (pl.col("decided_by") == "person") & ~pl.col("saw_suggestion") & pl.col("suggestion").is_not_null()
+        rows = seen.final().filter(blind).join(seen.labels(), on="id", how="inner")
+        wrong = [(pl.col(name) != pl.col("label")).sum().alias(name) for name in ("decision", "suggestion")]
+        counted = rows.group_by("slice").agg(*wrong, n=pl.len()).collect()
+        return {
+            str(slice): (wilson(people, n), wilson(model, n))
+            for slice, people, model, n in counted.select("slice", "decision", "suggestion", "n").iter_rows()
+        }
+
+    def _doubled(self, since_us: int) -> Iterable[tuple[str, tuple[Estimate, Estimate]]]:
+        from andon.store.doubles import doubles
+
+        pairs = doubles(self.workspace, since_us).filter(~pl.col("saw_suggestion"), ~pl.col("second_saw"))
+        pairs = pairs.filter(pl.col("model").is_not_null())
+        if not pairs.height:
+            return
+        wanted = pairs.lazy().select("id")
+        named = (
+            Seen(self.workspace, None, None).raw().select("id", "slice").join(wanted, on="id", how="semi").unique("id")
+        )
+        pairs = pairs.join(named.collect(), on="id", how="inner")
+        pairs = pairs.with_columns(other="said", by="first", second="second_said", second_by="second")
+        for (slice,), part in pairs.partition_by("slice", as_dict=True).items():
+            found = rate(part, version="the model", classes=self.charter.target.classes)
+            yield str(slice), (found.people_error, found.model_error)
+
+
+def _people(seen: Seen, ids: pl.LazyFrame) -> pl.LazyFrame:
+    """``id``, ``said``, ``said_us``: what people said without a suggestion; a third one's word where two differed."""
+    came = (
+        seen.later("reviews").filter(pl.col("decided_by") == "person").join(ids, on="id", how="semi").sort("sequence")
+    )
+    first = came.unique(("id", "kind"), keep="first", maintain_order=True)
+    blind = first.filter(pl.col("kind").is_in(["decision", "audit"]), ~pl.col("saw_suggestion"))
+    third = first.filter(pl.col("kind") == "adjudication").select("id", third="decision")
+    rows = blind.select("id", "decision", said_us="time_us").join(third, on="id", how="left")
+    return rows.select("id", "said_us", said=pl.coalesce("third", "decision")).unique("id")
+
+
+def _since(one: Stretch) -> str:
+    """The labels that count where the machine may act on them."""
+    return f"{LIVE} since route {one.level_epoch}"
+
+
+def _known_of(route: Route) -> tuple[object, ...]:
+    """What the slow part depends on beside the log."""
+    return version_of(route), tuple(route.slices.items()), tuple(route.levels.items())
+
+
+def _per_hour(rows: pl.DataFrame, now: int) -> float:
+    """How many labelled cases an hour brings: those of the last week, or since the first of them."""
+    if "time_us" not in rows.columns or not rows.height:
+        return 0.0
+    lately = rows["time_us"].cast(pl.Int64).filter(rows["time_us"] > now - _LABELS_US)
+    first: Any = lately.min()
+    return 0.0 if first is None else lately.len() / (max(now - first, HOUR) / HOUR)
+
+
+_NO_ROWS = pl.DataFrame(
+    schema={
+        "id": pl.String,
+        "slice": pl.String,
+        "version": pl.String,
+        "confidence": pl.Float64,
+        "model": pl.String,
+        "truth": pl.String,
+        "automatic": pl.Boolean,
+        "chance": pl.Float64,
+        "wrong": pl.Boolean,
+        "correct": pl.Boolean,
+    }
+)

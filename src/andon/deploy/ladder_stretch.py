@@ -1,0 +1,86 @@
+"""Since when a slice of automation is as it is, from the routes: what was measured before is about something else.
+
+>>> first = Route(1, 10, 0, "ann", "begin", "", live="v1", levels={"*": "full"})
+>>> later = Route(2, 20, 0, "bob", "automate", "", live="v1", levels={"*": "assist"})
+>>> found = stretch([later, first], "*")
+>>> found.level, found.level_us, found.lowered_by
+('assist', 20, 'bob')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from andon.core.record import Level, Route
+from andon.deploy.automation import LEVELS
+
+__all__ = ["ACTOR", "Stretch", "level_of", "slices_of", "stretch", "version_of"]
+
+ACTOR = "controller"
+"""The actor of everything that the machine does to a level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Since when a slice has its ``level`` (``level_us``, the route ``level_epoch``), and since when all is the same that its answers depend on.
+
+    ``epoch`` and ``time_us`` are those of the route with which the latter began. ``lowered_by`` is the person who lowered
+    the level, where that was the last change of it by a person.
+    """
+
+    level: Level
+    level_us: int = 0
+    level_epoch: int = 0
+    epoch: int = 0
+    time_us: int = 0
+    lowered_by: str = ""
+
+
+def stretch(routes: Sequence[Route], slice: str) -> Stretch:
+    """The present stretch of a slice; ``routes`` are newest first, at least one."""
+    now = routes[0]
+    level, answers = level_of(now, slice), _answers(now, slice)
+    begun = changed = now
+    for route in routes[1:]:
+        if level_of(route, slice) != level:
+            break
+        changed = route
+    for route in routes[1:]:
+        if _answers(route, slice) != answers:
+            break
+        begun = route
+    return Stretch(level, changed.time_us, changed.epoch, begun.epoch, begun.time_us, _lowered_by(routes, slice))
+
+
+def level_of(route: Route, slice: str) -> Level:
+    """The level of a slice under a route; one that it does not name has that of everything else."""
+    return route.levels.get(slice, route.levels.get("*", "human"))
+
+
+def _answers(route: Route, slice: str) -> tuple[object, ...]:
+    """What the automatic answers of a slice depend on."""
+    threshold = route.thresholds.get(f"{route.live}/{slice}")
+    return level_of(route, slice), route.live, threshold, route.slices.get(slice), route.only
+
+
+def _lowered_by(routes: Sequence[Route], slice: str) -> str:
+    """Who lowered the slice's level, where the last change of it by a person was that; else nobody."""
+    for route, before in pairwise(routes):
+        was, now = LEVELS.index(level_of(before, slice)), LEVELS.index(level_of(route, slice))
+        if was != now and route.actor != ACTOR:
+            return route.actor if now < was else ""
+    return ""
+
+
+def slices_of(route: Route) -> list[str]:
+    """The slices that have a level, in the order in which they are tried; everything else comes last."""
+    return [*(name for name in route.slices if name in route.levels), "*"]
+
+
+def version_of(route: Route) -> str | None:
+    """The version whose answers count: the live one, else the only one in the shadow."""
+    if route.live is not None:
+        return route.live
+    return route.shadows[0] if len(route.shadows) == 1 else None

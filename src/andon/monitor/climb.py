@@ -1,0 +1,231 @@
+"""The degrees of automation as a duty of the controller: what the audit breaks is taken back, what evidence earns is offered.
+
+Each look reads what is known of every slice (``andon.deploy.ladder_evidence``) and decides purely
+(``andon.deploy.ladder``). A breach demotes at once, whatever the charter says of promotions. A move is written down as
+pending with all it was decided from, then done to the line by the function that the command line calls, then told in
+the journal and to the addresses of ``alarms.notify``, then forgotten. Whoever is killed in between leaves the pending
+one, and the next leader takes it up: what the line has done already is seen by the line itself. Where a person was
+quicker, it is dropped.
+
+Looking for a threshold spends some of the promise, so that is done seldom: when so many labels came that the answer may
+differ, and written in the journal (``automation.learn``) before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+import polars as pl
+
+from andon.core.record import Route
+from andon.deploy.ladder import Rung
+from andon.deploy.ladder_evidence import KEPT, Ladder, Rungs, looks_of
+from andon.deploy.ladder_stretch import ACTOR, level_of, version_of
+from andon.deploy.learning import Learnt, learn_from
+from andon.deploy.line import Line
+from andon.errors import AndonError, Conflict, Corrupt
+from andon.monitor.notify import Notice, Notifier
+
+if TYPE_CHECKING:
+    from andon.scope.charter import Charter
+    from andon.store.workspace import Workspace
+
+__all__ = ["MOVE", "Climb", "Move", "is_time"]
+
+MOVE = "ladder-move"
+"""The kind under which a move that is being made is kept, by slice."""
+
+_LOOK = 3.0  # seconds of wall time between two looks
+_SLOW = 60.0  # between two looks at all labelled cases
+_REST = {
+    False: 9.0,
+    True: 19.0,
+}  # after a look that took t seconds, rest for so many times t: a tenth, a twentieth of a core
+_AGAIN = 30.0  # seconds after a look or an act that failed
+_MORE, _ENOUGH = 1.1, 1.5  # times as many labels as at the last look, at least and at most
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A change of level that was decided and is being made, from the route ``epoch`` on."""
+
+    rung: Rung
+    epoch: int
+    now_us: int
+
+
+class Climb:
+    """Looks at every slice's degree of automation. Made anew by each leader; it keeps nothing that matters.
+
+    ``seconds`` of wall time pass at least between two looks, ``slow`` between two that read all labelled cases; more
+    where a look takes long. 0 looks at every turn.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        charter: Charter,
+        notifier: Notifier,
+        *,
+        line: Callable[[Callable[[Route], None]], Line] | None = None,
+        seconds: float = _LOOK,
+        slow: float = _SLOW,
+    ) -> None:
+        self._workspace = workspace
+        self._charter = charter
+        self._notifier = notifier
+        self._ladder = Ladder(workspace, charter)
+        self._line = line or (lambda only: Line(workspace, charter, patience=2.0, only=only))
+        self._seconds, self._slow = seconds, slow
+        self._due = self._slow_due = 0.0
+        self._stored: Rungs | None = None
+
+    def turn(self) -> list[str]:
+        """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
+        began = time.monotonic()
+        if began < self._due:
+            return []
+        self._due = began + self._seconds
+        said: list[str] = []
+        for slice, move in self._workspace.states.list(MOVE, Move).items():
+            said += self._finish(slice, move)
+        try:
+            said += self._look()
+        except Corrupt as error:
+            said.append(f"the degrees of automation cannot be judged: {error.message}")
+            self._due = time.monotonic() + _AGAIN
+        if self._seconds:
+            self._due = max(self._due, time.monotonic() + _REST[False] * (time.monotonic() - began))
+        return said
+
+    def _look(self) -> list[str]:
+        route = self._workspace.routes.current()
+        if route is None:
+            return []
+        began = time.monotonic()
+        anew = began >= self._slow_due or self._ladder.is_stale(route)
+        found = self._ladder.look(self._consider, anew=anew)
+        if anew:
+            took = time.monotonic() - began
+            self._slow_due = began + took + max(self._slow, _REST[True] * took) if self._slow else 0.0
+        self._keep(found)
+        said = []
+        for rung in found.rungs:
+            if rung.kind == "demote" or (rung.kind == "promote" and rung.automatic):
+                move = Move(rung, found.epoch, found.as_of_us)
+                self._workspace.states.put(MOVE, rung.slice, move)
+                said += self._finish(rung.slice, move)
+        return said
+
+    def _keep(self, found: Rungs) -> None:
+        """For whoever shows them; only when something changed."""
+        if self._stored is None or (self._stored.rungs, self._stored.epoch) != (found.rungs, found.epoch):
+            self._workspace.states.put(KEPT, "all", found)
+            self._stored = found
+
+    # ----------------------------------------------------------------------------------------------------- thresholds
+
+    def _consider(self, version: str, slice: str, rows: pl.DataFrame, source: str) -> None:
+        """Look for a threshold where that is due, and write the look down."""
+        partial = self._charter.automation.partial
+        events = looks_of(self._workspace, version, slice)
+        made = [msgspec.convert(event.evidence, Learnt) for event in events]
+        look = len({(one.source, one.threshold.n) for one in made}) + 1
+        delta = (1 - partial.confidence) / (look * (look + 1))
+        same = [one for one in made if one.source == source]
+        if not is_time(len(rows), same[-1] if same else None, partial.max_error, delta):
+            return
+        threshold = learn_from(rows, partial.max_error, delta, partial.only)
+        learnt = Learnt(version, slice, source, threshold, look, partial.confidence)
+        evidence = msgspec.to_builtins(learnt)
+        self._workspace.journal.append("automation.learn", f"{version}/{slice}", ACTOR, str(learnt), evidence)
+
+    # ---------------------------------------------------------------------------------------------------------- moves
+
+    def _finish(self, slice: str, move: Move) -> list[str]:
+        """Do what a move asks for, tell it, and be done with it; a failure is told and tried again with a later look."""
+        rung = move.rung
+        try:
+            if not self._is_done(slice, move):
+                self._do(slice, rung)
+        except Conflict:  # a person was quicker: the next look sees what they did
+            self._workspace.states.delete(MOVE, slice)
+            return []
+        except AndonError as error:
+            # With the database gone this raises as well, and the move stays pending.
+            self._tell("automation.failed", slice, move, f"{rung.kind} to {rung.to}: {error.message}")
+            self._workspace.states.delete(MOVE, slice)
+            self._due = time.monotonic() + _AGAIN
+            return [f"automation of {_named(slice)} could not be set to {rung.to}: {error.message}"]
+        self._tell(f"automation.{rung.kind}", slice, move, rung.reason)
+        title = (
+            f"{self._charter.project}: {_named(slice)} goes {'down' if rung.kind == 'demote' else 'up'} to {rung.to}"
+        )
+        notice = Notice(title, rung.reason, f"automation/{slice}", move.now_us, rung.kind, self._charter.project)
+        self._notifier.add(notice)
+        self._workspace.states.delete(MOVE, slice)
+        return [f"automation of {_named(slice)} goes from {rung.level} to {rung.to}: {rung.reason}"]
+
+    def _do(self, slice: str, rung: Rung) -> None:
+        assert rung.to is not None
+        found = {f"{rung.version}/{slice}": rung.threshold} if rung.to == "partial" else {}
+        thresholds = {key: value for key, value in found.items() if value is not None}
+        line = self._line(lambda route: _refuse_changed(route, slice, rung))
+        line.automate(rung.to, slice, actor=ACTOR, reason=rung.reason, thresholds=thresholds)
+
+    def _is_done(self, slice: str, move: Move) -> bool:
+        """Whether a route that does it was published already."""
+        return any(
+            route.epoch > move.epoch
+            and (route.actor, route.action, route.reason) == (ACTOR, "automate", move.rung.reason)
+            and level_of(route, slice) == move.rung.to
+            for route in self._ladder.routes()
+        )
+
+    def _tell(self, action: str, slice: str, move: Move, reason: str) -> None:
+        """One event for each move, however often it is made."""
+        journal, rung = self._workspace.journal, move.rung
+        subject = f"{rung.version}/{slice}"
+        for event in journal.latest(3, action=action, subject=subject):
+            if (event.evidence.get("epoch"), event.evidence.get("at_us")) == (move.epoch, move.now_us):
+                return
+        evidence = {
+            "slice": slice,
+            "version": rung.version,
+            "from": rung.level,
+            "to": rung.to,
+            "epoch": move.epoch,
+            "at_us": move.now_us,
+            "rung": msgspec.to_builtins(rung),
+        }
+        journal.append(action, subject, ACTOR, reason, evidence)
+
+
+def is_time(n: int, last: Learnt | None, max_error: float, delta: float) -> bool:
+    """Whether ``n`` labels are worth a look that may err with a chance of ``delta``.
+
+    Fewer than could show anything are not. After a look there must be so many more that its answer may differ: half as
+    many again, or as many as it asked for.
+
+    >>> is_time(182, None, 0.02, 0.025), is_time(183, None, 0.02, 0.025)
+    (False, True)
+    """
+    if n < math.ceil(math.log(delta) / math.log1p(-max_error)):
+        return False
+    if last is None:
+        return True
+    before, needed = last.threshold.n, last.threshold.labels_needed
+    return n >= max(_MORE * before, min(_ENOUGH * before, math.inf if needed is None else needed))
+
+
+def _refuse_changed(route: Route, slice: str, rung: Rung) -> None:
+    """What was decided for one level and version is not done to another."""
+    if (level_of(route, slice), version_of(route)) != (rung.level, rung.version):
+        raise Conflict(f"route {route.epoch} by {route.actor} has changed the level or the version meanwhile")
+
+
+def _named(slice: str) -> str:
+    return "everything" if slice == "*" else slice
