@@ -335,6 +335,9 @@ def test_a_race_of_the_shadow_has_one_line_and_close_goals_say_both_their_words(
     assert len(said) == 2 and abs(said["harm is proven here, at 40"] - said["safe is proven here, at 38"]) > 12
     ends = [float(one.get("y") or 0) for one in close.iter("text") if one.text in ("harm", "safe")]
     assert len(ends) == 2 and abs(ends[0] - ends[1]) >= 12, "both lines end at the same place"
+    assert len(chart.race(raced([0.0] * 500, [1.0] * 500), (BEGIN, BEGIN + 500 * HOUR))) < 40_000, (
+        "a long one stays small"
+    )
     assert "No window" in chart.race(raced([0], [0]), SPAN) and "No window" in chart.race(
         raced([0, 1], [0, 1]), (BEGIN, BEGIN)
     )

@@ -40,7 +40,7 @@ _TONES = {
 #: How far below no evidence a line is drawn, and how far above the higher threshold.
 _FLOOR, _ABOVE = -3.0, 1.3
 _NEAR = 13.0
-_TIPS = 400
+_TIPS = 100
 _WIDTHS = (("wide", 500.0), ("narrow", 250.0))
 
 
@@ -230,9 +230,10 @@ def _proven(one: Race, across_: Scale, frame: Plot, by: By) -> Iterator[Markup]:
 
 
 def _told(one: Race, xs: Sequence[float], frame: Plot, by: By) -> Iterator[Markup]:
-    """An unseen field around each look that says its numbers."""
-    points = one.points[-_TIPS:]
-    places = xs[-len(points) :]
+    """An unseen field around each look that says its numbers; around every second or third one where there are many."""
+    every = -(-len(one.points) // _TIPS)
+    points = one.points[::-1][::every][::-1]
+    places = xs[::-1][::every][::-1]
     edges = [places[0], *((a + b) / 2 for a, b in pairwise(places)), places[-1]]
     for point, (left, right) in zip(points, pairwise(edges), strict=True):
         told = f"{span_text(point.time_us)}, {point.units:,} units: harm {odds(point.harm)} of {odds(one.harm_at)}"
