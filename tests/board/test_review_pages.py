@@ -21,6 +21,8 @@ from andon.core.record import Feedback, Review
 from andon.store.codec import decode_reviews
 from andon.store.frame import Frame
 from andon.store.reader import read_stream
+from andon.surface.view.review_queue import QueueParams, queue_view
+from andon.surface.visit import Viewer, Visit
 
 
 @pytest.fixture
@@ -60,6 +62,22 @@ def test_the_queue_counts_what_waits_and_says_nothing_of_who_is_at_what(room: Ro
     text = maria.page("/review")
     assert "4 cases wait" in text and "overdue by 5 min" in text and "90 min" in text
     assert "tom" not in text and "tom" not in json.dumps(view)
+
+
+def test_what_people_cannot_answer_in_time_is_said(room: Room, maria: Person, tmp_path: Path) -> None:
+    assert maria.twin("/review")["per_hour"] is None and "an hour, as the charter" not in maria.page("/review")
+    paced = Room(tmp_path / "paced", CHARTER.replace("undo: 10s", "undo: 10s, reviewers_per_hour: 12"))
+    tom = paced.person("tom")
+    paced.add(*(f"i{n}" for n in range(12)))
+    assert "All can be answered at 12 an hour" in tom.page("/review")
+    paced.add("one", "two", due_us=paced.clock.now() + 10 * MINUTE)
+    paced.clock.advance(2)
+    view = queue_view(Visit(paced.project, Viewer("tom", "reviewer"), paced._access), QueueParams())
+    assert (view.per_hour, view.beyond) == (12, 2), "14 are due within the hour"
+    paced.clock.advance(11 * 60)
+    view = queue_view(Visit(paced.project, Viewer("tom", "reviewer"), paced._access), QueueParams())
+    assert view.beyond == 4, "two are late, and in 50 minutes ten of the twelve others can be answered"
+    paced.close()
 
 
 def test_nothing_waits_is_said_with_what_comes_next(maria: Person) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["PAGE", "Band", "OpenCase", "Queue", "QueueParams", "queue_view"]
 
 _PAGE = 50
+#: Where it is asked whether people can keep up: so many cases are due by then, so many can be answered.
+_AHEAD = (0, *(minutes * MINUTE for minutes in (5, 10, 15, 20, 30, 40, 50, 60, 90, 120, 180, 240, 480, 1440, 2880)))
 _BANDS = (("overdue", 0), ("within 10 min", 10 * MINUTE), ("within the hour", HOUR), ("within a day", DAY))
 
 
@@ -58,6 +61,9 @@ class Queue(msgspec.Struct, frozen=True):
 
     ``offered``: something of it is for the viewer, who does not look again at what they answered. ``taken`` counts the
     cases that somebody is at; ``mine`` are the viewer's own, ``held`` their last answer.
+
+    ``per_hour`` is how many cases people decide by the charter (None: it does not say); at that pace ``beyond`` of those that
+    wait, or more, are not answered by their deadline, in whatever order.
     """
 
     now_us: int
@@ -71,6 +77,8 @@ class Queue(msgspec.Struct, frozen=True):
     mine: int
     held: Held | None
     cases: tuple[OpenCase, ...]
+    per_hour: float | None
+    beyond: int
     page: int
     pages: int
 
@@ -82,6 +90,7 @@ def queue_view(visit: Visit, params: QueueParams) -> Queue:
     pages = max(1, -(-counts.get("open", 0) // _PAGE))
     page = min(params.page, pages)
     first = (page - 1) * _PAGE
+    per_hour = visit.project.charter.review.reviewers_per_hour
     return Queue(
         now_us=now,
         decisions=waiting.get("decision", Waiting()),
@@ -94,9 +103,21 @@ def queue_view(visit: Visit, params: QueueParams) -> Queue:
         mine=len(at_hand(inbox, visit.viewer.name)),
         held=last_held(inbox, visit),
         cases=tuple(_case(first + n, item, now) for n, item in enumerate(inbox.queue(_PAGE, "open", first), start=1)),
+        per_hour=per_hour,
+        beyond=0 if per_hour is None else _beyond(items.due_by([now + far for far in _AHEAD]), per_hour),
         page=page,
         pages=pages,
     )
+
+
+def _beyond(due: list[int], per_hour: float) -> int:
+    """How many are late at least: by some time more are due than can be answered until then.
+
+    >>> hour = [0 if far < HOUR else 60 for far in _AHEAD]
+    >>> _beyond(hour, 60.0), _beyond([n + 10 for n in hour], 60.0)
+    (0, 10)
+    """
+    return max(n - math.floor(per_hour * far / HOUR) for n, far in zip(due, _AHEAD, strict=True))
 
 
 def _bands(until: list[int], open_: int) -> tuple[Band, ...]:
