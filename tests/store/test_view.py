@@ -25,7 +25,7 @@ from andon.store.frame import FrameKind
 from andon.store.reader import read_stream
 from andon.store.segment import streams
 from andon.store.snapshot import SHIPPED, Snapshot
-from andon.store.view import decisions, find, labelled, losses, outcomes, reviewed, shadow_pairs, times_of
+from andon.store.view import Truth, decisions, find, labelled, losses, outcomes, reviewed, shadow_pairs, times_of
 from andon.store.workspace import Workspace
 from andon.store.writer import WalWriter
 
@@ -239,6 +239,11 @@ def test_where_truth_is_human_an_audit_stands_for_what_was_not_audited(lab: Lab)
         ("e", None, None, 1.0),
     ]
     assert outcomes(lab.workspace)["label"].to_list() == [None, "negative", None, None, None]
+    truth: Truth
+    for truth in ("external", "human"):  # fewer columns are fewer columns, and nothing else
+        whole = outcomes(lab.workspace, truth=truth)
+        for some in (["id", "label"], ["label", "human"], ["weight"], ["feedback", "id", "label_us"]):
+            assert outcomes(lab.workspace, truth=truth, columns=some).equals(whole.select(*some, "cough", "region"))
 
 
 def test_shadow_pairs_join_what_was_said_with_what_was_decided(lab: Lab) -> None:

@@ -47,6 +47,10 @@ LIVE = "labelled cases in production"
 TESTED = "the release's test data"
 
 
+#: What is read of cases beside their inputs.
+_ASKED = ("id", "time_us", "level", "version", "decided_by", "prediction", "suggestion", "confidence", "label")
+
+
 class Learnt(msgspec.Struct, frozen=True):
     """The threshold found for a version and a slice, and which labels it rests on.
 
@@ -159,7 +163,7 @@ def _seen(workspace: Workspace, charter: Charter, version: str) -> pl.DataFrame:
     truth, since = charter.target.truth, _since(workspace, charter)
     try:
         shadowed = from_shadow(shadow_pairs(workspace, version, since), truth)
-        asked = from_live(outcomes(workspace, since, truth=truth), version, truth)
+        asked = from_live(outcomes(workspace, since, truth=truth, columns=_ASKED), version, truth)
     except Unavailable:
         return _NOTHING
     rows = [rows for rows in (shadowed, asked) if len(rows)]
