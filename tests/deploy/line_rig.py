@@ -6,7 +6,6 @@ import http.client
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.ports import free_port
 
 from andon.core.record import Field, Route
 from andon.data.contract import Contract
@@ -64,13 +64,6 @@ else:
     except AndonError as error:
         sys.exit(error.message)
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Line:

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.deploy.line_rig import CONFIG, DECISIONS, FIELDS, Line, free_port
+from tests.deploy.line_rig import CONFIG, DECISIONS, FIELDS, Line
+from tests.ports import free_port
 
 from andon.core.record import Decision, Review
 from andon.deploy.doors import bound_socket

@@ -8,18 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from andon.store.writer import WalWriter
 from andon.surface.cli import main
 
-_trigger = Path(sys.argv.pop(1))
 
-
-def _torn(descriptor: int, data: bytes) -> int:
+def _torn(trigger: Path, descriptor: int, data: bytes) -> int:
     """Half of the bytes reach the file; then this process is gone."""
-    if _trigger.exists():
-        _trigger.unlink()
+    if trigger.exists():
+        trigger.unlink()
         os.write(descriptor, bytes(data)[: len(data) // 2])
         os.kill(os.getpid(), signal.SIGKILL)
     return os.write(descriptor, data)
@@ -29,5 +28,5 @@ if __name__ == "__main__":
     defaults = WalWriter.__init__.__kwdefaults__
     assert defaults is not None
     assert defaults["write"] is os.write
-    defaults["write"] = _torn
+    defaults["write"] = partial(_torn, Path(sys.argv.pop(1)))
     main()

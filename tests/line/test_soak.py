@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.line.toyline import free_port
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
+from tests.ports import free_port
 
 from andon.config import Project, open_project
 from andon.core.clock import SystemClock
@@ -68,12 +68,6 @@ def rows(n: int = 400, seed: int = 7) -> pl.DataFrame:
     return pl.DataFrame(
         {"a": a, "b": b, "c": rng.choice(["x", "y"], n).tolist(), "y": np.where(large, "large", "small").tolist()}
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_toy(root: Path) -> Path:

@@ -183,7 +183,9 @@ def test_a_dead_leader_is_not_waited_for(workspace: Workspace) -> None:
     assert follower.leading
 
 
-@pytest.mark.parametrize("holder", ["another-host-17", "ann", "", holder_name().replace("-", ".", 1)])
+@pytest.mark.parametrize(
+    "holder", ["another-host-17", "ann", "", pytest.param(holder_name().replace("-", ".", 1), id="of this process")]
+)
 def test_who_cannot_be_seen_from_here_may_be_alive(holder: str) -> None:
     assert not is_dead(holder)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.ports import free_port
 from typer.testing import CliRunner
 
 from andon.config import open_project
@@ -33,12 +34,6 @@ safe_default: refer
 metrics: {{error: {{of: error_rate, goal: "<= 0.2", alarm: "<= 0.2"}}}}
 gateway: {{port: {port}, workers: 1}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
