@@ -108,12 +108,12 @@ class Evidence:
     """The labelled cases of a version, slice by slice, each source read once at most: what ``learn`` looks at.
 
     No look: nothing is learnt from them here. A picture of them promises nothing, and whoever waits until it is pleasant
-    before they look has looked.
+    before they look has looked. ``since_us`` (event time) leaves older cases out, where a picture must be quick.
     """
 
-    def __init__(self, workspace: Workspace, charter: Charter, version: str) -> None:
+    def __init__(self, workspace: Workspace, charter: Charter, version: str, *, since_us: int = 0) -> None:
         self._sources = {
-            LIVE: lambda: _seen(workspace, charter, version),
+            LIVE: lambda: _seen(workspace, charter, version, since_us),
             TESTED: lambda: _tested(workspace, charter, version),
         }
         self._read: dict[str, pl.DataFrame] = {}
@@ -156,11 +156,11 @@ def learn_from(rows: pl.DataFrame, max_error: float, delta: float, only: Sequenc
     return learn_threshold(scored["confidence"].to_numpy(), scored["correct"].to_numpy(), max_error, delta)
 
 
-def _seen(workspace: Workspace, charter: Charter, version: str) -> pl.DataFrame:
+def _seen(workspace: Workspace, charter: Charter, version: str, since_us: int) -> pl.DataFrame:
     """What a release said in production of cases whose truth is known, with the inputs; each case once."""
     from andon.store.view import outcomes, shadow_pairs
 
-    truth, since = charter.target.truth, _since(workspace, charter)
+    truth, since = charter.target.truth, max(since_us, _since(workspace, charter))
     try:
         shadowed = from_shadow(shadow_pairs(workspace, version, since), truth)
         asked = from_live(outcomes(workspace, since, truth=truth, columns=_ASKED), version, truth)

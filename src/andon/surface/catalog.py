@@ -16,6 +16,7 @@ AREAS: tuple[str, ...] = (
     "models",
     "models_release",
     "deploy",
+    "deploy_automation",
     "review",
     "watch",
     "watch_metric",

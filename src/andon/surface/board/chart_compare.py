@@ -217,8 +217,14 @@ def _spots(spots: Sequence[Spot], across_: Scale, frame: Plot, units: tuple[str,
         if spot.low is not None and spot.high is not None:
             told += f" [{number(spot.low, units[1], bare=True)}, {number(spot.high, units[1])}]"
         title = tag("title", f"{spot.text}: {told}" if spot.text else told)
-        yield tag("circle", title, cx=across(x), cy=y, r=4 if spot.text else 2.6, class_="named" if spot.text else None)
+        if spot.text and spot.low is not None and spot.high is not None:
+            yield tag("line", x1=across(x), x2=across(x), y1=frame.y(spot.low), y2=frame.y(spot.high), class_="reach")
+        yield tag(
+            "circle", title, cx=across(x), cy=y, r=4.5 if spot.text else 2.6, class_="named" if spot.text else None
+        )
         if spot.text:
             side, shift = ("start", 7) if x < 0.6 else ("end", -7)
-            up = y - 7 if y - 18 > frame.top else y + 16
+            # Above its interval, so that neither the line nor the interval runs through the words.
+            top = y if spot.high is None else frame.y(spot.high)
+            up = top - 9 if top - 20 > frame.top else y + 16
             yield tag("text", shorten(spot.text, 130), x=across(x), y=up, dx=shift, text_anchor=side, class_="lab")
