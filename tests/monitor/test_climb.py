@@ -13,6 +13,8 @@ from andon.deploy.ladder_evidence import rungs
 from andon.errors import Unavailable
 from andon.monitor import climb as climb_module
 from andon.monitor.climb import MOVE, Move
+from andon.monitor.controller import Controller
+from andon.surface.view.journal_words import told
 
 Make = Callable[..., Climbing]
 
@@ -53,6 +55,22 @@ def test_a_broken_promise_is_taken_back_in_its_slice_alone(climbing: Make) -> No
     assert line.sent == ["screening: older goes down to partial"]
     assert line.climb.turn() == [] and line.workspace.states.list(MOVE, Move) == {}
     assert line.rung("older").error.n == 0, "what was measured before is about another level"
+
+
+def test_the_controller_does_it_and_tells_whom_alarms_tell(climbing: Make) -> None:
+    line = climbing()
+    line.wrong["*"] = 0.9
+    line.come(3000)
+    said: list[str] = []
+    controller = Controller(line.workspace, line.charter, notifier=line.notifier, say=said.append)
+    controller.turn()
+    assert line.level() == "partial" and line.level("older") == "full"
+    assert any(sentence.startswith("automation of everything goes from full to partial") for sentence in said)
+    controller.turn()
+    assert line.sent == ["screening: everything goes down to partial"]
+    told_of = line.workspace.journal.latest(1, action="alarm.notified")[0]
+    assert told(told_of).startswith("a notice of automation in all other cases: https://example.org was told")
+    controller.run(lambda: True)
 
 
 @pytest.mark.slow

@@ -152,6 +152,9 @@ def _silenced(event: Event, units: Units) -> str:
 
 
 def _told_off(event: Event, units: Units) -> str:
+    kind, _, slice = event.subject.partition("/")
+    if kind == "automation":
+        return f"a notice of automation in {'all other cases' if slice == '*' else slice}: {event.reason}"
     return f"a notice of alarm {event.subject}: {event.reason}"
 
 
