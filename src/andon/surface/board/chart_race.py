@@ -34,7 +34,7 @@ _STRIP = 20
 _SHARES = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 #: Colours of states; a word stands beside each.
 _TONES = {
-    "shadow": "machine", "canary": "candidate", "hold": "warn", "bake": "ok", "settled": "ok", "frozen": "alarm",
+    "shadow": "machine", "canary": "candidate", "blue_green": "candidate", "hold": "warn", "bake": "ok", "settled": "ok", "frozen": "alarm",
     "rolling_back": "alarm", "rolled_back": "alarm", "rejected": "alarm", "aborted": "alarm",
 }  # fmt: skip
 #: How far below no evidence a line is drawn, and how far above the higher threshold.
