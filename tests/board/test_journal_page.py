@@ -69,7 +69,11 @@ TOLD = [
     ("model.release", "v2", "we must", {"run": "r2", "verdict": "fail", "overridden": True}, "run r2 is release v2 although its gates say fail", "/models/r2"),
     ("deploy.canary", "route 7", "try", {"said": "v2 answers 5 % of the units, v1 the rest"}, "v2 answers 5 % of the units, v1 the rest (route 7)", "/deploy/history#route-7"),
     ("deploy.stop", "route 8", "smoke", {}, "deploy.stop: route 8", "/deploy/history#route-8"),
-    ("automation.learn", "v1/*", "v1 decides nothing yet", {}, "v1 decides nothing yet", "/deploy"),
+    ("automation.learn", "v1/*", "v1 decides nothing yet", {}, "v1 decides nothing yet", "/automation"),
+    (
+        "automation.demote", "v1/older", "too many are wrong", {"slice": "older", "version": "v1", "from": "full", "to": "assist"},
+        "automation goes down in older of v1 from full to assist: too many are wrong", "/automation",
+    ),
     ("feedback.import", "labels.csv", "", {"recorded": 5, "rejected": 1}, "5 rows of feedback came from labels.csv, 1 were not taken", "/watch/feedback"),
     ("log.gap", "stream w0 at 40", "bytes 40 to 90 cannot be read", {}, "bytes 40 to 90 cannot be read", "/settings#health"),
     ("log.retained", "decision log", "5 rows were older", {}, "5 rows were older", "/settings#storage"),

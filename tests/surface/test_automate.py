@@ -76,7 +76,7 @@ def test_a_breach_is_shown_counted_and_told(line: Climbing) -> None:
     event = line.workspace.journal.latest(1, action="automation.demote")[0]
     sentence = told(event)
     assert sentence.startswith("automation goes down in all cases that no slice matches of v1 from full to ")
-    assert href_of(event) == "/deploy"
+    assert href_of(event) == "/automation"
     assert {"automation.demote", "automation.promote", "automation.failed"} <= set(ACTIONS)
     assert "andon automate" in [one.command for one in line_status(open_project()).needs] or line.level() != "full"
 

@@ -55,7 +55,7 @@ def href_of(event: Event) -> str:
     if event.action.startswith("rollout."):
         return f"/deploy/rollout?name={quote(event.subject, safe='')}"
     if event.action.startswith("automation.") or event.subject.startswith("automation/"):
-        return "/deploy"
+        return "/automation"
     if event.action.startswith("deploy."):
         return f"/deploy/history#{event.subject.replace(' ', '-')}"
     if event.action.startswith("alarm."):

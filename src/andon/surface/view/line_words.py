@@ -28,7 +28,7 @@ _PAGES: tuple[tuple[str, str], ...] = (
     ("andon deploy explain", "/deploy/rollout"),
     ("andon deploy history", "/deploy/history"),
     ("andon deploy", "/deploy"),
-    ("andon automate", "/deploy"),
+    ("andon automate", "/automation"),
     ("andon review", "/review"),
     ("andon journal", "/journal"),
     ("andon data", "/data"),
