@@ -113,7 +113,7 @@ def test_labels_that_come_late_hold_it_and_then_settle_it(rolling: Make) -> None
     line.begin()
     for _ in range(14):
         line.look()
-        line.come(1500, label=False)
+        line.come(600, label=False)
     held = line.look()
     assert (held.state, held.reason) == ("hold", "label_lag") and "wrong" in held.sentence
     line.label()
@@ -321,7 +321,12 @@ def outcome(line: Rolling) -> Any:
     return line.now.state, line.now.number, sorted(map(str, told)), routes
 
 
-def test_killed_between_any_two_steps_it_ends_in_the_same_state(rolling: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("which", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
+def test_killed_between_any_two_steps_it_ends_in_the_same_state(
+    rolling: Make, monkeypatch: pytest.MonkeyPatch, which: int
+) -> None:
+    """Every third place."""
+
     def run(at: int) -> tuple[int, Any]:
         line = rolling()
         line.bad["v2"] = 0.4
@@ -332,7 +337,7 @@ def test_killed_between_any_two_steps_it_ends_in_the_same_state(rolling: Make, m
 
     n, whole = run(-1)
     assert whole[0] == "rolled_back"
-    for at in range(2, 2 * n + 2):
+    for at in range(2 + which, 2 * n + 2, 3):
         assert run(at)[1] == whole, f"killed at write {at // 2}, {'after' if at % 2 else 'before'} it"
 
 
