@@ -343,10 +343,11 @@ def test_a_text_in_pieces_is_the_text(project: Project) -> None:
 
 def test_events_are_sentences_whatever_stands_in_them() -> None:
     event = Event("alarm.fired", HOSTILE[0], "ann", "it is 0.5", 0, 0)
-    told = happened(event)
-    assert told.sentence == f"alarm {HOSTILE[0]} fired" and told.tone == "alarm"
+    told = happened(event, {})
+    assert (told.sentence, told.reason, told.tone) == (f"alarm {HOSTILE[0]} fired: it is 0.5", "", "alarm")
     assert "<" not in told.href and '"' not in told.href
-    assert happened(msgspec.structs.replace(event, action="own.word")).sentence == f"own: word {HOSTILE[0]}"
+    other = happened(msgspec.structs.replace(event, action="own.word"), {})
+    assert (other.sentence, other.reason, other.tone) == (f"own.word: {HOSTILE[0]}", "it is 0.5", "plain")
 
 
 # ---------------------------------------------------------------------------------------------- a line that has lived

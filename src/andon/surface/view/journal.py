@@ -18,7 +18,7 @@ from andon.errors import UsageError
 from andon.store.journal import Verification, Wanted
 from andon.surface.page import Command, Done, Empty, Page
 from andon.surface.station import Known, State
-from andon.surface.view.journal_words import ACTIONS, href_of, reason_of, state_of, told
+from andon.surface.view.journal_words import ACTIONS, href_of, reason_of, state_of, told, units_of
 from andon.surface.view.watch_span import Moment, moment, typed
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def journal_view(visit: Visit, params: JournalParams) -> JournalView:
     forwards = params.after > 0
     return JournalView(
         now_us=visit.now_us,
-        entries=tuple(_entry(event, _units(visit)) for event in events),
+        entries=tuple(_entry(event, units_of(visit)) for event in events),
         newest=head[0],
         head=head[1],
         narrowed=asked != Wanted(),
@@ -208,12 +208,6 @@ def _beside(params: JournalParams, edge: str, events: Sequence[Event], there: bo
     given = {name: str(value) for name, value in msgspec.structs.asdict(params).items() if value not in ("", None)}
     given = {name: value for name, value in given.items() if name not in ("before", "after")}
     return "/journal?" + urlencode({**given, edge: str(events[-1 if edge == "before" else 0].sequence)})
-
-
-def _units(visit: Visit) -> dict[str, str]:
-    from andon.monitor.window import Measured
-
-    return {name: metric.unit for name, metric in Measured.of(visit.project.charter).metrics.items()}
 
 
 def _entry(event: Event, units: Mapping[str, str]) -> Entry:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from andon.core.record import Event
@@ -16,10 +17,20 @@ from andon.surface.station import State, count, minute
 from andon.surface.view.watch_alarms import judged
 from andon.surface.view.watch_card import link
 
-__all__ = ["ACTIONS", "href_of", "reason_of", "state_of", "told"]
+if TYPE_CHECKING:
+    from andon.surface.visit import Visit
+
+__all__ = ["ACTIONS", "Units", "href_of", "reason_of", "state_of", "told", "units_of"]
 
 Units = Mapping[str, str]
 """The unit of each metric by name, in which an alarm's figures are told."""
+
+
+def units_of(visit: Visit) -> Units:
+    """The units of a project's metrics."""
+    from andon.monitor.window import Measured
+
+    return {name: metric.unit for name, metric in Measured.of(visit.project.charter).metrics.items()}
 
 
 def told(event: Event, units: Units | None = None) -> str:

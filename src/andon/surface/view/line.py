@@ -15,6 +15,7 @@ from andon.monitor.deciders import labels_so_far
 from andon.surface.page import Empty, Page
 from andon.surface.station import Known, State, count
 from andon.surface.status import LineStatus, Need, line_status
+from andon.surface.view.journal_words import units_of
 from andon.surface.view.line_deciders import Deciders, deciders
 from andon.surface.view.line_improve import Improve, improve
 from andon.surface.view.line_rollout import RolloutView, rollout
@@ -94,6 +95,7 @@ def line_view(visit: Visit, params: Empty) -> LineView:
     who = deciders(project, known, routes)
     window_us = project.charter.monitor.window_us
     events = known.ask(lambda: project.workspace.journal.latest(_EVENTS)) or []
+    units = units_of(visit)
     return LineView(
         **{name: getattr(status, name) for name in LineStatus.__struct_fields__},
         cards=tuple(Card(one.name, _HREFS[one.name], _TONES[one.state], linked(one.next)) for one in status.stations),
@@ -103,7 +105,7 @@ def line_view(visit: Visit, params: Empty) -> LineView:
         deciders=who,
         rollout=rollout(project, known, routes),
         wall=wall(project, known),
-        happened=tuple(happened(event) for event in events),
+        happened=tuple(happened(event, units) for event in events),
         improve=improve(project, known, route),
     )
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from andon.core.record import Event
+from andon.surface.view.journal_words import Units, reason_of, state_of, told
 
 __all__ = ["Happened", "Word", "happened", "href_of", "linked"]
 
@@ -86,54 +87,15 @@ def href_of(command: str) -> str:
     return ""
 
 
-_TOLD = {
-    "data.add": "data came in as {}",
-    "data.split": "{} was divided into parts",
-    "model.train": "{} was trained",
-    "model.release": "{} was released",
-    "rollout.asked": "something was asked of the rollout {}",
-    "rollout.transition": "the rollout {} took a step",
-    "rollout.failed": "the rollout {} could not go on",
-    "automation.learn": "the evidence for partial automation was looked at: {}",
-    "automation.demote": "automation went down: {}",
-    "automation.promote": "automation went up: {}",
-    "automation.failed": "a level of automation could not be set: {}",
-    "feedback.import": "feedback was read in from {}",
-    "log.gap": "the log is damaged: {}",
-    "log.shed": "answers are in no log: {}",
-    "log.retained": "old days of the log were deleted",
-    "alarm.fired": "alarm {} fired",
-    "alarm.resolved": "alarm {} is over",
-    "alarm.people": "alarm {} handed over to people",
-    "alarm.rollback": "alarm {} asked for the release before",
-    "alarm.notified": "somebody was told of the alarm {}",
-    "alarm.acknowledged": "the alarm {} was seen",
-    "token.create": "the token {} was made",
-    "token.revoke": "the token {} was ended",
-}
-_LOUD = (
-    "automation.demote",
-    "alarm.fired",
-    "alarm.people",
-    "alarm.rollback",
-    "deploy.stop",
-    "deploy.rollback",
-    "log.gap",
-    "log.shed",
-)
-
-
-def happened(event: Event) -> Happened:
-    """One event for people."""
-    said = event.evidence.get("said")
-    told = _TOLD.get(event.action, f"{event.action.replace('.', ': ')} {{}}").replace("{}", event.subject)
+def happened(event: Event, units: Units) -> Happened:
+    """One event for people, as the journal tells it; ``units`` are those of the metrics by name."""
     return Happened(
         sequence=event.sequence,
         time_us=event.time_us,
         actor=event.actor,
         action=event.action,
-        sentence=said if isinstance(said, str) and said else told,
-        reason=event.reason,
+        sentence=told(event, units),
+        reason=reason_of(event),
         href=f"/journal?subject={quote(event.subject, safe='')}",
-        tone="alarm" if event.action in _LOUD else "plain",
+        tone="alarm" if state_of(event) in ("stop", "look") else "plain",
     )
