@@ -84,7 +84,7 @@ class Facts(msgspec.Struct, frozen=True):
     """What is known of one slice.
 
     ``version`` answers or, in the shadow, would (None: there is none). ``audit`` is of the automatic answers since the
-    level, version or threshold last changed, ``whole`` of all answers of the model since then, those included that went
+    level, version or threshold last changed, for which ``drawn`` were drawn, ``whole`` of all answers of the model since then, those included that went
     to people. ``learnt`` is the last threshold looked for, from the labels that ``source`` names, ``fallback`` one found among the audited cases. ``labels`` are
     the cases with a known truth, ``per_hour`` how many more come. ``human`` and ``model`` are the error rates of both on
     the same cases. ``rises`` counts how often the machine raised this slice and version; ``lowered_by`` is the person
@@ -95,6 +95,7 @@ class Facts(msgspec.Struct, frozen=True):
     level: Level
     version: str | None = None
     audit: Audited | None = None
+    drawn: int = 0
     whole: Audited | None = None
     threshold: float | None = None
     coverage: float | None = None
@@ -117,7 +118,7 @@ class Rung(msgspec.Struct, frozen=True):
     ``to`` is the next level (None: it stays). A ``promote`` is a suggestion unless ``automatic``; ``held`` says then why
     only a person may do it. ``threshold`` and ``coverage`` (share of the cases) are those in force at level partial, else
     what was learnt. ``error`` is that of the automatic answers; it must be at most ``max_error``. ``evidence`` of a breach
-    demotes from ``breach_at`` on (natural logarithms of e-values). ``labels_needed`` is how many labels in all would be
+    demotes from ``breach_at`` on (natural logarithms of e-values). ``drawn`` answers were drawn into the audit since. ``labels_needed`` is how many labels in all would be
     enough, after about ``eta_hours``.
     """
 
@@ -142,6 +143,7 @@ class Rung(msgspec.Struct, frozen=True):
     version: str | None = None
     evidence: float = 0.0
     breach_at: float = 0.0
+    drawn: int = 0
 
 
 def rules_of(charter: Charter) -> Rules:
@@ -245,6 +247,8 @@ def _by_whom(rules: Rules, facts: Facts, rung: Rung) -> Rung:
 def _rung(rules: Rules, facts: Facts) -> Rung:
     audit, learnt = facts.audit, facts.learnt
     error = undefined("no automatic answer was audited yet") if audit is None else audit.error
+    if facts.drawn and not error.n:
+        error = undefined(f"of {facts.drawn} automatic answers drawn into the audit nobody said yet what is right")
     if facts.level not in ("partial", "full"):
         error = undefined(f"nothing is automatic at level {facts.level}")
     partial = facts.level == "partial" or learnt is None
@@ -266,6 +270,7 @@ def _rung(rules: Rules, facts: Facts) -> Rung:
         version=facts.version,
         evidence=0.0 if audit is None else audit.log_breach,
         breach_at=-math.log(rules.delta),
+        drawn=facts.drawn,
     )
 
 

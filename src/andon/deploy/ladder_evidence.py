@@ -1,9 +1,7 @@
 """What is known of each slice of automation, from the log, the journal and the routes: the facts that a rung is decided from.
 
-An automatic answer that was drawn into the audit is judged once its truth is known: by the label that came, or, where
-the charter says ``truth: human``, by the person who looked at it (by a third one where two differed). Only answers
-since the slice's level, version, threshold or condition last changed count: what was measured before is about something
-else. Nothing here changes anything, and no threshold is looked for: looks are written down where they are made
+Only answers since the slice's level, version, threshold or condition last changed count: what was measured before is
+about something else. Nothing here changes anything, and no threshold is looked for: looks are written down where they are made
 (``andon.monitor.climb``).
 """
 
@@ -16,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
-from andon.core.clock import DAY, HOUR, MINUTE
+from andon.core.clock import DAY, HOUR
 from andon.core.record import Event, Level, Route
 from andon.deploy.automation import Threshold
-from andon.deploy.ladder import Capacity, Facts, Rules, Rung, decide, next_up, room_for, rules_of
+from andon.deploy.ladder import Facts, Rules, Rung, decide, next_up, rules_of
+from andon.deploy.ladder_rows import NO_ROWS, judged_of, work_of
 from andon.deploy.ladder_stretch import Stretch, level_of, slices_of, stretch, version_of
 from andon.deploy.learning import LIVE, Evidence, Learnt, learn_from
 from andon.deploy.raters import rate
@@ -27,7 +26,7 @@ from andon.deploy.rollout_store import active
 from andon.errors import AndonError
 from andon.measure.audit import Audited, audited
 from andon.measure.estimate import Estimate, wilson
-from andon.store.shape import day_of, unreadable
+from andon.store.shape import unreadable
 from andon.store.view import Seen
 
 if TYPE_CHECKING:
@@ -177,14 +176,12 @@ class Ladder:
         day = max(now - _PACE_US, routes[-1].time_us)
         automatic = {name: one for name, one in stretches.items() if one.level in _AUTOMATIC}
         seen = Seen(self.workspace, min([day, *(one.time_us for one in automatic.values())]), None)
-        work = self._work(seen, slices, day, now)
-        judged = self._judged(seen, automatic) if automatic else {}
+        work = work_of(seen, stretches, day, now, self.charter.review.reviewers_per_hour)
+        judged = judged_of(seen, automatic, self.charter.target.truth) if automatic else {}
         busy = self._busy(route)
         found = []
         for slice in slices:
             one, slow = stretches[slice], known.get(slice, Known())
-            rows = judged.get(slice)
-            audit, whole, fallback = self._audits(one, rows, version, slice)
             rises = self._rises(version, slice) if one.level == "partial" else 0
             learnt = None if version is None else self._learnt(version, slice, one, now)
             found.append(
@@ -192,13 +189,10 @@ class Ladder:
                     slice=slice,
                     level=one.level,
                     version=version,
-                    audit=audit,
-                    whole=whole,
                     threshold=route.thresholds.get(f"{version}/{slice}") if one.level == "partial" else None,
                     coverage=None if work[slice].deferral is None else 1 - (work[slice].deferral or 0.0),
                     learnt=None if learnt is None else learnt.threshold,
                     source="" if learnt is None else learnt.source,
-                    fallback=fallback,
                     labels=slow.labels,
                     per_hour=slow.per_hour,
                     capacity=work[slice],
@@ -207,6 +201,7 @@ class Ladder:
                     rises=rises,
                     lowered_by=one.lowered_by,
                     busy=busy,
+                    **self._audits(one, judged.get(slice, NO_ROWS), version, slice),
                 )
             )
         return found
@@ -231,90 +226,34 @@ class Ladder:
         rollout = active(self.workspace)
         return "" if rollout is None else f"the rollout {rollout.rollout.name} is on its way"
 
-    def _work(self, seen: Seen, slices: Sequence[str], since: int, now: int) -> dict[str, Capacity]:
-        """What has come in each slice since then, at most a day, and what of it waits for people."""
-        lately = seen.raw().filter(pl.col("day") >= day_of(since), pl.col("time_us") >= since)
-        waits = (pl.col("status") == "pending").sum()
-        counted = lately.group_by("slice").agg(n=pl.len(), people=waits).select("slice", "n", "people").collect()
-        came = {slice: (n, people) for slice, n, people in counted.iter_rows()}
-        hours = max(now - since, MINUTE) / HOUR
-        load = {slice: people / hours for slice, (_, people) in came.items()}
-        found = {}
-        for slice in slices:
-            n, people = came.get(slice, (0, 0))
-            others = sum(load.values()) - load.get(slice, 0.0)
-            deferral = people / n if n else None
-            found[slice] = room_for(n / hours, deferral, others, self.charter.review.reviewers_per_hour)
-        return found
-
-    def _audits(
-        self, one: Stretch, rows: pl.DataFrame | None, version: str | None, slice: str
-    ) -> tuple[Audited | None, Audited | None, Threshold | None]:
-        """The audit of the automatic answers, that of all answers at level partial, and a threshold after a breach at full."""
+    def _audits(self, one: Stretch, rows: pl.DataFrame, version: str | None, slice: str) -> dict[str, Any]:
+        """The audit of the automatic answers, that of all answers at level partial, a threshold after a breach at full."""
         if one.level not in _AUTOMATIC:
-            return None, None, None
-        rules = self.rules
-        rows = _NO_ROWS if rows is None else rows
-        drawn = rows.filter(pl.col("automatic"))
-        audit = audited(drawn["wrong"].to_numpy(), drawn["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
+            return {}
+        told = rows.filter(pl.col("truth").is_not_null())
+        drawn, automatic = int(rows["automatic"].sum()), told.filter(pl.col("automatic"))
+        audit = self._audited(automatic)
         if one.level == "partial":
-            whole = audited(rows["wrong"].to_numpy(), rows["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
-            return audit, whole, None
+            return {"audit": audit, "drawn": drawn, "whole": self._audited(told)}
         fallback = None
-        if version is not None and audit.breached(rules.delta):
-            fallback = self._fallback(drawn.filter(pl.col("version") == version), version, slice)
-        return audit, None, fallback
+        if version is not None and audit.breached(self.rules.delta):
+            # Of the stretch that shows the breach: what was before it is what is true no more.
+            shown = automatic[audit.since :].filter(pl.col("version") == version)
+            fallback = self._fallback(shown, version, slice)
+        return {"audit": audit, "drawn": drawn, "fallback": fallback}
 
-    def _fallback(self, drawn: pl.DataFrame, version: str, slice: str) -> Threshold | None:
-        """A threshold from the audited cases: they are not selected by the model, as far as they were drawn alike."""
-        if not drawn.height:
+    def _audited(self, told: pl.DataFrame) -> Audited:
+        rules, wrong = self.rules, (told["model"] != told["truth"]).to_numpy()
+        return audited(wrong, told["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
+
+    def _fallback(self, shown: pl.DataFrame, version: str, slice: str) -> Threshold | None:
+        """A threshold from audited cases: they are not selected by the model, as far as they were drawn alike."""
+        if not shown.height:
             return None
-        alike = drawn.filter(pl.col("chance") == drawn["chance"].mode().max(), pl.col("confidence").is_not_null())
+        alike = shown.filter(pl.col("chance") == shown["chance"].mode().max(), pl.col("confidence").is_not_null())
         look = len(looks_of(self.workspace, version, slice)) + 1
         rules, only = self.rules, self.charter.automation.partial.only
         return learn_from(alike, rules.max_error, rules.delta / (look * (look + 1)), only)
-
-    # ----------------------------------------------------------------------------------------------------- from rows
-
-    def _judged(self, seen: Seen, stretches: Mapping[str, Stretch]) -> dict[str, pl.DataFrame]:
-        """For each slice the model's answers since its stretch began whose truth is known, as it became known."""
-        drawn = (pl.col("decided_by") == "model") & (pl.col("audit") > 0)
-        left = (pl.col("status") == "pending") & pl.col("suggestion").is_not_null() & (pl.col("level") == "partial")
-        mine = pl.any_horizontal(
-            (pl.col("slice") == slice) & (pl.col("epoch") >= one.epoch) for slice, one in stretches.items()
-        )
-        rows = seen.raw().filter(mine, drawn | left)
-        asked = rows.select(
-            "id",
-            "slice",
-            "version",
-            "confidence",
-            model=pl.coalesce("decision", "suggestion"),
-            automatic=pl.col("decided_by") == "model",
-            chance=pl.when(pl.col("decided_by") == "model").then("audit").otherwise(1.0),
-        ).unique("id", maintain_order=True)
-        found = self._told(seen, asked.collect())
-        return {str(slice): part for (slice,), part in found.partition_by("slice", as_dict=True).items()}
-
-    def _told(self, seen: Seen, asked: pl.DataFrame) -> pl.DataFrame:
-        """The answers whose truth is known, in the order in which it became known."""
-        if not asked.height:
-            return _NO_ROWS
-        ids = asked.lazy().select("id")
-        came = seen.later("feedback").filter(pl.col("kind") == "label").join(ids, on="id", how="semi")
-        labels = came.sort("time_us", "received_us", "stream", "sequence").unique(
-            "id", keep="last", maintain_order=True
-        )
-        table = asked.lazy().join(labels.select("id", label="value", label_us="received_us"), on="id", how="left")
-        if self.charter.target.truth == "human":
-            table = table.join(_people(seen, ids), on="id", how="left")
-        else:
-            table = table.with_columns(said=pl.lit(None, dtype=pl.String), said_us=pl.lit(None, dtype=pl.Int64))
-        table = table.with_columns(truth=pl.coalesce("label", "said"), known_us=pl.coalesce("label_us", "said_us"))
-        table = table.filter(pl.col("truth").is_not_null()).with_columns(
-            wrong=pl.col("model") != pl.col("truth"), correct=pl.col("model") == pl.col("truth")
-        )
-        return table.sort("known_us", "id").select(*_NO_ROWS.columns).collect()
 
     def _sides(self) -> dict[str, tuple[Estimate, Estimate]]:
         """How often people err and how often the model does, on the same cases, by slice."""
@@ -349,18 +288,6 @@ class Ladder:
             yield str(slice), (found.people_error, found.model_error)
 
 
-def _people(seen: Seen, ids: pl.LazyFrame) -> pl.LazyFrame:
-    """``id``, ``said``, ``said_us``: what people said without a suggestion; a third one's word where two differed."""
-    came = (
-        seen.later("reviews").filter(pl.col("decided_by") == "person").join(ids, on="id", how="semi").sort("sequence")
-    )
-    first = came.unique(("id", "kind"), keep="first", maintain_order=True)
-    blind = first.filter(pl.col("kind").is_in(["decision", "audit"]), ~pl.col("saw_suggestion"))
-    third = first.filter(pl.col("kind") == "adjudication").select("id", third="decision")
-    rows = blind.select("id", "decision", said_us="time_us").join(third, on="id", how="left")
-    return rows.select("id", "said_us", said=pl.coalesce("third", "decision")).unique("id")
-
-
 def _since(one: Stretch) -> str:
     """The labels that count where the machine may act on them."""
     return f"{LIVE} since route {one.level_epoch}"
@@ -378,19 +305,3 @@ def _per_hour(rows: pl.DataFrame, now: int) -> float:
     lately = rows["time_us"].cast(pl.Int64).filter(rows["time_us"] > now - _LABELS_US)
     first: Any = lately.min()
     return 0.0 if first is None else lately.len() / (max(now - first, HOUR) / HOUR)
-
-
-_NO_ROWS = pl.DataFrame(
-    schema={
-        "id": pl.String,
-        "slice": pl.String,
-        "version": pl.String,
-        "confidence": pl.Float64,
-        "model": pl.String,
-        "truth": pl.String,
-        "automatic": pl.Boolean,
-        "chance": pl.Float64,
-        "wrong": pl.Boolean,
-        "correct": pl.Boolean,
-    }
-)

@@ -85,7 +85,7 @@ def _print(found: tuple[Rung, ...]) -> None:
             Text(_named(rung.slice)),
             Text(rung.level, style="cyan"),
             Text(rung.to or "-", style=_STYLES[rung.kind]),
-            Text(f"{_percent(rung.error)}, at most {rung.max_error * 100:.3g} %" if rung.error.defined else "-"),
+            Text(_audit(rung)),
             Text(_automatic(rung)),
             Text(_work(rung.capacity)),
             Text("-" if rung.human_error is None else _percent(rung.human_error)),
@@ -112,6 +112,13 @@ def _percent(found: Estimate) -> str:
     if found.value is None or found.low is None or found.high is None:
         return "-"
     return f"{found.value * 100:.3g} % ({found.low * 100:.3g} to {found.high * 100:.3g})"
+
+
+def _audit(rung: Rung) -> str:
+    if not rung.drawn:
+        return "-"
+    known = f"{rung.error.n if rung.kind != 'demote' else 'the last ' + str(rung.error.n)} of {rung.drawn} audited"
+    return f"{_percent(rung.error)}, at most {rung.max_error * 100:.3g} %; {known}"
 
 
 def _automatic(rung: Rung) -> str:
