@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,10 @@ class Running:
         self.engine = LocalEngine(self.project.workspace.run_dir, SystemClock())
         self.clients: list[Client] = []
 
-    def start(self, ship_seconds: float = 0.3) -> None:
-        self.engine.replicas(line_processes(self.project, Settings(ship_seconds=ship_seconds)))
+    def start(self, ship_seconds: float = 0.3, niceness: int | None = None) -> None:
+        """``niceness`` 0 lets the controller and the shadow have as much of a busy machine as any."""
+        specs = line_processes(self.project, Settings(ship_seconds=ship_seconds))
+        self.engine.replicas(specs if niceness is None else tuple(replace(one, niceness=niceness) for one in specs))
         self.until(self.ready, 40, "the line is not ready")
 
     def ready(self) -> bool:

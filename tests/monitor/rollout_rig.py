@@ -29,6 +29,7 @@ automation: {level: full}
 metrics:
   errors: {of: error_responses, goal: "<= 0.2"}
   wrong: {of: error_rate, goal: "<= 0.2"}
+  worth: {of: "value(negative: {right: 1}, positive: {wrong: -10})", goal: "> 0", margin: 1.5}
 rollout: {path: [%s], guardrails: [%s], start_share: 0.1, bake: 1h%s}
 """
 HASH = "00112233445566aa"
@@ -43,9 +44,9 @@ Arm = Literal["live", "candidate", "none"]
 
 
 class Rolling:
-    """v1 live, v2 released; ``bad`` says how often each version fails, ``wrong`` how often it errs."""
+    """v1 live (or nobody, with ``live`` ""), v2 released; ``bad`` says how often each version fails, ``wrong`` how often it errs."""
 
-    def __init__(self, home: Path, rules: Charter | None = None, seed: int = 1) -> None:
+    def __init__(self, home: Path, rules: Charter | None = None, seed: int = 1, *, live: str = "v1") -> None:
         self.charter = rules or charter()
         self.workspace = Workspace.create(home)
         self.clock = ManualClock(NOW)
@@ -57,7 +58,10 @@ class Rolling:
             release = {"version": f"v{number}", "bundle": f"b{number}" * 8, "run": "r1"}
             self.workspace.records.put("release", f"v{number}", release)
         self.line = Line(self.workspace, self.charter, patience=0.2)
-        self.line.switch("v1", actor="ann")
+        if live:
+            self.line.switch(live, actor="ann")
+        else:
+            self.line.begin(actor="ann")
         self.random = random.Random(seed)
         self.writer = WalWriter(self.workspace.wal_dir, "w0")
         self.made = 0
@@ -70,8 +74,8 @@ class Rolling:
         """A controller's steering, made anew."""
         return Steer(self.workspace, self.charter, seconds=0.0)
 
-    def begin(self, version: str = "v2") -> Rollout:
-        return start(self.workspace, self.charter, version, actor="ann", reason="better")
+    def begin(self, version: str = "v2", **more: Any) -> Rollout:
+        return start(self.workspace, self.charter, version, actor="ann", reason="better", **more)
 
     def come(
         self, units: int, *, seconds: float = 600, send: Callable[[str], Arm] | None = None, label: bool = True
@@ -98,7 +102,7 @@ class Rolling:
                     epoch=route.epoch,
                     unit=unit,
                     status="decided",
-                    decided_by="model",
+                    decided_by="model" if version else "person",
                     level="full",
                     version=version,
                     arm=arm,

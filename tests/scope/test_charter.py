@@ -97,11 +97,14 @@ def test_four_keys_are_enough_and_the_rest_has_defaults() -> None:
     assert charter.answered("target.classes")
 
 
-@pytest.mark.parametrize("case", ["automate", "replace"])
-def test_the_case_gives_the_path_unless_the_charter_does(case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "path"),
+    [("automate", ("shadow", "canary", "live")), ("replace", ("shadow", "canary", "blue-green", "live"))],
+)
+def test_the_case_gives_the_path_unless_the_charter_does(case: str, path: tuple[str, ...]) -> None:
     charter = parse(SMALL + f"case: {case}\n")
     assert charter.automation.level == "shadow"
-    assert charter.rollout.path == ("shadow", "canary", "live")
+    assert charter.rollout.path == path
     charter = parse(SMALL + f"case: {case}\nautomation: {{level: partial}}\nrollout: {{path: [live]}}\n")
     assert (charter.automation.level, charter.rollout.path) == ("partial", ("live",))
 
@@ -156,9 +159,14 @@ gateway: {port: "8700", workers: 0}
         ("automation: {partial: {only: [godo]}}", "no class is called 'godo'; did you mean 'good'?"),
         (
             "rollout: {path: [live, canary]}",
-            "line 5, rollout.path: expected some of shadow, canary, live in this order",
+            "line 5, rollout.path: expected some of shadow, canary, blue-green, live in this order",
         ),
         ("rollout: {path: [shadow]}", "ending in live, found shadow"),
+        ("rollout: {path: [blue-green, canary, live]}", "shadow, canary, blue-green, live in this order"),
+        ("rollout: {steps: [0.5, 0.1]}", "line 5, rollout.steps: expected shares that grow and stay below 0.95"),
+        ("rollout: {steps: [0.9], holdback: 0.2}", "stay below 0.8 (all but the holdback), found 0.9"),
+        ("rollout: {holdback: 0.6}", "line 5, rollout.holdback: expected at most 0.5, found 0.6"),
+        ("metrics: {m: {of: mean(a), margin: 0}}", "line 5, metrics.m.margin: expected a number above 0.0, found 0"),
         ("baselines: [{kind: previous}]", "line 5, baselines[0]: expected a release with kind previous"),
         ("baselines: [{kind: human, release: v1}]", "line 5, baselines[0]: expected a release with kind previous"),
         ("stages: [{name: b, after: a}, {name: b}]", "line 5, stages[1].name: the stage 'b' is given twice"),

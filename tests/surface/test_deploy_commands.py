@@ -32,7 +32,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("LOGNAME", "maria")
     workspace = open_workspace()
-    for version in ("v1", "v2"):
+    for version in ("v1", "v2", "v3"):
         workspace.records.put("release", version, {"version": version, "bundle": version * 16, "run": "r1"})
     workspace.close()
     return CliRunner()
@@ -59,7 +59,10 @@ def told(run: CliRunner, *words: str) -> Any:
 def test_a_release_on_its_way_to_live_and_back(run: CliRunner) -> None:
     assert "Nothing has been deployed yet" in out(run, "deploy", "status")
     assert "Nothing has been deployed yet" in out(run, "deploy", "history")
-    assert told(run, "deploy", "status") == {"route": None, "rollout": None, "workers": []}
+    status = told(run, "deploy", "status")
+    (way,) = status.pop("path")
+    assert status == {"route": None, "rollout": None, "workers": []}
+    assert (way["what"], way["next"]) == ("the first release", "andon deploy canary VERSION --auto")
     assert out(run, "deploy", "shadow", "v1") == "v1 runs in the shadow of people (route 2).\n"
     assert "v1 answers 10 % of the units, people the rest" in out(run, "deploy", "canary", "v1", "--share", "0.1")
     assert "v1 answers 30 % of the units" in out(run, "deploy", "ramp", "0.3", "--reason", "looks well")
@@ -106,6 +109,30 @@ def test_automating_says_what_may_be_automatic(run: CliRunner) -> None:
     assert "partial: nothing is automatic yet" in out(run, "deploy", "status")
     acted = told(run, "automate", "assist", "--reason", "back a step")
     assert acted["route"]["levels"] == {"*": "assist", "large": "full"} and acted["journalled"] is True
+
+
+def test_a_changeover_by_evidence_begins_and_explains_itself(run: CliRunner, tmp_path: Path) -> None:
+    metrics = 'metrics: {errors: {of: error_responses, goal: "<= 0.2"}}\nrollout: {steps: [0.3]}\n'
+    (tmp_path / "andon.yaml").write_text(CHARTER + metrics)
+    call(run, "deploy", "switch", "v1")
+    begun = call(run, "deploy", "blue-green", "v2", "--auto")
+    assert begun.stdout == "The rollout v2#1 begins: shadow > blue-green > live.\n"
+    found = told(run, "deploy", "explain")
+    assert (found["path"]["stages"][0]["name"], found["path"]["stages"][0]["where"]) == ("shadow", "next")
+    assert "v2: shadow next > blue-green > live" in out(run, "deploy", "explain")
+    plan = told(run, "deploy", "blue-green", "v3", "--auto", "--steps", "0.1, 0.6")["rollout"]["plan"]
+    assert (plan["steps"], plan["holdback"]) == ([0.1, 0.6], 0.05)
+    assert told(run, "deploy", "blue-green", "v2", "--auto", "--gradual")["rollout"]["plan"]["steps"] == [0.3]
+    for words, said in (
+        (("--gradual",), "are for --auto"),
+        (("--steps", "0.1"), "are for --auto"),
+        (("--auto", "--steps", "a lot"), "expected shares such as 0.1,0.25,0.5, found 'a lot'"),
+        (("--auto", "--steps", "0.5,0.1"), "expected shares that grow"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            call(run, "deploy", "blue-green", "v3", *words)
+    with pytest.raises(UsageError, match="leave out the share"):
+        call(run, "deploy", "canary", "v2", "0.1", "--auto")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 ::
 
-    draft > preflight > shadow > canary > bake (everything, the old version loaded) > settled
-                 |         |        |       |
-              rejected     +--------+-------+--> rolling_back > rolled_back
+    draft > preflight > shadow > canary > blue_green > bake (everything, the old version loaded) > settled
+                 |         |        |         |         |
+              rejected     +--------+---------+---------+--> rolling_back > rolled_back
                                         also from any: hold, frozen, superseded, aborted
+
+Shadow, canary and blue/green are there as the plan's path has them; the canary and the blue/green of a path differ in
+how the share grows: by harm budget, until the candidate is cleared, or at once, until it is.
 
 What is promised: without evidence nothing is promoted and nothing taken back; harm acts in every state, held and baking
 included; what a person does to the line wins; the same rollout, evidence and hour give the same transition, so that a
@@ -25,6 +28,7 @@ from typing import Any
 import msgspec
 
 from andon.deploy.rollout_first import FIRST
+from andon.deploy.rollout_green import blue_green, take_over
 from andon.deploy.rollout_look import Look, Rule
 from andon.deploy.rollout_proof import Ramp, ramp, unsafe
 from andon.deploy.rollout_record import (
@@ -38,14 +42,9 @@ from andon.deploy.rollout_record import (
     State,
     Transition,
 )
-from andon.measure.detect import events_needed
-from andon.measure.evidence import safe_test
+from andon.deploy.rollout_wait import dependency, quiet, too_many, undecided
 
 __all__ = ["Evidence", "Plan", "Rollout", "Standing", "record", "replayed", "step"]
-
-#: Of what people can decide, so much may come from a rollout.
-_CAPACITY = 0.8
-_QUIET_US = 600_000_000
 
 
 def step(rollout: Rollout, evidence: Evidence, now_us: int) -> Transition | None:
@@ -81,33 +80,36 @@ def _draft(look: Look) -> Transition | None:
     if look.evidence.older:
         return None
     plan = look.plan
-    said = f"{plan.actor or 'somebody'} began the rollout of {plan.version} against {plan.live}"
+    against = f"against {plan.live}" if plan.live else "where no version is live, against the charter's goals"
+    said = f"{plan.actor or 'somebody'} began the rollout of {plan.version} {against}"
     return look.to("preflight", "", f"{said}{f': {plan.reason}' if plan.reason else ''}")
 
 
 def _preflight(look: Look) -> Transition | None:
     plan, route = look.plan, look.route
     unfit = look.evidence.unfit or look.evidence.failed
-    if not unfit and route.live != plan.live:
-        unfit = f"{route.live or 'no version'} is live, the rollout was to compare with {plan.live}"
+    if not unfit and not look.on_old:
+        unfit = f"{route.live or 'no version'} is live, the rollout was to compare with {plan.old}"
     if not unfit and route.candidate is not None:
         unfit = f"{route.candidate} is the candidate already, with a share of {route.share:.4g}"
     if unfit:
         return look.to("rejected", "unfit", f"{plan.version} is not rolled out: {unfit}")
-    if waiting := _dependency(look):
+    if waiting := dependency(look):
         return look.hold("dependency", waiting)
     held = look.go_on()
     if held is not None:
         return held
     if "shadow" in plan.path and not _seen_enough(look):
         do: Do = "" if plan.version in route.shadows else "shadow"
-        return look.to("shadow", "", f"{plan.version} predicts beside {plan.live}, unseen", do=do)
+        return look.to("shadow", "", f"{plan.version} predicts beside {plan.old}, unseen", do=do)
     return _begin(look, f"{plan.version} is fit")
 
 
 def _begin(look: Look, why: str) -> Transition:
+    if "canary" not in look.plan.path:
+        return take_over(look, why)
     share = look.plan.start_share
-    said = f"{why}: it gets {share * 100:.4g} % of the units, {look.plan.live} the rest"
+    said = f"{why}: it gets {share * 100:.4g} % of the units, {look.plan.old} the rest"
     return look.to("canary", "", said, do="canary", share=share)
 
 
@@ -117,12 +119,13 @@ def _seen_enough(look: Look) -> bool:
 
 def _shadow(look: Look) -> Transition | None:
     shadow = look.evidence.shadow
-    if waiting := _dependency(look):
+    if waiting := dependency(look):
         return look.hold("dependency", waiting)
     cases = 0 if shadow is None else shadow.cases
-    if _is_quiet(look) or not cases:
-        said = f"no case was shadowed lately, {cases} of {LEAST_SHADOWED} so far"
-        return look.hold("no_data", said) if _waited(look) or look.rollout.state == "hold" else None
+    said = f"no case was shadowed lately, {cases} of {LEAST_SHADOWED} so far"
+    none, held = quiet(look, said, none=not cases)
+    if none:
+        return held
     if not _seen_enough(look) or shadow is None:
         return look.go_on()
     return look.go_on() or _begin(look, f"{cases} cases in the shadow, {shadow.failed} not answered, no harm shown")
@@ -131,19 +134,21 @@ def _shadow(look: Look) -> Transition | None:
 def _canary(look: Look) -> Transition | None:
     if look.route.held:
         return None
-    if waiting := _dependency(look):
+    if waiting := dependency(look):
         return look.hold("dependency", waiting)
-    if _is_quiet(look):
-        said = "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back"
-        return look.hold("no_data", said) if _waited(look) or look.rollout.state == "hold" else None
+    none, held = quiet(look, "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back")
+    if none:
+        return held
     left = unsafe(look.plan, look.evidence.rails)
     grown = ramp(look.rollout, look.evidence)
     can_grow = not left or (_grows(look, grown))
-    if can_grow and (told := _too_many(look)):
+    if can_grow and (told := too_many(look)):
         return look.hold("capacity", told)
     if not left:
         told = "every guardrail is shown to be safe"
-        said = f"{told}: {look.plan.version} gets everything, {look.plan.live} stays loaded"
+        if "blue-green" in look.plan.path:
+            return take_over(look, told)
+        said = f"{told}: {look.plan.version} gets everything, {look.plan.old} stays loaded"
         return look.to("bake", "", said, do="switch", share=1.0, floor=0.0)
     return _ramp(look, grown) or _wait(look, left, grown)
 
@@ -177,28 +182,11 @@ def _grows(look: Look, grown: Ramp) -> bool:
 
 def _wait(look: Look, left: tuple[Rail, ...], grown: Ramp) -> Transition | None:
     """Why nothing moves, where that has a name."""
-    names = ", ".join(rail.name for rail in left)
     if grown.left <= 0:
+        names = ", ".join(rail.name for rail in left)
         said = f"the harm budget of {look.plan.budget:g} units may be spent by {grown.limit}; {names}: not decided yet"
         return look.hold("budget", said, eta_us=look.eta())
-    if all(rail.late for rail in left) and _lags(look, left):
-        said = f"the labels of {names} come later; what is known at once is safe"
-        return look.hold("label_lag", said, eta_us=look.eta())
-    if any(_stuck(look, rail) for rail in left):
-        said = f"{names}: twice the evidence that clears a good candidate has come and does not decide it"
-        return look.hold("inconclusive", said, eta_us=look.eta())
-    return look.go_on()
-
-
-def _lags(look: Look, left: tuple[Rail, ...]) -> bool:
-    within = look.now_us - look.rollout.share_us < look.plan.horizon_us
-    return within or any(not rail.units[0] or not rail.units[1] for rail in left)
-
-
-def _stuck(look: Look, rail: Rail) -> bool:
-    share = min(max(look.rollout.share, 0.001), look.plan.cap)
-    needed = events_needed(safe_test(look.plan.margin), 1.0, share, look.plan.beta)
-    return needed is not None and rail.guard.events > 2 * needed
+    return undecided(look, left)
 
 
 def _bake(look: Look) -> Transition | None:
@@ -222,7 +210,8 @@ def _rolling_back(look: Look) -> Transition | None:
     route, plan = look.route, look.plan
     if plan.version not in (route.live, route.candidate):
         after: State = "superseded" if look.rollout.reason == "superseded" else "rolled_back"
-        return look.to(after, look.rollout.reason, f"{route.live} answers; {look.rollout.sentence}", share=0.0)
+        who = f"{route.live} answers" if route.live else "people answer"
+        return look.to(after, look.rollout.reason, f"{who}; {look.rollout.sentence}", share=0.0)
     return look.to("aborted", "person", f"{route.actor} put {plan.version} back on the line", share=route.share)
 
 
@@ -230,42 +219,12 @@ def _stay(look: Look) -> None:
     """Only a person moves what is frozen."""
 
 
-def _dependency(look: Look) -> str:
-    """Why no evidence can come, whoever wants it; empty where it can."""
-    if look.route.stopped:
-        return "the line is stopped"
-    if not look.route.asked:
-        return "people decide everything and no model is asked; raise the level with: andon automate"
-    return look.route.trouble or look.evidence.failed
-
-
-def _is_quiet(look: Look) -> bool:
-    """Whether no case came for longer than is usual."""
-    last, evidence = look.evidence.last_us, look.evidence
-    gap = 10 * 3.6e9 / evidence.per_hour if evidence.per_hour else 0.0
-    return last is None or evidence.as_of_us - last > max(_QUIET_US, 3 * evidence.every_us, gap)
-
-
-def _waited(look: Look) -> bool:
-    return look.now_us - max(look.rollout.since_us, look.rollout.share_us) > _QUIET_US
-
-
-def _too_many(look: Look) -> str:
-    """Whether people could not keep up with what the candidate passes on to them."""
-    rate, comes = look.plan.reviewers_per_hour, look.evidence.deferred_per_hour
-    if rate is None or comes <= _CAPACITY * rate:
-        return ""
-    return (
-        f"{look.plan.version} would send {comes:.3g} cases an hour to people, more than {_CAPACITY:g} of the "
-        f"{rate:g} that the charter counts on"
-    )
-
-
 _PLACES: dict[State, Rule] = {
     "draft": _draft,
     "preflight": _preflight,
     "shadow": _shadow,
     "canary": _canary,
+    "blue_green": blue_green,
     "bake": _bake,
     "rolling_back": _rolling_back,
     "frozen": _stay,

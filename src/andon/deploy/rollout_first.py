@@ -6,8 +6,8 @@ Each of these may end or stop a rollout wherever it is.
 from __future__ import annotations
 
 from andon.deploy.rollout_look import Look, Rule
-from andon.deploy.rollout_proof import harmed, level_of
-from andon.deploy.rollout_record import HARM, State, Transition
+from andon.deploy.rollout_proof import harmed, told_of
+from andon.deploy.rollout_record import CONTROLLER, HARM, State, Transition
 
 __all__ = ["FIRST", "SPLIT_ALPHA"]
 
@@ -29,17 +29,20 @@ def _person(look: Look) -> Transition | None:
             return look.to("superseded", "person", f"{by} began {route.candidate}; {version} stays live, unwatched")
         return None if route.live == version else _gone(look, by)
     if route.live == version:
-        return look.to("bake", "person", f"{version} was made live by {by}; {look.plan.live} stays loaded", share=1.0)
-    if route.candidate == version and route.share > 0 and route.live == look.plan.live:
+        return look.to("bake", "person", f"{version} was made live by {by}; {look.plan.old} stays loaded", share=1.0)
+    if route.candidate == version and route.share > 0 and look.on_old:
         return _share_changed(look, by)
-    if place == "shadow" and version in (*route.shadows, route.candidate) and route.live == look.plan.live:
+    if place == "shadow" and version in (*route.shadows, route.candidate) and look.on_old:
         return None
     return _gone(look, by)
 
 
 def _gone(look: Look, by: str) -> Transition:
     """The version does not answer any more, by somebody else's act."""
-    back = look.route.live == look.plan.live and look.route.candidate is None
+    back = look.on_old and look.route.candidate is None
+    if back and (look.route.actor, look.route.action) == (CONTROLLER, "rollback"):
+        # Done while the database was gone, so that no transition tells it yet.
+        return look.to("rolled_back", HARM, f"{look.plan.old} took over again: {look.route.why}", share=0.0)
     what = f"{look.plan.version} was taken off the line by {by}"
     return look.to("rolled_back" if back else "aborted", "person", what, share=0.0)
 
@@ -52,7 +55,7 @@ def _share_changed(look: Look, by: str) -> Transition | None:
         return look.to("canary", "person", said, share=route.share, floor=route.share)
     if route.share != now.share:
         said = f"the share is {route.share * 100:.4g} % of the units by {by}"
-        after = now.state if now.state == "frozen" else "canary"
+        after = now.state if now.state == "frozen" else now.place
         reason = now.reason if now.state == "frozen" else "person"
         return look.to(after, reason, said, share=route.share, floor=route.share)
     if now.state == "frozen":
@@ -82,7 +85,7 @@ def _word(look: Look) -> Transition | None:
 
 def _superseded(look: Look) -> Transition | None:
     """A rollout that was begun later takes the place of one that has not taken over yet."""
-    if not look.evidence.newer or look.rollout.state == "rolling_back" or look.rollout.place == "bake":
+    if not look.evidence.newer or look.rollout.state == "rolling_back" or look.rollout.place in ("blue_green", "bake"):
         return None
     said = f"{look.evidence.newer} was begun, so {look.plan.version} is taken off the line"
     if look.rollout.place in ("draft", "preflight"):
@@ -93,10 +96,12 @@ def _superseded(look: Look) -> Transition | None:
 def _split(look: Look) -> Transition | None:
     """Arms that are not what the route promised make every verdict of this rollout worthless: freeze."""
     split, now = look.evidence.assigned, look.rollout
-    if split is None or not split.reached(SPLIT_ALPHA) or now.place != "canary" or now.state in _SETTLED_MINDS:
+    if split is None or not split.reached(SPLIT_ALPHA) or now.state in _SETTLED_MINDS:
+        return None
+    if now.place not in ("canary", "blue_green"):
         return None
     said = (
-        f"{look.evidence.candidate} units came to {look.plan.version} and {look.evidence.live} to {look.plan.live}, which "
+        f"{look.evidence.candidate} units came to {look.plan.version} and {look.evidence.live} to {look.plan.old}, which "
         "is not what the route promised: something else decides who gets which, so no verdict of this rollout can be "
         "trusted; find out what, roll back, begin again"
     )
@@ -106,7 +111,7 @@ def _split(look: Look) -> Transition | None:
 def _harm(look: Look) -> Transition | None:
     """Harm acts wherever the rollout is; frozen by a person, it is told once."""
     now, plan = look.rollout, look.plan
-    if now.place not in ("shadow", "canary", "bake") or now.state == "rolling_back":
+    if now.place not in ("shadow", "canary", "blue_green", "bake") or now.state == "rolling_back":
         return None
     worse = _worse(look)
     if not worse or (now.state == "frozen" and now.reason != "person"):
@@ -115,7 +120,7 @@ def _harm(look: Look) -> Transition | None:
     if now.state == "frozen":
         return look.to("frozen", HARM, f"{told}; frozen by a person, so nothing was changed")
     if plan.on_harm == "rollback":
-        return look.back(HARM, f"{told}; {plan.live} answers again")
+        return look.back(HARM, f"{told}; {f'{plan.live} answers' if plan.live else 'people answer'} again")
     if plan.on_harm == "freeze":
         return look.to("frozen", HARM, f"{told}; the share stays until a person decides", do=look.pin())
     return look.to("frozen", HARM, f"{told}; people decide everything until a person acts", do="people")
@@ -123,8 +128,7 @@ def _harm(look: Look) -> Transition | None:
 
 def _worse(look: Look) -> list[str]:
     """Sentences about what shows harm."""
-    level = level_of(look.plan)
-    found = [rail.guard.sentence(level, look.plan.beta) for rail in harmed(look.plan, look.evidence.rails)]
+    found = [told_of(look.plan, rail) for rail in harmed(look.plan, look.evidence.rails)]
     if look.rollout.place == "shadow" and look.evidence.shadow is not None:
         part = look.plan.alpha / 2 / max(1, len(look.evidence.shadow.rails))
         pairs = [one for one in look.evidence.shadow.rails if one.verdict(part, look.plan.beta) == "harm"]

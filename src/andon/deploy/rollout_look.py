@@ -38,6 +38,11 @@ class Look:
         """The line as it is."""
         return self.evidence.standing
 
+    @property
+    def on_old(self) -> bool:
+        """Whether the version that was live (or people, where none was) still is."""
+        return (self.route.live or "") == self.plan.live
+
     def to(self, after: State, reason: str, sentence: str, **more: Any) -> Transition:
         """A transition; the place on the way and the share stay as they are unless given."""
         now = self.rollout

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
 from andon.deploy.rollout_record import Evidence, Plan, Rail, Rollout
 from andon.errors import UsageError
+from andon.measure.alone import Alone
+from andon.measure.bounded import Difference
 from andon.measure.budget import excess, next_share, share_sequence, suffered
 from andon.measure.detect import detectable, events_needed
-from andon.measure.estimate import Estimate
-from andon.measure.evidence import safe_test
+from andon.measure.estimate import Estimate, undefined
+from andon.measure.evidence import STAKES, combined, safe_test
 from andon.measure.guardrail import Guardrail, Said, request_ratio
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "level_of",
     "ramp",
     "said_of",
+    "told_of",
     "units_of",
     "unsafe",
 ]
@@ -44,7 +48,9 @@ class Judged(msgspec.Struct, frozen=True):
 
     ``log_harm`` and ``log_safe`` are the evidence now, each to be held against its threshold (natural logarithms).
     ``share`` is the candidate's own share of units with an event. ``says`` is the sentence. ``by_requests`` is the ratio
-    of the shares of requests: shown, not decided on.
+    of the shares of requests: shown, not decided on. ``kind`` says what ``ratio`` is: a "ratio" of shares, a "difference" of
+    means (``share`` is then undefined), or "alone", the candidate's own figure that is held against the goal (``share`` is the
+    same); in both ``events`` counts units.
     """
 
     name: str
@@ -60,6 +66,7 @@ class Judged(msgspec.Struct, frozen=True):
     safe_at: float
     says: str
     by_requests: Estimate
+    kind: Literal["ratio", "difference", "alone"] = "ratio"
 
 
 class Ramp(msgspec.Struct, frozen=True):
@@ -84,6 +91,9 @@ def said_of(plan: Plan, rail: Rail, *, matured: bool = False) -> Said:
 
     With ``matured``, a late guardrail is judged by the cases alone whose labels had time to come.
     """
+    if rail.other is not None:
+        found = rail.matured_other if matured and rail.late else rail.other
+        return "not_yet" if found is None else found.verdict(level_of(plan), plan.beta)
     guard, units = rail.guard, rail.units
     if matured and rail.late:
         guard, units = rail.matured or _blank(rail), rail.matured_units
@@ -118,31 +128,47 @@ def unsafe(plan: Plan, rails: Sequence[Rail], *, matured: bool = False) -> tuple
     return tuple(found)
 
 
-def judged(plan: Plan, rail: Rail) -> Judged:
-    """A guardrail with everything that may be shown of it."""
+def told_of(plan: Plan, rail: Rail) -> str:
+    """What a guardrail says, as a sentence."""
     level = level_of(plan)
-    said = said_of(plan, rail)
-    share = share_sequence(rail.guard.harm.candidate, max(rail.units[0], rail.guard.harm.candidate), plan.beta)
-    told = rail.guard.sentence(level, plan.beta)
-    if said == "safe" and rail.guard.verdict(level, plan.beta) != "safe":
-        told = (
-            f"{rail.name}: safe: at most {share.high:.2g} of the candidate's units have an event, "
+    if rail.other is not None:
+        return rail.other.sentence(rail.name, level, plan.beta)
+    if said_of(plan, rail) == "safe" and rail.guard.verdict(level, plan.beta) != "safe":
+        return (
+            f"{rail.name}: safe: at most {_own(plan, rail).high:.2g} of the candidate's units have an event, "
             f"which is below {plan.negligible:g}"
         )
+    return rail.guard.sentence(level, plan.beta)
+
+
+def _own(plan: Plan, rail: Rail) -> Estimate:
+    bad = rail.guard.harm.candidate
+    return share_sequence(bad, max(rail.units[0], bad), plan.beta)
+
+
+def judged(plan: Plan, rail: Rail) -> Judged:
+    """A guardrail with everything that may be shown of it."""
+    level, other = level_of(plan), rail.other
+    tested = rail.guard if other is None else other
+    ratio, share, events = rail.guard.ratio(level, plan.beta), _own(plan, rail), rail.guard.events
+    if other is not None:
+        ratio, events = other.interval(), other.n
+        share = ratio if isinstance(other, Alone) else undefined("a mean is no share", other.n)
     return Judged(
         rail.name,
-        said,
+        said_of(plan, rail),
         rail.late,
-        rail.guard.ratio(level, plan.beta),
+        ratio,
         share,
-        rail.guard.events,
+        events,
         rail.units,
-        max(rail.guard.harm.log_e, -99.0),
-        max(rail.guard.safe.log_e, -99.0),
+        max(tested.harm.log_e, -99.0),
+        max(tested.safe.log_e, -99.0),
         -math.log(level),
         -math.log(plan.beta),
-        told,
+        told_of(plan, rail),
         request_ratio(*rail.requests),
+        "ratio" if other is None else "alone" if isinstance(other, Alone) else "difference",
     )
 
 
@@ -157,14 +183,13 @@ def ramp(rollout: Rollout, evidence: Evidence) -> Ramp:
     for rail in evidence.rails:
         if said_of(plan, rail) == "safe":
             continue
-        spent = suffered(rail.guard, plan.beta)
-        candidate, live = (max(n, bad) for n, bad in zip(rail.units, _bad(rail), strict=True))
+        spent, worst = _cost(plan, rail)
         wait_us = evidence.every_us + (plan.horizon_us if rail.late else 0)
         share = next_share(
             cap=plan.cap,
             budget=plan.budget,
             suffered=spent,
-            excess=excess(rail.guard, candidate, live, plan.beta),
+            excess=worst,
             forecast=evidence.per_hour * wait_us / _HOUR,
         )
         left = min(left, plan.budget - spent)
@@ -175,8 +200,23 @@ def ramp(rollout: Rollout, evidence: Evidence) -> Ramp:
     return Ramp(fits[-1] if fits else 0.0, left, limit)
 
 
-def _bad(rail: Rail) -> tuple[int, int]:
-    return rail.guard.harm.candidate, rail.guard.harm.live
+def _cost(plan: Plan, rail: Rail) -> tuple[float, float]:
+    """What was spent of the budget at most, and what a unit may cost at most: in units with an event too many.
+
+    Of a mean the whole range counts as one such unit, and what was spent is what the difference seems to be.
+    """
+    if isinstance(rail.other, Alone):
+        worst = rail.other.excess()
+        return rail.other.n * worst, worst
+    if isinstance(rail.other, Difference):
+        found, span = rail.other.interval(), rail.other.high - rail.other.low
+        if found.value is None or found.low is None or found.high is None:
+            return 0.0, 1.0
+        seems, most = (found.value, found.high) if rail.other.worse == "higher" else (-found.value, -found.low)
+        return rail.units[0] * max(0.0, seems) / span, min(1.0, max(0.0, most) / span)
+    bad = rail.guard.harm.candidate, rail.guard.harm.live
+    candidate, live = (max(n, some) for n, some in zip(rail.units, bad, strict=True))
+    return suffered(rail.guard, plan.beta), excess(rail.guard, candidate, live, plan.beta)
 
 
 def eta_us(rollout: Rollout, evidence: Evidence) -> int | None:
@@ -187,10 +227,13 @@ def eta_us(rollout: Rollout, evidence: Evidence) -> int | None:
     plan, found = rollout.plan, [evidence.as_of_us]
     hours = (evidence.as_of_us - rollout.began_us) / _HOUR
     share = min(max(rollout.share, plan.start_share), plan.cap)
+    if rollout.place == "blue_green":
+        share = min(max(rollout.share, 0.01), 0.99)
     for rail in unsafe(plan, evidence.rails):
         if hours <= 0 or not evidence.per_hour or not any(rail.units):
             return None
-        ways = [one for one in (_by_events(plan, rail, share, hours), _by_units(plan, rail, share, evidence)) if one]
+        found_in = (_by_events(plan, rail, share, hours), _by_units(plan, rail, share, evidence))
+        ways = [one for one in (found_in if rail.other is None else (_by_growth(plan, rail, hours),)) if one]
         if not ways:
             return None
         wait_us = plan.horizon_us if rail.late else 0
@@ -205,6 +248,13 @@ def _by_events(plan: Plan, rail: Rail, share: float, hours: float) -> float | No
         return None
     done = min(max(rail.guard.safe.log_e / -math.log(plan.beta), 0.0), 0.95)
     return needed * (1 - done) / (rail.guard.events / hours)
+
+
+def _by_growth(plan: Plan, rail: Rail, hours: float) -> float | None:
+    """Hours until a goal is shown to be kept, or a mean not to be worse, if the evidence grows as it did."""
+    assert rail.other is not None
+    level, now = -math.log(plan.beta), rail.other.safe.log_e
+    return hours * max(level - now, 0.0) / now if now > level / 20 else None
 
 
 def _by_units(plan: Plan, rail: Rail, share: float, evidence: Evidence) -> float | None:
@@ -236,6 +286,8 @@ def can_detect(plan: Plan, name: str, rate: float | None, per_hour: float) -> st
         return f"{name}: there is no traffic now, so nothing can be said of when"
     share = min(plan.start_share, plan.cap)
     level = level_of(plan)
+    if name in plan.limits or name in plan.margins:
+        return _can_detect_mean(plan, name, per_hour * (share if "canary" in plan.path else 1 - plan.holdback))
     if rate is None or not 0 < rate < 1:
         if plan.negligible <= 0:
             return f"{name}: no event was seen lately, and without any nothing can be shown"
@@ -249,3 +301,26 @@ def can_detect(plan: Plan, name: str, rate: float | None, per_hour: float) -> st
     except UsageError as error:
         return f"{name}: {error.message}"
     return f"{name}: {found.sentence}, at a share of {share:g} and {rate:.2g} of the units with an event now"
+
+
+def _can_detect_mean(plan: Plan, name: str, per_hour: float) -> str:
+    """The same of a goal by itself, and of a mean, of which the traffic says nothing before."""
+    if name in plan.margins and name not in plan.limits:
+        return f"{name}: a mean, safe when less than {plan.margins[name]:g} worse; when, is said once cases have come"
+    limit = plan.limits[name]
+    if name in plan.margins or not 0 < limit < 1:
+        return f"{name}: held against its goal of {limit:g}; when it is shown to be kept, is said once cases have come"
+    low, high = 1, 2
+    while not _kept_by(limit, high, plan.beta):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _kept_by(limit, middle, plan.beta) else (middle, high)
+    return (
+        f"{name}: a release without an event is shown to keep to {limit:g} after about {high:,} of its units "
+        f"({high / per_hour:.2g} hours), one with events later"
+    )
+
+
+def _kept_by(limit: float, units: int, beta: float) -> bool:
+    return combined(units * math.log1p(stake * limit / (1 - limit)) for stake in STAKES) >= -math.log(beta)

@@ -10,10 +10,13 @@ from typing import Literal
 
 import msgspec
 
+from andon.measure.alone import Alone
+from andon.measure.bounded import Difference
 from andon.measure.evidence import Assigned
 from andon.measure.guardrail import Guardrail
 
 __all__ = [
+    "CONTROLLER",
     "ENDED",
     "HARM",
     "LEAST_SHADOWED",
@@ -35,6 +38,7 @@ State = Literal[
     "preflight",
     "shadow",
     "canary",
+    "blue_green",
     "hold",
     "bake",
     "settled",
@@ -51,9 +55,12 @@ OnHarm = Literal["rollback", "freeze", "people"]
 
 #: States after which nothing comes.
 ENDED: frozenset[State] = frozenset({"settled", "rolled_back", "rejected", "superseded", "aborted"})
+#: The actor of everything that an automatic rollout does.
+CONTROLLER = "controller"
 #: The reason of whatever happens because harm was shown.
 HARM = "harm"
-#: Cases in the shadow before a canary begins: none failed of these shows that fewer than 1 % do (299, at 95 %).
+#: Cases in the shadow before a canary begins: none failed of these shows that fewer than 1 % do (299, at 95 %). So many
+#: the candidate answers in each step of a gradual blue/green, too, before the next one.
 LEAST_SHADOWED = 300
 
 
@@ -63,7 +70,11 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     ``guardrails`` are those that are judged. ``budget`` is how many units with an event more than the live version's
     are accepted, for each guardrail. Below a share of ``negligible`` units with an event a candidate is safe, whatever
     the ratio. ``horizon_us`` is how late labels come; ``bake_us`` the least time that the old version stays loaded.
-    ``cap`` is the largest share before the candidate gets everything.
+    ``cap`` is the largest share of a canary. In a blue/green the candidate gets ``steps`` of the units, one after the other,
+    then all but a ``holdback``, with which it is compared until it is cleared.
+
+    ``live`` is "" where no version is live: the first release. Then, and where a blue/green leaves nobody to compare with,
+    ``limits`` has what each guardrail may be by the charter's goal. ``margins`` are those of means.
     """
 
     version: str
@@ -83,13 +94,24 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     cap: float = 0.5
     actor: str = ""
     reason: str = ""
+    steps: tuple[float, ...] = ()
+    holdback: float = 0.0
+    limits: dict[str, float] = {}
+    margins: dict[str, float] = {}
+
+    @property
+    def old(self) -> str:
+        """Who answers without it, for people."""
+        return self.live or "people"
 
 
 class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
     """The evidence of one guardrail; ``units`` are those of (candidate, live) of which it is known how they went.
 
     A ``late`` one needs labels, people or feedback; ``matured`` is then what the cases say whose labels had time to come.
-    ``requests`` are (with the event, of which it is known) of the candidate and of the live version: shown, not decided on.
+    Where means are compared, or the release is held against a goal alone, ``other`` (and ``matured_other``) is what counts
+    and ``guard`` is empty. ``requests`` are (with the event, of which it is known) of the candidate and of the live version:
+    shown, not decided on.
     """
 
     name: str
@@ -98,6 +120,8 @@ class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
     late: bool = False
     matured: Guardrail | None = None
     matured_units: tuple[int, int] = (0, 0)
+    other: Difference | Alone | None = None
+    matured_other: Difference | Alone | None = None
     requests: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
 
 
@@ -141,7 +165,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that a decision is made from, besides the rollout and the hour.
 
     ``position`` is the place in each stream of the log up to which it was read. ``candidate`` and ``live`` count units,
-    ``fresh`` is above 0 once the candidate had a case under the share now. ``last_us`` is the last case of either arm, ``per_hour`` how
+    ``fresh`` counts the candidate's cases under the share now. ``last_us`` is the last case of either arm, ``per_hour`` how
     many units there are lately, ``deferred_per_hour`` how many cases would come to people if the candidate had all.
     ``every_us`` is how soon it is looked at again. ``newer`` names a rollout begun later, ``older`` one that still runs;
     ``unfit`` says why the version cannot be used at all, ``failed`` what went wrong when this rollout last acted.
@@ -170,7 +194,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
 class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a rollout is. ``reason`` is one word, ``sentence`` says it for people; ``number`` counts transitions.
 
-    ``place`` is where it is on the way (shadow, canary, bake) also while it holds or is frozen. ``first_epoch`` is the
+    ``place`` is where it is on the way (shadow, canary, blue_green, bake) also while it holds or is frozen. ``first_epoch`` is the
     route in force when it began; ``share_us`` when the share was last changed; ``floor`` a share that a person set:
     it is not lowered by itself.
     """

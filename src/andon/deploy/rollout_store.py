@@ -1,4 +1,4 @@
-"""Automatic rollouts as they are kept: begun, asked something, looked up; and what a plan takes from the charter.
+"""Automatic rollouts as they are kept: begun, asked something, looked up.
 
 One at a time is on its way. It is kept among the workspace's states, by name (``v2#3``), with its revision: two
 controllers, or a person and a controller, cannot both decide on the same state.
@@ -6,21 +6,22 @@ controllers, or a person and a controller, cannot both decide on the same state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from andon.deploy.rollout_record import Evidence, Plan, Rollout, Transition, Word
-from andon.deploy.standing import bundles_of
+from andon.deploy.rollout_plan import Pattern, plan_of
+from andon.deploy.rollout_record import Evidence, Rollout, Transition, Word
+from andon.deploy.standing import bundles_of, first_route
+from andon.deploy.transition import Stamp
 from andon.errors import Conflict, NotFound, UsageError
-from andon.measure.event import why_not
-from andon.measure.gate import Bound
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["KIND", "Kept", "Pending", "active", "ask", "drafted", "kept", "may_resume", "newest", "plan_of", "start"]
+__all__ = ["KIND", "Kept", "Pending", "active", "ask", "drafted", "kept", "may_resume", "newest", "start"]
 
 KIND = "rollout"
 """The kind under which rollouts are kept among the workspace's states."""
@@ -63,65 +64,46 @@ def _number(name: str) -> int:
     return int(name.rpartition("#")[2])
 
 
-def plan_of(charter: Charter, version: str, live: str, *, actor: str = "", reason: str = "") -> Plan:
-    """What the charter says of a rollout. Raises ``UsageError`` where it names nothing that can be judged, or no canary."""
-    rules, classes = charter.rollout, charter.target.classes
-    named = rules.guardrails or [name for name, spec in charter.metrics.items() if spec.goal is not None]
-    faults: dict[str, str] = {}
-    for name in named:
-        spec = charter.metrics[name]
-        bound = spec.goal if spec.goal is not None else spec.alarm if isinstance(spec.alarm, Bound) else None
-        faults[name] = why_not(spec.of, bound, classes)
-    judged = tuple(name for name, why in faults.items() if not why)
-    if not judged:
-        why = "; ".join(faults.values()) or "the charter has no guardrail and no metric with a goal"
-        raise UsageError(
-            f"an automatic rollout needs a guardrail that counts events, such as error_rate or null_outputs: {why}"
-        )
-    if "canary" not in rules.path:
-        raise UsageError(
-            f"an automatic rollout compares both versions in a canary; rollout.path has none: {', '.join(rules.path)}"
-        )
-    return Plan(
-        version=version,
-        live=live,
-        path=rules.path,
-        guardrails=judged,
-        start_share=min(rules.start_share, 0.5),
-        margin=rules.margin,
-        alpha=rules.alpha,
-        beta=rules.beta,
-        on_harm=rules.on_harm,
-        budget=rules.budget,
-        negligible=rules.negligible,
-        horizon_us=charter.target.delay_us,
-        bake_us=rules.bake_us,
-        reviewers_per_hour=charter.review.reviewers_per_hour,
-        actor=actor,
-        reason=reason,
-    )
-
-
-def start(workspace: Workspace, charter: Charter, version: str, *, actor: str, reason: str = "") -> Rollout:
+def start(
+    workspace: Workspace,
+    charter: Charter,
+    version: str,
+    *,
+    actor: str,
+    reason: str = "",
+    pattern: Pattern = "canary",
+    steps: Sequence[float] | None = None,
+) -> Rollout:
     """Begin the automatic rollout of a release; the controller does the rest. Raises what ``drafted`` does."""
-    made = drafted(workspace, charter, version, actor=actor, reason=reason)
+    made = drafted(workspace, charter, version, actor=actor, reason=reason, pattern=pattern, steps=steps)
     workspace.states.put(KIND, made.name, Kept(made), 0)
     evidence = {"what": "begin", "plan": msgspec.to_builtins(made.plan)}
     workspace.journal.append("rollout.asked", made.name, actor, reason, evidence)
     return made
 
 
-def drafted(workspace: Workspace, charter: Charter, version: str, *, actor: str, reason: str = "") -> Rollout:
+def drafted(
+    workspace: Workspace,
+    charter: Charter,
+    version: str,
+    *,
+    actor: str,
+    reason: str = "",
+    pattern: Pattern = "canary",
+    steps: Sequence[float] | None = None,
+) -> Rollout:
     """The rollout that would begin; nothing is changed.
 
-    One that is on its way is superseded, unless it bakes, goes back or is frozen. Raises ``Conflict`` then, ``UsageError``
-    where there is nothing to compare with, ``NotFound`` for an unknown release.
+    One that is on its way is superseded, unless it has taken over, goes back or is frozen. Raises ``Conflict`` then,
+    ``UsageError`` where nothing can be judged, ``NotFound`` for an unknown release.
     """
     route = workspace.routes.current()
-    if route is None or route.live is None:
+    if route is None:  # the line has not begun: as it will
+        route = first_route(charter, Stamp(actor, reason, 0, 0))
+    if route.live is None and not {"assist", "partial", "full"} & set(route.levels.values()):
         raise UsageError(
-            f"no version is live, so there is nothing to compare {version} with; the first release goes live by hand: "
-            "andon deploy shadow, then andon deploy switch"
+            f"no version is live and people decide everything (level {', '.join(dict.fromkeys(route.levels.values()))}), so "
+            f"{version} would answer nothing; its way is by levels: andon deploy shadow, then andon automate"
         )
     if route.live == version:
         raise UsageError(f"{version} is live already")
@@ -135,12 +117,13 @@ def drafted(workspace: Workspace, charter: Charter, version: str, *, actor: str,
         )
     if now is not None and now.plan.version == version:
         raise Conflict(f"the rollout {now.name} of {version} is on its way already ({now.state})")
-    if now is not None and (now.place == "bake" or now.state in ("rolling_back", "frozen")):
+    if now is not None and (now.place in ("blue_green", "bake") or now.state in ("rolling_back", "frozen")):
         raise Conflict(
             f"the rollout {now.name} is not over ({now.state}): {now.sentence}; settle it or roll it back first"
         )
     clock, name = workspace.clock.now(), f"{version}#{max(map(_number, all_of), default=0) + 1}"
-    plan = plan_of(charter, version, route.live, actor=actor, reason=reason)
+    live = route.live or ""
+    plan = plan_of(charter, version, live, pattern=pattern, steps=steps, actor=actor, reason=reason)
     said = f"{actor} asked for it"
     return Rollout(name, plan, began_us=clock, since_us=clock, first_epoch=route.epoch, sentence=said)
 

@@ -2,7 +2,8 @@
 
 Any number of controllers may run; one leads, by a lease with a term, the others stand by. Everything it does is begun
 again by the next leader where it was left. With the database locked or gone it waits, says so once, and goes on: the
-live path does not need it, and the write-ahead log keeps everything meanwhile.
+live path does not need it, and the write-ahead log keeps everything meanwhile. Only harm is not waited with: a rollout
+that shows it goes back all the same.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ class Controller:
                 failures = 0
             except (Unavailable, Corrupt, NotFound) as error:
                 self._trouble(error)
+                self._without_database(error)
                 failures += 1
                 busy = False
             sleep(0.0 if busy else min(_TICK * 2 ** min(failures, 4), 2.0))
@@ -161,6 +163,12 @@ class Controller:
 
     def _trouble(self, error: AndonError) -> None:
         self._tell_once(f"waiting: {error.message}")
+
+    def _without_database(self, error: AndonError) -> None:
+        """What a leader does even so. Others need not be told: whoever was quicker has published who answers."""
+        if isinstance(error, Unavailable) and self._duties is not None:
+            for sentence in self._duties.without_database():
+                self._say(sentence)
 
     def _tell_once(self, sentence: str) -> None:
         if sentence != self._said:

@@ -84,6 +84,10 @@ class Duties:
             self._keep()
         return tick, said
 
+    def without_database(self) -> list[str]:
+        """What is not put off until the database is back: harm takes a rollout back; sentences about what was done."""
+        return self._steer.without_database()
+
     def finish(self) -> None:
         """Measure and ship everything that is there."""
         self.ingest.finish()

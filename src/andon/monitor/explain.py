@@ -12,16 +12,21 @@ import msgspec
 import polars as pl
 
 from andon.core.clock import DAY, HOUR
+from andon.deploy.path import Way, rollout_way, ways
 from andon.deploy.rollout_first import SPLIT_ALPHA
+from andon.deploy.rollout_green import next_step
+from andon.deploy.rollout_look import Look
+from andon.deploy.rollout_plan import guarded
 from andon.deploy.rollout_proof import Judged, can_detect, eta_us, judged, ramp, unsafe
 from andon.deploy.rollout_record import LEAST_SHADOWED, Evidence, Plan, Rail, Rollout
-from andon.deploy.rollout_store import Kept, active
+from andon.deploy.rollout_store import Kept, active, newest
 from andon.deploy.standing import deploy_status
 from andon.errors import Unavailable
 from andon.measure.event import Event
 from andon.measure.guardrail import Guardrail
+from andon.monitor.cases import measurable
 from andon.monitor.course import newest_look
-from andon.monitor.proof import Proof, guarded, measurable
+from andon.monitor.proof import Proof
 from andon.monitor.steer import standing
 from andon.store.view import Seen
 
@@ -37,7 +42,8 @@ class Explained(msgspec.Struct, frozen=True):
 
     ``shown`` are guardrails that are not judged, each with why. ``units`` are (candidate, live). ``budget_left`` is of
     ``budget`` units with an event. ``log_split`` is the evidence that the arms are not what was promised, acted on from
-    ``split_at`` on (natural logarithms). ``as_of_us`` is when the evidence was looked at; 0: not yet.
+    ``split_at`` on (natural logarithms). ``as_of_us`` is when the evidence was looked at; 0: not yet. ``path`` is the way to
+    live, step by step.
     """
 
     name: str
@@ -65,6 +71,7 @@ class Explained(msgspec.Struct, frozen=True):
     as_of_us: int
     shadowed: int | None = None
     failed: str = ""
+    path: Way = Way("", ())
 
 
 def explain(workspace: Workspace, charter: Charter, kept: Kept, *, fresh: bool = False) -> Explained:
@@ -93,7 +100,7 @@ def explain(workspace: Workspace, charter: Charter, kept: Kept, *, fresh: bool =
         mode="automatic",
         missing=() if rollout.ended else tuple(_missing(rollout, evidence)),
         guardrails=tuple(judged(plan, rail) for rail in all_of),
-        shown={name: why for name, why in guarded(charter).items() if isinstance(why, str)},
+        shown={name: why for name, why in guarded(charter, alone=bool(plan.limits)).items() if isinstance(why, str)},
         units=(evidence.candidate, evidence.live),
         per_hour=evidence.per_hour,
         budget=plan.budget,
@@ -104,6 +111,7 @@ def explain(workspace: Workspace, charter: Charter, kept: Kept, *, fresh: bool =
         as_of_us=evidence.as_of_us,
         shadowed=None if evidence.shadow is None else evidence.shadow.cases,
         failed=kept.failed,
+        path=rollout_way(rollout),
     )
 
 
@@ -124,8 +132,12 @@ def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
     if place == "shadow":
         cases = 0 if evidence.shadow is None else evidence.shadow.cases
         return [f"{max(0, LEAST_SHADOWED - cases)} more cases in the shadow ({cases} of {LEAST_SHADOWED})"]
-    left = unsafe(plan, evidence.rails, matured=place == "bake")
-    told = [f"{judged(plan, rail).says}; safe is below {plan.margin:g} times" for rail in left]
+    higher = next_step(Look(rollout, evidence, evidence.as_of_us))
+    if place == "blue_green" and higher > rollout.share:
+        missing = max(0, LEAST_SHADOWED - evidence.fresh)
+        return [f"{missing} more cases at {rollout.share * 100:.4g} % without harm, then {higher * 100:.4g} %"]
+    left = unsafe(plan, evidence.rails, matured=place in ("blue_green", "bake"))
+    told = [_short_of(plan, rail) for rail in left]
     if place == "bake":
         late = any(rail.late for rail in evidence.rails)
         until = rollout.share_us + max(plan.bake_us, plan.horizon_us if late else 0)
@@ -136,13 +148,22 @@ def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
     return told or ["nothing: the next look takes it on"]
 
 
+def _short_of(plan: Plan, rail: Rail) -> str:
+    one = judged(plan, rail)
+    return f"{one.says}; safe is below {plan.margin:g} times" if one.kind == "ratio" else one.says
+
+
 def status(workspace: Workspace, charter: Charter) -> dict[str, Any]:
-    """The route, the rollout that is on its way (automatic or by hand) and the workers: ``andon deploy status``."""
-    found = deploy_status(workspace)
+    """The route, the rollout that is on its way (automatic or by hand), the ways and the workers: ``andon deploy status``."""
+    found, route_now = deploy_status(workspace), workspace.routes.current()
     try:
-        kept = active(workspace)
+        kept, last = active(workspace), newest(workspace)
     except Unavailable:
-        return found  # the route plane is enough to say who answers
+        kept = last = None  # the route plane is enough to say who answers
+    rungs = charter.automation.path
+    found["path"] = msgspec.to_builtins(
+        ways(charter.case, charter.rollout.path, rungs, route_now, None if last is None else last.rollout)
+    )
     if kept is not None:
         told = msgspec.to_builtins(explain(workspace, charter, kept))
         route = found["route"] or {}
@@ -159,15 +180,19 @@ def foresee(workspace: Workspace, charter: Charter, plan: Plan) -> tuple[str, ..
     """What each guardrail could find, and when, at the traffic of the last day. Raises ``Unavailable``, ``Corrupt``."""
     now = workspace.clock.now()
     seen = Seen(workspace, now - DAY, None)
-    events = {name: one for name, one in guarded(charter).items() if isinstance(one, Event) and name in plan.guardrails}
+    looks = guarded(charter, alone=bool(plan.limits))
+    events = {name: one for name, one in looks.items() if isinstance(one, Event) and name in plan.guardrails}
     table = measurable(seen, events, charter).collect()
     if not table.height:
-        return tuple(can_detect(plan, name, None, 0.0) for name in events)
+        return tuple(can_detect(plan, name, None, 0.0) for name in plan.guardrails)
     first = table["time_us"].min()
     hours = max((now - int(str(first))) / HOUR, 0.1)
     per_hour = table["key"].n_unique() / hours
     said = []
-    for name in events:
+    for name in plan.guardrails:
+        if name not in events:
+            said.append(can_detect(plan, name, None, per_hour))
+            continue
         known = table.filter(pl.col(f"bad:{name}").is_not_null())
         bad = known.filter(pl.col(f"bad:{name}"))["key"].n_unique()
         rate = bad / known["key"].n_unique() if known.height else None

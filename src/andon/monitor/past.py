@@ -9,9 +9,10 @@ import polars as pl
 
 from andon.core.clock import HOUR
 from andon.deploy.rehearsal_traffic import Past
+from andon.deploy.rollout_plan import guarded
 from andon.errors import NotFound, UsageError
 from andon.measure.event import Event
-from andon.monitor.proof import guarded, measurable
+from andon.monitor.cases import measurable
 from andon.store.view import Seen
 
 if TYPE_CHECKING:

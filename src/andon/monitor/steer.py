@@ -19,10 +19,10 @@ from andon.core.record import Route
 from andon.deploy.crew import alive
 from andon.deploy.line import Act, Line
 from andon.deploy.rollout import record, step
-from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition
+from andon.deploy.rollout_record import CONTROLLER, HARM, Evidence, Rollout, Standing, Transition
 from andon.deploy.rollout_store import KIND, Kept, Pending, kept
 from andon.deploy.standing import bundles_of
-from andon.errors import AndonError, Conflict, Corrupt, Unavailable
+from andon.errors import AndonError, Conflict, Corrupt, Unavailable, UsageError
 from andon.monitor.course import LOOKED, keep
 from andon.monitor.proof import Proof
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTOR", "Steer", "standing"]
 
-ACTOR = "controller"
+ACTOR = CONTROLLER
 """The actor of everything that an automatic rollout does."""
 
 _LOOK = 3.0  # seconds of wall time between two looks
@@ -62,6 +62,7 @@ class Steer:
         self._line = line or (lambda only: Line(workspace, charter, patience=2.0, only=only))
         self._seconds = seconds
         self._due = 0.0
+        self._last: dict[str, Rollout] = {}
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
@@ -72,17 +73,52 @@ class Steer:
         said: list[str] = []
         all_of = kept(self._workspace)
         going = [name for name, one in all_of.items() if not one.rollout.ended]
+        self._last = {name: one for name, one in self._last.items() if name in going}
         for name in going:
             try:
                 said += self._take(name, all_of, going)
             except Conflict:
                 continue  # somebody asked something meanwhile: the next look reads it
-            except Corrupt as error:
+            except (Corrupt, UsageError) as error:
                 said.append(f"rollout {name} cannot be judged: {error.message}")
                 self._due = time.monotonic() + _AGAIN[True]
         if going and self._seconds:
             self._due = max(self._due, time.monotonic() + _REST * (time.monotonic() - began))
         return said
+
+    def without_database(self) -> list[str]:
+        """Look at the rollouts as they were when the database was last there; harm takes them back, nothing else happens.
+
+        Who answers, and the log, are files. What is done so is told by the route, and in the journal once it is back.
+        """
+        began = time.monotonic()
+        if began < self._due or not self._last:
+            return []
+        self._due = began + self._seconds
+        said: list[str] = []
+        for name, rollout in list(self._last.items()):
+            try:
+                said += self._harm(rollout)
+            except Conflict:
+                continue  # somebody changed who answers meanwhile: the next look sees it
+            except AndonError as error:
+                said.append(f"rollout {name} cannot be judged: {error.message}")
+                self._due = time.monotonic() + _AGAIN[True]
+        if self._seconds:
+            self._due = max(self._due, time.monotonic() + _REST * (time.monotonic() - began))
+        return said
+
+    def _harm(self, rollout: Rollout) -> list[str]:
+        stand = standing(self._workspace, rollout)
+        every_us = max(_LEAST_US, round(self._seconds * SECOND * self._workspace.clock.rate()))
+        known = msgspec.structs.replace(self._proof.look(rollout, stand), standing=stand, every_us=every_us)
+        hour = self._workspace.clock.now()
+        made = step(rollout, known, hour)
+        if made is None or made.reason != HARM or made.do not in _BACK:
+            return []
+        self._do(rollout, Pending(made, known, hour))
+        del self._last[rollout.name]
+        return [f"rollout {rollout.name}, with the database gone: {made.sentence}"]
 
     def _take(self, name: str, all_of: dict[str, Kept], going: list[str]) -> list[str]:
         """One rollout as far as it goes now."""
@@ -106,6 +142,7 @@ class Steer:
             hour = self._workspace.clock.now()
             made = step(now.rollout, evidence, hour)
             if made is None:
+                self._last[name] = now.rollout
                 self._forget(now, revision)
                 self._workspace.states.put(LOOKED, name, evidence)
                 keep(self._workspace, now.rollout, evidence)

@@ -40,7 +40,7 @@ __all__ = ["RESERVED", "Charter", "examine", "load", "parse", "schema"]
 _PATHS: dict[str, tuple[str, list[str]]] = {
     "new": ("full", ["canary", "live"]),
     "automate": ("shadow", ["shadow", "canary", "live"]),
-    "replace": ("shadow", ["shadow", "canary", "live"]),
+    "replace": ("shadow", ["shadow", "canary", "blue-green", "live"]),
 }
 #: Keys that stand in while the others are looked at, when one of these is faulty.
 _STAND_INS: dict[str, Any] = {

@@ -223,6 +223,12 @@ QUESTIONS: tuple[Question, ...] = (
         "tests/deploy/test_rollout.py::test_the_harm_budget_and_not_the_clock_makes_the_share_grow",
     ),
     Question(
+        "rollout.holdback",
+        "How many units stay on the old release until the new one is cleared?",
+        "the share that a blue/green leaves on the old release",
+        "tests/deploy/test_rollout_green.py::test_at_once_everything_but_the_holdback_until_it_is_cleared",
+    ),
+    Question(
         "rollout.on_harm",
         "What does harm do?",
         "what an automatic rollout does when harm is shown",
@@ -293,16 +299,22 @@ def _unaudited(charter: Charter) -> list[str]:
 
 
 def _unjudged(charter: Charter) -> list[str]:
-    """Guardrails that are shown beside a rollout and decide nothing in it."""
-    from andon.measure.event import why_not
+    """Guardrails that are shown beside a rollout and decide nothing in it; margins that nothing reads."""
+    from andon.errors import UsageError
+    from andon.measure.figure import watched
     from andon.measure.gate import Bound
 
     found = []
     for name in charter.rollout.guardrails:
         spec = charter.metrics[name]
         bound = spec.goal if spec.goal is not None else spec.alarm if isinstance(spec.alarm, Bound) else None
-        if why := why_not(spec.of, bound, charter.target.classes):
-            found.append(f"rollout.guardrails: {name} is not judged in an automatic rollout: {why}")
+        try:
+            watched(spec.of, bound, charter.target.classes, charter.fields(), spec.margin)
+        except UsageError as error:
+            found.append(f"rollout.guardrails: {name} is not judged in an automatic rollout: {error.message}")
+    for name, spec in charter.metrics.items():
+        if spec.margin is not None and not spec.of.strip().startswith(("mean(", "value(")):
+            found.append(f"metrics.{name}: its margin does nothing; {spec.of} is judged by rollout.margin, a ratio")
     return found
 
 

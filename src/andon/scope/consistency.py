@@ -251,11 +251,18 @@ def _ladder(automation: Automation) -> Findings:
 
 def _rollout(draft: Draft) -> Findings:
     path = draft.charter.rollout.path
-    order = [step for step in ("shadow", "canary", "live") if step in path]
+    order = [step for step in ("shadow", "canary", "blue-green", "live") if step in path]
     if list(path) != order or path[-1] != "live":
         yield (
             ("rollout", "path"),
-            f"expected some of shadow, canary, live in this order, ending in live, found {', '.join(path)}",
+            f"expected some of shadow, canary, blue-green, live in this order, ending in live, found {', '.join(path)}",
+        )
+    steps, holdback = draft.charter.rollout.steps, draft.charter.rollout.holdback
+    if list(steps) != sorted(set(steps)) or any(share >= 1 - holdback for share in steps):
+        yield (
+            ("rollout", "steps"),
+            f"expected shares that grow and stay below {1 - holdback:g} (all but the holdback), "
+            f"found {', '.join(f'{share:g}' for share in steps)}",
         )
 
 

@@ -147,6 +147,8 @@ class MetricSpec(Section):
     """Only records for which this condition holds, written like a slice."""
     then: Literal["notify", "people", "rollback"] = "notify"
     """What a firing alarm does: `notify` only, send every decision to `people`, or `rollback` to the release before."""
+    margin: Annotated[float, Field(gt=0)] | None = None
+    """For a mean or a value as a guardrail: so much worse than on the live release, in its own unit, is not accepted."""
     for_windows: Annotated[int, Field(ge=1, le=1000)] = 1
     """Windows in a row that must be outside the bound before it rings."""
 
@@ -231,11 +233,13 @@ class Review(Section):
 class Rollout(Section):
     """How a new release gets to be live."""
 
-    path: Annotated[tuple[Literal["shadow", "canary", "live"], ...], Field(strict=False, min_length=1)] = (
+    path: Annotated[
+        tuple[Literal["shadow", "canary", "blue-green", "live"], ...], Field(strict=False, min_length=1)
+    ] = (
         "canary",
         "live",
     )
-    """The steps. If not given they follow from the case: new: canary, live; else shadow, canary, live."""
+    """The steps. If not given they follow from the case: new: canary, live; automate: shadow, canary, live; replace: shadow, canary, blue-green, live."""
     start_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     """The share of units that a canary starts with."""
     guardrails: Many = ()
@@ -247,11 +251,15 @@ class Rollout(Section):
     beta: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """The chance of calling a release safe that is worse by the margin."""
     budget: Annotated[float, Field(gt=0, le=1_000_000_000)] = 20
-    """How many units with an event more than on the live release an automatic rollout may cost, for each guardrail; its share grows as this allows."""
+    """How many units with an event more than on the live release are accepted, for each guardrail: a canary's share grows as this allows, and falls back to `start_share` when it may be spent; there it goes on until there is a verdict, which may cost more."""
     negligible: Annotated[float, Field(ge=0, lt=1)] = 0.001
     """Below this share of units with an event a release is safe, whatever the ratio; 0 asks for the ratio always."""
     bake_us: Duration = Field(3_600_000_000, alias="bake", json_schema_extra={"default": "1h"}, ge=0)
     """How long an automatic rollout watches, at least, once the new release has everything; longer where `target.delay` says that labels come later."""
+    steps: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100)] = ()
+    """Shares of the units that a blue/green goes through, each for 300 cases without harm; at once if not given."""
+    holdback: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """The share of units that the old release keeps in a blue/green, to compare with, until the new one is cleared; 0 keeps none."""
     on_harm: Literal["rollback", "freeze", "people"] = "rollback"
     """What harm does in an automatic rollout: back to the old release, stop the ramp, or everything to people."""
 

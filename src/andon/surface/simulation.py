@@ -135,7 +135,7 @@ def _span(option: str, text: str) -> int:
 
 def _plan(project: Project | None, ask: Ask) -> Plan:
     """The charter's plan; on assumed traffic also where it names nothing to judge, or no charter is there."""
-    from andon.deploy.rollout_store import plan_of
+    from andon.deploy.rollout_plan import plan_of
     from andon.deploy.standing import bundles_of
 
     version = ask.version or "candidate"

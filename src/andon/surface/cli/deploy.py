@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     group.command("shadow")(shadow)
     group.command("canary")(Canary)
     group.command("ramp")(ramp)
-    group.command("blue-green")(blue_green)
+    group.command("blue-green")(BlueGreen)
     group.command("switch")(switch)
     group.command("hold")(hold)
     group.command("resume")(resume)
@@ -85,7 +85,12 @@ class Canary:
         if self.auto:
             from andon.surface.cli.rollout import begin
 
-            begin(self.version, part, self.project, self.actor, self.reason, self.as_json)
+            if part is not None:
+                raise UsageError(
+                    "an automatic rollout begins with the charter's rollout.start_share and finds the others itself; "
+                    "leave out the share"
+                )
+            begin(self.version, self.project, self.actor, self.reason, self.as_json)
         else:
             act = _line(self.project).canary(self.version, part, actor=self.actor, reason=self.reason)
             report(act, self.as_json)
@@ -106,15 +111,40 @@ def ramp(
     report(_line(project).ramp(part, actor=actor, reason=reason), as_json)
 
 
-def blue_green(
-    version: _VERSION,
-    project: ProjectOption = None,
-    actor: ActorOption = None,
-    reason: ReasonOption = "",
-    as_json: JsonFlag = False,
-) -> None:
-    """Load a release beside the live one, without traffic; then `deploy switch` at once, or `deploy ramp` gradually."""
-    report(_line(project).blue_green(version, actor=actor, reason=reason), as_json)
+@dataclass(frozen=True)
+class BlueGreen:
+    """Load a release beside the live one, without traffic; then `deploy switch` at once, or `deploy ramp` gradually.
+
+    With --auto by evidence: a shadow, then everything but a holdback at once (or by steps), and the rest when it is cleared.
+    """
+
+    version: _VERSION
+    auto: Annotated[bool, typer.Option("--auto", help="The whole changeover by itself, by evidence, or back.")] = False
+    gradual: Annotated[
+        bool, typer.Option("--gradual", help="With --auto: in the charter's steps, else 10, 25 and 50 %.")
+    ] = False
+    steps: Annotated[
+        str | None, typer.Option("--steps", help="With --auto: these shares first, as in 0.1,0.5.", show_default=False)
+    ] = None
+    project: ProjectOption = None
+    actor: ActorOption = None
+    reason: ReasonOption = ""
+    as_json: JsonFlag = False
+
+    def __post_init__(self) -> None:
+        """Run it: the fields are the words on the command line."""
+        if not self.auto:
+            if self.gradual or self.steps is not None:
+                raise UsageError("--gradual and --steps are for --auto; by hand the steps are: andon deploy ramp SHARE")
+            act = _line(self.project).blue_green(self.version, actor=self.actor, reason=self.reason)
+            report(act, self.as_json)
+            return
+        from andon.config import open_project
+        from andon.surface.cli.rollout import begin, steps_of
+
+        of_charter = open_project(self.project).charter.rollout.steps
+        steps = steps_of(self.gradual, self.steps, of_charter)
+        begin(self.version, self.project, self.actor, self.reason, self.as_json, "blue-green", steps)
 
 
 def switch(
@@ -273,6 +303,9 @@ def _show_status(found: dict[str, Any]) -> None:
         held = "; held until `andon deploy resume`" if rollout["held"] else ""
         by = f"by {rollout['actor']} ({rollout['pattern']}, {rollout['mode']})"
         table.add_row("candidate", Text(f"{said} {by}{held}"))
+    for way in found["path"]:
+        told = (one["name"] if one["where"] == "later" else f"{one['name']} {one['where']}" for one in way["stages"])
+        table.add_row(f"way of {way['what']}", Text(" > ".join(told)))
     table.add_row("shadows", Text(", ".join(route["shadows"]) or "none"))
     table.add_row("warm", Text(", ".join(route["warm"]) or "none"))
     for name, level in route["levels"].items():

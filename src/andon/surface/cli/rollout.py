@@ -12,17 +12,25 @@ from andon.errors import AndonError, NotFound, Unavailable, UsageError
 from andon.surface.cli.output import console, emit, note
 
 if TYPE_CHECKING:
+    from andon.deploy.rollout_plan import Pattern
     from andon.deploy.rollout_proof import Judged
     from andon.monitor.explain import Explained
     from andon.monitor.race import Drawn
 
-__all__ = ["begin", "explained", "frozen", "resumed", "short"]
+__all__ = ["begin", "explained", "frozen", "resumed", "short", "steps_of"]
 
 _STEPS = 8
+_KINDS = {"difference": "difference of means", "alone": "by itself"}
 
 
 def begin(
-    version: str, share: float | None, project: str | None, actor: str | None, reason: str, as_json: bool
+    version: str,
+    project: str | None,
+    actor: str | None,
+    reason: str,
+    as_json: bool,
+    pattern: Pattern = "canary",
+    steps: tuple[float, ...] | None = None,
 ) -> None:
     """Begin an automatic rollout, and say what it could find and when."""
     from andon.config import open_project
@@ -30,12 +38,8 @@ def begin(
     from andon.deploy.rollout_store import start
     from andon.monitor.explain import foresee
 
-    if share is not None:
-        raise UsageError(
-            "an automatic rollout begins with the charter's rollout.start_share and finds the others itself; leave out the share"
-        )
-    opened = open_project(project)
-    made = start(opened.workspace, opened.charter, version, actor=actor or user_name(), reason=reason)
+    opened, who = open_project(project), actor or user_name()
+    made = start(opened.workspace, opened.charter, version, actor=who, reason=reason, pattern=pattern, steps=steps)
     try:
         said = foresee(opened.workspace, opened.charter, made.plan)
     except AndonError as error:
@@ -47,6 +51,22 @@ def begin(
     for sentence in said:
         note(sentence)
     note("it goes on while the line runs (andon up); look at it with: andon deploy explain")
+
+
+def steps_of(gradual: bool, steps: str | None, of_charter: tuple[float, ...]) -> tuple[float, ...] | None:
+    """The steps of a blue/green as they were asked for; None: those of the charter, else at once.
+
+    >>> steps_of(True, None, ()), steps_of(True, None, (0.3,)), steps_of(False, "0.2, 0.6", ()), steps_of(False, None, ())
+    ((0.1, 0.25, 0.5), (0.3,), (0.2, 0.6), None)
+    """
+    from andon.deploy.rollout_plan import GRADUAL
+
+    if steps is None:
+        return (of_charter or GRADUAL) if gradual else None
+    try:
+        return tuple(float(part) for part in steps.split(","))
+    except ValueError:
+        raise UsageError(f"--steps: expected shares such as 0.1,0.25,0.5, found {steps[:40]!r}") from None
 
 
 def resumed(project: str | None, actor: str | None, reason: str, as_json: bool) -> bool:
@@ -132,6 +152,7 @@ def _show(found: Explained) -> None:
     table.add_row("rollout", Text(f"{found.name} by {found.actor}, {found.version} against {found.live}"))
     table.add_row("state", Text(f"{_state(found.state, found.reason)} since {iso(found.since_us)}", style="bold"))
     table.add_row("why", Text(found.sentence))
+    table.add_row("way", Text(str(found.path)))
     for number, sentence in enumerate(found.missing):
         table.add_row("missing" if not number else "", Text(sentence))
     eta = "not known" if found.eta_us is None else iso(found.eta_us)
@@ -185,7 +206,7 @@ def _rails(rails: tuple[Judged, ...]) -> Any:
         table.add_row(
             Text(one.name),
             Text(one.said.replace("_", " "), style=styles.get(one.said, "")),
-            Text(str(one.ratio)),
+            Text(str(one.ratio) if one.kind == "ratio" else f"{one.ratio} ({_KINDS[one.kind]})"),
             "–" if one.by_requests.value is None else f"{one.by_requests.value:.3g}",
             str(one.events),
             f"{one.log_harm:.2f} of {one.harm_at:.2f}",

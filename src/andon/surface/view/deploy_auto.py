@@ -20,25 +20,30 @@ class Begun(Done, frozen=True, kw_only=True):
 
 
 def _begin(visit: Visit, given: OfVersion) -> Done:
+    from andon.deploy.rollout_plan import pattern_of
     from andon.deploy.rollout_store import start
 
-    project = visit.project
-    made = start(project.workspace, project.charter, given.version, actor=visit.viewer.name, reason=given.reason)
+    project, who = visit.project, visit.viewer.name
+    pattern = pattern_of(project.charter)
+    made = start(project.workspace, project.charter, given.version, actor=who, reason=given.reason, pattern=pattern)
     return Begun(sentence=f"the rollout {made.name} begins: {' → '.join(made.plan.path)}", rollout=made.name)
 
 
 def _ask_begin(visit: Visit, given: OfVersion) -> Preview:
+    from andon.deploy.rollout_plan import pattern_of
     from andon.deploy.rollout_store import drafted
     from andon.monitor.explain import foresee
     from andon.surface.station import Known
 
-    project = visit.project
-    plan = drafted(project.workspace, project.charter, given.version, actor=visit.viewer.name).plan
+    project, who = visit.project, visit.viewer.name
+    plan = drafted(
+        project.workspace, project.charter, given.version, actor=who, pattern=pattern_of(project.charter)
+    ).plan
     said = Known().ask(lambda: foresee(project.workspace, project.charter, plan)) or ()
     return Preview(
         title=f"Roll {given.version} out by evidence?",
-        now=f"{plan.live} answers",
-        then=f"{' → '.join(plan.path)}, as the evidence allows, or back to {plan.live}",
+        now=f"{plan.live} answers" if plan.live else "people answer",
+        then=f"{' → '.join(plan.path)}, as the evidence allows, or back to {plan.old}",
         facts=said,
     )
 
