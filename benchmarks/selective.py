@@ -3,11 +3,12 @@
 A world is a share of wrong answers for each degree of confidence. In each simulated deployment labelled cases are drawn
 from it, a rule chooses the least confidence at which answers are automatic, and the world, which is known here, says the
 true error of the automatic answers (broken where it is above the target) and their share of all cases. The oracle is the
-largest coverage whose true error is at most the target.
+largest coverage whose true error is at most the target. Models say truly how often they are right.
 
 The rules:
 
 * **Andon**: `andon.deploy.automation.learn_threshold`.
+* **ranks**: the same, of a model that says only which answers are surer, in numbers that mean nothing.
 * **thirds**: what that was before: the same test at numbers of accepted cases that grow by a third, all of one weight.
 * **SGR**: Geifman & El-Yaniv (NeurIPS 2017), algorithm 1: a binary search over thresholds, each held to delta / log2(n).
 * **as seen**: the largest coverage whose error was at most the target in the labelled cases; it promises nothing.
@@ -55,7 +56,7 @@ _POPULATION = 200_000
 class World:
     """``chance(sureness, target)`` is how often an answer is wrong; sureness is uniform in [0, 1], 1 being the surest.
 
-    Any other distribution of confidences is this one with other names for them. ``steps``: only so many different ones.
+    Any other distribution is this one with other names for it. ``steps``: only so many different confidences.
     """
 
     name: str
@@ -65,17 +66,23 @@ class World:
 
     def draw(self, random: np.random.Generator, n: int, target: float) -> tuple[Floats, Bools]:
         """Confidences and whether the answers were right, of ``n`` labelled cases."""
-        sureness = self.told(random.uniform(0.0, 1.0, n))
-        return sureness, random.random(n) >= self.chance(sureness, target)
+        sureness = self._sureness(random.uniform(0.0, 1.0, n))
+        wrong = self.chance(sureness, target)
+        return self._told(sureness, wrong), random.random(n) >= wrong
 
     def known(self, target: float) -> KnownCurve:
         """The true curve."""
-        sureness = self.told((np.arange(_POPULATION) + 0.5) / _POPULATION)
-        return known_curve(sureness, self.chance(sureness, target))
+        sureness = self._sureness((np.arange(_POPULATION) + 0.5) / _POPULATION)
+        wrong = self.chance(sureness, target)
+        return known_curve(self._told(sureness, wrong), wrong)
 
-    def told(self, sureness: Floats) -> Floats:
-        """As the model says it."""
-        return np.ceil(sureness * self.steps) / self.steps if self.steps else sureness
+    def _sureness(self, uniform: Floats) -> Floats:
+        return np.ceil(uniform * self.steps) / self.steps if self.steps else uniform
+
+    @staticmethod
+    def _told(sureness: Floats, wrong: Floats) -> Floats:
+        """The confidence: how often such answers are right, and a grain more where the model is surer all the same."""
+        return 1 - wrong + 1e-6 * sureness
 
 
 WORLDS: tuple[World, ...] = (
@@ -85,6 +92,13 @@ WORLDS: tuple[World, ...] = (
     World("above", "all cases together err a point above the target, less where the model is surer", lambda u, r: 3 * (r + GAP) * (1 - u) ** 2),
     World("weak", "all cases together err in 12 %, less where the model is surer", lambda u, _: 0.36 * (1 - u) ** 2),
 )  # fmt: skip
+
+
+def ranks(confidence: Floats, correct: Bools, target: float, delta: float) -> float | None:
+    """Our rule, of confidences that only say which answers are surer."""
+    values, place = np.unique(confidence, return_inverse=True)
+    found = learn_threshold((place + 1) / (len(values) + 1), correct, target, delta).value
+    return None if found is None else float(values[round(found * (len(values) + 1)) - 1])
 
 
 def thirds(confidence: Floats, correct: Bools, target: float, delta: float) -> float | None:
@@ -130,6 +144,7 @@ def as_seen(confidence: Floats, correct: Bools, target: float, delta: float) -> 
 
 RULES: dict[str, Rule] = {
     "Andon": lambda confidence, correct, target, delta: learn_threshold(confidence, correct, target, delta).value,
+    "ranks": ranks,
     "thirds": thirds,
     "SGR": sgr,
     "as seen": as_seen,

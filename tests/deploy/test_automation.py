@@ -224,7 +224,12 @@ def bumped(random: np.random.Generator, n: int) -> tuple[Floats, Floats]:
     return confidence, np.select([confidence > 0.98, confidence > 0.7], [0.05, 0.01], 0.1)
 
 
-WORLDS = [calibrated, boastful, flat, kinked, coarse, bumped]
+def sworn(random: np.random.Generator, n: int) -> tuple[Floats, Floats]:
+    """Sure of everything, and just above the target everywhere: its own word leads to what breaks the promise."""
+    return 1 - 0.01 * random.uniform(0, 1, n), np.full(n, 0.0201)
+
+
+WORLDS = [calibrated, boastful, flat, kinked, coarse, bumped, sworn]
 
 
 def broken(world: Any, labels: int, deployments: int, seed: int) -> tuple[int, float]:

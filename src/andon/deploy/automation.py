@@ -225,10 +225,11 @@ def learn_threshold(
 
     Learn-then-Test (Angelopoulos et al. 2021): thresholds are tested from the strictest to the loosest, in steps of 1 %
     of the accepted rows, with the exact binomial p-value P(Bin(accepted, max_error) <= errors). A single strict start
-    would have little power, so ``delta`` is split over a few starts, each 1.6 times the one before, and what a rejected
-    hypothesis held passes on to the next one (the fallback procedure, Wiens 2003). It assumes that the labelled rows are
-    drawn like those to come, and that the more confident ones are not the worse. Rows whose confidence is NaN (pass it
-    where the label may not be automatic) are never accepted but count in the coverage.
+    would have little power, so ``delta`` is split: half of it over a few starts, each 1.6 times the one before, half
+    where a test would most likely pass if the model were right as often as it is sure; where it is not, that costs
+    coverage. What a rejected hypothesis held passes on to the next one (the fallback procedure, Wiens 2003). It assumes
+    that the labelled rows are drawn like those to come, and that the more confident ones are not the worse. Rows whose
+    confidence is NaN (pass it where the label may not be automatic) are never accepted but count in the coverage.
 
     >>> import numpy as np
     >>> sure = learn_threshold(np.repeat([0.99, 0.6], 500), np.repeat([True, False], 500), max_error=0.02)
@@ -271,21 +272,43 @@ def _steps(scores: Any, right: Any, max_error: float, delta: float) -> list[_Ste
     curve = risk_coverage(scores, right)
     if not len(curve.accepted):
         return []
-    starts = _starts(curve.accepted, max_error, delta)
-    at = np.unique(np.searchsorted(curve.accepted, starts + _between(starts[-1], starts[0])))
+    parts = _parts(scores, curve.accepted, max_error, delta)
+    at = np.unique(np.searchsorted(curve.accepted, [*parts, *_between(min(parts), max(parts))]))
     accepted, errors = curve.accepted[at], curve.errors[at]
     columns = (curve.threshold[at], accepted, errors, _p_values(errors, accepted, max_error))
     return [
-        _Step(value, size, wrong, p, delta / len(starts) if size in starts else 0.0)
+        _Step(value, size, wrong, p, parts.get(size, 0.0))
         for value, size, wrong, p in zip(*(column.tolist() for column in columns), strict=True)
     ]
 
 
-def _starts(ends: Any, max_error: float, delta: float) -> list[int]:
-    """Numbers of accepted rows that get a part of delta: all, then fewer and fewer, down to the fewest that could pass.
+def _parts(scores: Any, ends: Any, max_error: float, delta: float) -> dict[int, float]:
+    """The numbers of accepted rows that get a part of delta, and which: half of it goes where the model's own word says.
 
     ``ends`` are the numbers that a threshold can accept. What was right has no say here, as the promise asks.
     """
+    likely = _likely(scores, ends, max_error, delta / 2)
+    rest = delta if likely is None else delta / 2
+    starts = _starts(ends, max_error, rest)
+    parts = dict.fromkeys(starts, rest / len(starts))
+    if likely is not None:
+        parts[likely] = parts.get(likely, 0.0) + delta / 2
+    return parts
+
+
+def _likely(scores: Any, ends: Any, max_error: float, delta: float) -> int | None:
+    """Where a test would most likely pass if the model were as sure as it is right; None where it says nowhere."""
+    import numpy as np
+
+    ranked = -np.sort(-scores[~np.isnan(scores)])
+    said = np.cumsum(1.0 - np.clip(ranked, 0.0, 1.0))[ends - 1] / ends
+    room = np.where(ends >= _fewest(max_error, delta), (max_error - said) * np.sqrt(ends), 0.0)
+    best = int(np.argmax(room))
+    return int(ends[best]) if room[best] > 0 else None
+
+
+def _starts(ends: Any, max_error: float, delta: float) -> list[int]:
+    """Numbers of accepted rows that share delta: all, then fewer and fewer, down to the fewest that could pass."""
     import numpy as np
 
     sizes = [int(ends[-1])]
