@@ -15,10 +15,12 @@ from tests.board.reviewing import BEGIN, Person, Room
 from tests.board.rolled import NAMES, RULES
 from tests.board.workshop import copy_of
 from tests.line.database import moved_away
+from tests.monitor.rollout_rig import Rolling
 from typer.testing import CliRunner
 
 from andon.errors import NotFound
 from andon.people.access import Access
+from andon.scope.charter import parse
 from andon.store.tokens import TokenFile
 from andon.surface.cli import deploy
 from andon.surface.view.deploy_race import PAGE, Params, RaceView, race_view
@@ -124,6 +126,28 @@ def test_before_the_first_one_it_says_what_to_do(tmp_path: Path) -> None:
     page = yard.person("vera", "viewer").page("/deploy/rollout")
     assert "No release was rolled out by evidence yet" in page and "andon deploy canary VERSION --auto" in page
     yard.close()
+
+
+@pytest.mark.parametrize(("live", "said"), [("v1", "difference of means"), ("", "by itself")])
+def test_means_and_a_first_release_are_told_as_what_they_are(tmp_path: Path, live: str, said: str) -> None:
+    rules = RULES.replace("[errors, wrong]", "[errors, worth]")
+    root = tmp_path / "line"
+    root.mkdir()
+    line = Rolling(root / ".andon", parse(rules), live=live)
+    line.begin("v2")
+    line.look()
+    line.come(60)
+    line.look()
+    line.close()
+    room = Room(root, rules)
+    page = room.person("otto", "owner").page("/deploy/rollout")
+    assert f"<dt>{said}</dt>" in page and f"against {live or 'people'}</h1>" in " ".join(
+        page.replace("</small>", "").split()
+    )
+    assert ("ratio by units" in page) == bool(live) and f"against {live or 'people'}," in room.person(
+        "vera", "viewer"
+    ).page("/deploy")
+    room.close()
 
 
 def test_with_the_database_gone_it_says_so_and_what_is_open(room: Room, owner: Person) -> None:

@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from tests.monitor.rollout_rig import NOW, Rolling, charter
 
 from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition, Word
-from andon.deploy.rollout_store import Kept, ask, newest
+from andon.deploy.rollout_store import Kept, ask, kept, newest
 from andon.errors import Corrupt
+from andon.measure.alone import Alone
+from andon.measure.bounded import Difference
 from andon.monitor import steer
 from andon.monitor.course import COURSE, Course, course_of, keep
 from andon.monitor.explain import Explained, explain
@@ -29,8 +31,8 @@ Make = Callable[..., Rolling]
 def rolling(tmp_path: Path) -> Iterator[Make]:
     made: list[Rolling] = []
 
-    def make(*args: Any, **more: Any) -> Rolling:
-        made.append(Rolling(tmp_path / f"{len(made)}", charter(*args, **more)))
+    def make(*args: Any, live: str = "v1", **more: Any) -> Rolling:
+        made.append(Rolling(tmp_path / f"{len(made)}", charter(*args, **more), live=live))
         return made[-1]
 
     yield make
@@ -123,6 +125,26 @@ def test_nothing_is_decided_otherwise_because_looks_are_kept(rolling: Make, monk
     assert run() == whole
 
 
+def test_requests_are_counted_beside_units_and_decide_nothing(rolling: Make) -> None:
+    line = rolling(rails="errors, wrong")
+    line.bad = {"v1": 0.2, "v2": 0.2}
+    line.begin()
+    line.look()
+    line.come(400)
+    line.look()
+    once = of(line)[1].guardrails
+    line.made = 0
+    line.come(400)  # the same units again, which fail by a draw of their own
+    line.look()
+    for before, after in zip(once, of(line)[1].guardrails, strict=True):
+        assert (before.units, before.by_requests.n) == (after.units, 400) and after.by_requests.n == 800
+    rail = next(one for one in kept(line.workspace).values()).rollout
+    evidence = Proof(line.workspace, line.charter).look(rail, steer.standing(line.workspace, rail))
+    (bad, asked), (other, rest) = evidence.rails[0].requests
+    assert asked + rest == 800 and bad + other > evidence.rails[0].guard.events
+    assert of(line)[1].guardrails[0].by_requests.value == pytest.approx(bad / asked / (other / rest))
+
+
 # -------------------------------------------------------------------------------------------------------- told
 
 
@@ -170,6 +192,26 @@ def test_a_rollout_that_was_taken_back_shows_what_took_it_back(rolling: Make) ->
     assert race.proven_us is not None and race.points[-1].harm >= race.harm_at
     assert one.rollout.since_us < drawn.until_us <= one.rollout.since_us + (one.rollout.since_us - NOW)
     assert drawn.weights[-1].share == 0.0 and drawn.bands[-1].state == "rolled_back"
+
+
+def test_means_and_goals_by_themselves_race_as_well(rolling: Make) -> None:
+    for live in ("v1", ""):
+        line = rolling(rails="errors, worth", live=live)
+        line.begin()
+        line.look()
+        line.come(150)
+        line.look()
+        one, found, drawn = of(line)
+        other = (
+            Proof(line.workspace, line.charter)
+            .look(one.rollout, steer.standing(line.workspace, one.rollout))
+            .rails[1]
+            .other
+        )
+        assert isinstance(other, Difference if live else Alone)
+        last = drawn.races[1].points[-1]
+        assert (last.harm, last.safe) == pytest.approx((other.harm.log_e, other.safe.log_e), abs=1e-4) and last.harm < 0
+        assert [rail.kind for rail in found.guardrails] == (["ratio", "difference"] if live else ["alone", "alone"])
 
 
 def test_the_shadow_has_races_for_harm_alone(rolling: Make) -> None:

@@ -20,6 +20,8 @@ import msgspec
 
 from andon.deploy.rollout_proof import level_of, said_of
 from andon.deploy.rollout_record import Evidence, Plan, Rollout, State, Transition
+from andon.measure.alone import Alone
+from andon.measure.bounded import Difference
 from andon.measure.guardrail import Guardrail, Said
 
 __all__ = [
@@ -158,7 +160,7 @@ class Drawn(msgspec.Struct, frozen=True):
 def sighted(rollout: Rollout, evidence: Evidence) -> Sight | None:
     """What a look saw; None where there was nothing to see yet."""
     plan = rollout.plan
-    rails = {rail.name: _seen(rail.guard, said_of(plan, rail)) for rail in evidence.rails}
+    rails = {rail.name: _seen(rail.other or rail.guard, said_of(plan, rail)) for rail in evidence.rails}
     units = (evidence.candidate, evidence.live)
     if evidence.shadow is not None:
         part = _shadow_level(plan, len(evidence.shadow.rails))
@@ -169,7 +171,7 @@ def sighted(rollout: Rollout, evidence: Evidence) -> Sight | None:
     return Sight(evidence.as_of_us, rollout.share, units, rails) if rails else None
 
 
-def _seen(test: Guardrail, said: Said) -> Seen:
+def _seen(test: Guardrail | Difference | Alone, said: Said) -> Seen:
     harm, safe = test.harm, test.safe
     logs = (harm.log_e, safe.log_e, harm.peak, safe.peak)
     now, safe_now, peak, safe_peak = (round(max(one, _LEAST), 4) for one in logs)

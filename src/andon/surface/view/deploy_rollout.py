@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ _LAMPS: dict[str, State] = {
 class RailNow(msgspec.Struct, frozen=True):
     """One guardrail: the ratio of shares with its interval, and how far each evidence is on its way, as parts of 1.
 
-    ``harm`` and ``safe`` are the evidence over its threshold: at 1 it is reached.
+    ``harm`` and ``safe`` are the evidence over its threshold: at 1 it is reached. ``kind`` says where ``ratio`` is no ratio.
     """
 
     name: str
@@ -39,6 +39,7 @@ class RailNow(msgspec.Struct, frozen=True):
     harm: float
     safe: float
     says: str
+    kind: Literal["ratio", "difference", "alone"] = "ratio"
 
 
 class RolloutNow(msgspec.Struct, frozen=True):
@@ -122,4 +123,5 @@ def _rail(one: Judged) -> RailNow:
         min(1.0, max(0.0, one.log_harm / one.harm_at)),
         min(1.0, max(0.0, one.log_safe / one.safe_at)),
         one.says,
+        one.kind,
     )
