@@ -240,12 +240,14 @@ class Proof:
         rows = seen.raw().filter(pl.col("time_us") >= rollout.began_us, pl.col("version") == plan.live)
         automatic = pl.when(pl.col("decided_by") == "model").then("decision")
         rows = rows.with_columns(ours=pl.coalesce("suggestion", automatic), key=key())
-        table = rows.join(said, on="id").join(seen.labels(), on="id", how="left").collect()
+        truth = self._charter.target.truth
+        table = rows.join(said, on="id").join(_judges(seen, truth), on="id", how="left").collect()
         failed, lost = table["theirs"].is_null(), table["ours"].is_null()
         rails = [pairs("no answer", plan, table, failed, lost)]
         told = table.filter(pl.col("label").is_not_null())
         wrong = [(told[name] != told["label"]).fill_null(True) for name in ("theirs", "ours")]
-        rails.append(pairs("a wrong answer", plan, told, wrong[0], wrong[1]))
+        what = "a wrong answer" if truth == "external" else "another answer than a person's"
+        rails.append(pairs(what, plan, told, wrong[0], wrong[1]))
         last = table["time_us"].max()
         lately = table.filter(pl.col("time_us") > empty.as_of_us - HOUR)["key"].n_unique()
         return msgspec.structs.replace(
@@ -258,6 +260,23 @@ class Proof:
 
 
 # ------------------------------------------------------------------------------------------------------- from what is known
+
+
+def _judges(seen: Seen, truth: str) -> pl.LazyFrame:
+    """``id`` and ``label``: the outcome or, where people are the measure, what became known or one said who saw no suggestion.
+
+    People are raters who err. That turns cases around where one version alone differs from them, for both alike: of
+    two that err equally often each is the one alone equally often.
+    """
+    labels = seen.labels().select("id", "label")
+    if truth == "external":
+        return labels
+    came = seen.later("reviews").filter(
+        pl.col("kind").is_in(["decision", "audit"]), pl.col("decided_by") == "person", ~pl.col("saw_suggestion")
+    )
+    first = came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", said="decision")
+    both = labels.join(first, on="id", how="full", coalesce=True)
+    return both.select("id", label=pl.coalesce("label", "said"))
 
 
 def _units(known: _Known, names: list[str]) -> tuple[dict[str, tuple[int, int]], Assigned | None]:
