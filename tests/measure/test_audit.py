@@ -150,7 +150,7 @@ def test_twice_the_promised_error_is_found_soon() -> None:
     """Median audited cases until a breach: twice the promise, three times, and twice after 5,000 good cases."""
     random = np.random.default_rng(7)
     times: dict[str, list[int]] = {"twice": [], "three": [], "later": []}
-    for _ in range(200):
+    for _ in range(60):
         for name, rate, before in (("twice", 0.04, 0), ("three", 0.06, 0), ("later", 0.04, 5000)):
             wrong = np.concatenate([random.random(before) < PROMISED / 2, random.random(6000) < rate])
             found = first_breach(wrong)

@@ -263,6 +263,33 @@ def test_what_cannot_be_done_is_told_and_tried_again(climbing: Make, monkeypatch
     assert line.level() == "partial"
 
 
+def test_with_the_database_gone_a_broken_promise_is_taken_back_all_the_same(
+    climbing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = climbing()
+    line.come(1500)
+
+    class Gone:
+        def __getattr__(self, name: str) -> Any:
+            raise Unavailable("the database is gone")
+
+    with monkeypatch.context() as patched:
+        for part in ("states", "journal", "records", "items"):
+            patched.setattr(line.workspace, part, Gone())
+        assert line.climb.without_database() == [], "a good one is left alone"
+        line.wrong["*"] = 0.9
+        line.come(1500)
+        (said,) = line.climb.without_database()
+        assert said.startswith("with the database gone, automation of everything goes from full to assist: more")
+        assert line.level() == "assist" and line.level("older") == "full"
+        assert line.climb.without_database() == []
+    assert line.climb.turn() == [] and len(line.events("automation.demote")) == 1
+    line.notifier.flush(1)
+    assert line.sent == ["screening: everything goes down to assist"]
+    line.climb.turn()
+    assert len(line.events("automation.demote")) == 1
+
+
 @pytest.mark.slow
 def test_people_who_could_not_decide_the_rest_hold_it_back(climbing: Make) -> None:
     line = climbing(level="assist", older="human", more="review: {reviewers_per_hour: 1500}")

@@ -182,6 +182,9 @@ class Ladder:
         found = []
         for slice in slices:
             one, slow = stretches[slice], known.get(slice, Known())
+            rows = judged.get(slice, NO_ROWS)
+            audits = self._audits(one, rows)
+            fallback = self._fallback(rows, audits.get("audit"), version, slice) if one.level == "full" else None
             rises = self._rises(version, slice) if one.level == "partial" else 0
             learnt = None if version is None else self._learnt(version, slice, one, now)
             found.append(
@@ -201,7 +204,8 @@ class Ladder:
                     rises=rises,
                     lowered_by=one.lowered_by,
                     busy=busy,
-                    **self._audits(one, judged.get(slice, NO_ROWS), version, slice),
+                    fallback=fallback,
+                    **audits,
                 )
             )
         return found
@@ -226,31 +230,49 @@ class Ladder:
         rollout = active(self.workspace)
         return "" if rollout is None else f"the rollout {rollout.rollout.name} is on its way"
 
-    def _audits(self, one: Stretch, rows: pl.DataFrame, version: str | None, slice: str) -> dict[str, Any]:
-        """The audit of the automatic answers, that of all answers at level partial, a threshold after a breach at full."""
+    def broken(self) -> Rungs:
+        """The slices whose promise is broken, from the log and the routes alone: people decide them, whoever can be asked."""
+        routes, now = self.routes(), self.workspace.clock.now()
+        found = {slice: stretch(routes, slice) for slice in slices_of(routes[0])} if routes else {}
+        automatic = {slice: one for slice, one in found.items() if one.level in _AUTOMATIC}
+        if not automatic:
+            return Rungs((), 0, now)
+        try:
+            seen = Seen(self.workspace, min(one.time_us for one in automatic.values()), None)
+            judged = judged_of(seen, automatic, self.charter.target.truth)
+        except pl.exceptions.PolarsError as error:
+            raise unreadable("decisions", error) from error
+        version = version_of(routes[0])
+        rungs = [
+            decide(self.rules, Facts(slice, one.level, version, **self._audits(one, judged.get(slice, NO_ROWS))))
+            for slice, one in automatic.items()
+        ]
+        return Rungs(tuple(rung for rung in rungs if rung.kind == "demote"), routes[0].epoch, now)
+
+    def _audits(self, one: Stretch, rows: pl.DataFrame) -> dict[str, Any]:
+        """The audit of the automatic answers, and at level partial that of all answers."""
         if one.level not in _AUTOMATIC:
             return {}
         told = rows.filter(pl.col("truth").is_not_null())
-        drawn, automatic = int(rows["automatic"].sum()), told.filter(pl.col("automatic"))
-        audit = self._audited(automatic)
-        if one.level == "partial":
-            return {"audit": audit, "drawn": drawn, "whole": self._audited(told)}
-        fallback = None
-        if version is not None and audit.breached(self.rules.delta):
-            # Of the stretch that shows the breach: what was before it is what is true no more.
-            shown = automatic[audit.since :].filter(pl.col("version") == version)
-            fallback = self._fallback(shown, version, slice)
-        return {"audit": audit, "drawn": drawn, "fallback": fallback}
+        drawn, audit = int(rows["automatic"].sum()), self._audited(told.filter(pl.col("automatic")))
+        return {"audit": audit, "drawn": drawn, "whole": self._audited(told) if one.level == "partial" else None}
 
     def _audited(self, told: pl.DataFrame) -> Audited:
         rules, wrong = self.rules, (told["model"] != told["truth"]).to_numpy()
         return audited(wrong, told["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
 
-    def _fallback(self, shown: pl.DataFrame, version: str, slice: str) -> Threshold | None:
-        """A threshold from audited cases: they are not selected by the model, as far as they were drawn alike."""
+    def _fallback(self, rows: pl.DataFrame, audit: Audited | None, version: str | None, slice: str) -> Threshold | None:
+        """After a breach at full a threshold from the stretch that shows it: what was before it is true no more.
+
+        The model has not selected the audited cases, as far as they were drawn alike.
+        """
+        if audit is None or version is None or not audit.breached(self.rules.delta):
+            return None
+        told = rows.filter(pl.col("truth").is_not_null(), pl.col("automatic"))
+        shown = told[audit.since :].filter(pl.col("version") == version, pl.col("confidence").is_not_null())
         if not shown.height:
             return None
-        alike = shown.filter(pl.col("chance") == shown["chance"].mode().max(), pl.col("confidence").is_not_null())
+        alike = shown.filter(pl.col("chance") == shown["chance"].mode().max())
         look = len(looks_of(self.workspace, version, slice)) + 1
         rules, only = self.rules, self.charter.automation.partial.only
         return learn_from(alike, rules.max_error, rules.delta / (look * (look + 1)), only)

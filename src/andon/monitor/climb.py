@@ -82,6 +82,7 @@ class Climb:
         self._seconds, self._slow = seconds, slow
         self._due = self._slow_due = 0.0
         self._stored: Rungs | None = None
+        self._untold: list[Move] = []
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
@@ -90,11 +91,40 @@ class Climb:
             return []
         self._due = began + self._seconds
         said: list[str] = []
-        for slice, move in self._workspace.states.list(MOVE, Move).items():
+        moves = self._workspace.states.list(MOVE, Move)
+        while self._untold:
+            self._told(self._untold[0])
+            del self._untold[0]
+        for slice, move in moves.items():
             said += self._finish(slice, move)
         try:
             said += self._look()
         except Corrupt as error:
+            said.append(f"the degrees of automation cannot be judged: {error.message}")
+            self._due = time.monotonic() + _AGAIN
+        if self._seconds:
+            self._due = max(self._due, time.monotonic() + _REST[False] * (time.monotonic() - began))
+        return said
+
+    def without_database(self) -> list[str]:
+        """With the database gone a broken promise is taken back all the same; nothing rises, and it is told later.
+
+        Who answers, and the log, are files. A threshold is not looked for then, so people decide.
+        """
+        began = time.monotonic()
+        if began < self._due:
+            return []
+        self._due = began + self._seconds
+        said = []
+        try:
+            found = self._ladder.broken()
+            for rung in found.rungs:
+                self._do(rung.slice, rung)
+                self._untold.append(Move(rung, found.epoch, found.as_of_us))
+                said.append(f"with the database gone, {_moved(rung)}")
+        except Conflict:  # a person was quicker
+            self._due = began
+        except AndonError as error:
             said.append(f"the degrees of automation cannot be judged: {error.message}")
             self._due = time.monotonic() + _AGAIN
         if self._seconds:
@@ -160,14 +190,17 @@ class Climb:
             self._workspace.states.delete(MOVE, slice)
             self._due = time.monotonic() + _AGAIN
             return [f"automation of {_named(slice)} could not be set to {rung.to}: {error.message}"]
-        self._tell(f"automation.{rung.kind}", slice, move, rung.reason)
-        title = (
-            f"{self._charter.project}: {_named(slice)} goes {'down' if rung.kind == 'demote' else 'up'} to {rung.to}"
-        )
-        notice = Notice(title, rung.reason, f"automation/{slice}", move.now_us, rung.kind, self._charter.project)
-        self._notifier.add(notice)
+        self._told(move)
         self._workspace.states.delete(MOVE, slice)
-        return [f"automation of {_named(slice)} goes from {rung.level} to {rung.to}: {rung.reason}"]
+        return [_moved(rung)]
+
+    def _told(self, move: Move) -> None:
+        """What was done, in the journal and to whom alarms tell."""
+        rung, project = move.rung, self._charter.project
+        self._tell(f"automation.{rung.kind}", rung.slice, move, rung.reason)
+        title = f"{project}: {_named(rung.slice)} goes {'down' if rung.kind == 'demote' else 'up'} to {rung.to}"
+        notice = Notice(title, rung.reason, f"automation/{rung.slice}", move.now_us, rung.kind, project)
+        self._notifier.add(notice)
 
     def _do(self, slice: str, rung: Rung) -> None:
         assert rung.to is not None
@@ -225,6 +258,10 @@ def _refuse_changed(route: Route, slice: str, rung: Rung) -> None:
     """What was decided for one level and version is not done to another."""
     if (level_of(route, slice), version_of(route)) != (rung.level, rung.version):
         raise Conflict(f"route {route.epoch} by {route.actor} has changed the level or the version meanwhile")
+
+
+def _moved(rung: Rung) -> str:
+    return f"automation of {_named(rung.slice)} goes from {rung.level} to {rung.to}: {rung.reason}"
 
 
 def _named(slice: str) -> str:

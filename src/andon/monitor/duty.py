@@ -85,8 +85,11 @@ class Duties:
         return tick, said
 
     def without_database(self) -> list[str]:
-        """What is not put off until the database is back: harm takes a rollout back; sentences about what was done."""
-        return self._steer.without_database()
+        """What is not put off until the database is back: harm takes a rollout back, a broken promise a level.
+
+        Returns sentences about what was done.
+        """
+        return [*self._steer.without_database(), *self._climb.without_database()]
 
     def finish(self) -> None:
         """Measure and ship everything that is there."""
