@@ -10,7 +10,7 @@ import pytest
 from tests.board.deploying import CHARTER, Yard, decided, waiting
 from tests.board.reviewing import BEGIN
 
-from andon.core.clock import DAY, HOUR
+from andon.core.clock import DAY, HOUR, iso
 from andon.errors import NotFound, UsageError
 
 
@@ -49,6 +49,33 @@ def test_agreement_matrix_and_the_paired_comparison(yard: Yard) -> None:
     assert sum(map(sum, view.matrix)) == found.n
     page = yard.person("vera", "viewer").page("/deploy/shadow/v2")
     assert "Which errs less cannot be told yet" in page and "no answer" in page
+
+
+def test_beside_people_it_says_what_second_looks_say(yard: Yard) -> None:
+    """Nobody's own errors are on the page: those are theirs and the owner's."""
+    ids = [f"p{at}" for at in range(40)]
+    yard.decide(*(waiting(id, BEGIN + at * HOUR, level="shadow") for at, id in enumerate(ids)))
+    yard.shadow("v2", dict.fromkeys(ids, "accept") | {"p0": "reject"})
+    for id in ids:
+        yard.review(id, "accept")
+    vera, day = yard.person("vera", "viewer"), (iso(BEGIN)[:10], iso(BEGIN + 9 * DAY)[:10])
+    path = f"/deploy/shadow/v2?against=people&since={day[0]}&until={day[1]}"
+    page = vera.page(path)
+    assert "no case was answered blindly by two of them" in page and "double_share" in page
+    for at, id in enumerate(ids[:30]):
+        yard.review(id, "reject" if at in (1, 2, 3) else "accept", kind="second", reviewer="tom")
+    yard.review("p1", "accept", kind="adjudication", reviewer="zoe")
+    path += "T12:00"  # what was shown a moment ago is shown for a second, and the clock stands
+    page, twin = vera.page(path), vera.twin(path)
+    raters = twin["found"]["raters"]
+    assert (raters["doubles"], raters["alone_model"], raters["alone_person"], raters["settled"]) == (30, 1, 3, 28)
+    assert (
+        "People as raters who err" in page
+        and "30 cases two people answered" in page
+        and "Errors by second looks" in page
+    )
+    assert "of 30 cases that two people answered blindly v2 stood alone in 1, one of the two in 3" in page
+    assert not {"tom", "zoe"} & set(page.split())
 
 
 def test_by_slice_and_one_slice_alone(yard: Yard) -> None:
