@@ -162,6 +162,11 @@ def test_full_is_earned_by_all_answers_and_left_to_people_by_default(climbing: M
     line.climb.turn()
     line.line.automate("partial", actor="ann")
     assert line.level() == "partial"
+    line.come(100)
+    line.climb.turn()
+    waits = line.rung()
+    assert waits.why == "evidence" and waits.labels_needed is not None and waits.labels < waits.labels_needed
+    assert waits.eta_hours is not None and 1 < waits.eta_hours < 100
     line.come(4000)
     line.climb.turn()
     rung = line.rung()

@@ -197,7 +197,7 @@ class Ladder:
                     learnt=None if learnt is None else learnt.threshold,
                     source="" if learnt is None else learnt.source,
                     labels=slow.labels,
-                    per_hour=slow.per_hour,
+                    per_hour=_pace(rows, max(one.time_us, now - _LABELS_US), now) if rows.height else slow.per_hour,
                     capacity=work[slice],
                     human=slow.human,
                     model=slow.model,
@@ -318,6 +318,11 @@ def _since(one: Stretch) -> str:
 def _known_of(route: Route) -> tuple[object, ...]:
     """What the slow part depends on beside the log."""
     return version_of(route), tuple(route.slices.items()), tuple(route.levels.items())
+
+
+def _pace(rows: pl.DataFrame, since: int, now: int) -> float:
+    """How many judged answers an hour brings."""
+    return rows.filter(pl.col("known_us") > since).height / (max(now - since, HOUR) / HOUR)
 
 
 def _per_hour(rows: pl.DataFrame, now: int) -> float:

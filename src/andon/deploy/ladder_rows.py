@@ -29,6 +29,7 @@ NO_ROWS = pl.DataFrame(
         "truth": pl.String,
         "automatic": pl.Boolean,
         "chance": pl.Float64,
+        "known_us": pl.Int64,
     }
 )
 """Answers as ``judged_of`` gives them: ``chance`` is the probability with which each was looked at."""
