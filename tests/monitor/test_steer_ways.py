@@ -247,6 +247,38 @@ def test_with_the_database_gone_harm_takes_it_back_and_nothing_else_happens(
     replays(line)
 
 
+@pytest.mark.parametrize("who", ["a person", "harm"])
+def test_what_was_undone_before_its_step_was_written_down_is_not_done_again(
+    rolling: Make, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    line = rolling()
+    line.begin()
+    real = line.workspace.journal.append
+
+    def append(action: str, subject: str, actor: str, reason: str, evidence: Any = None) -> Any:
+        if action == "rollout.transition" and evidence["transition"]["after"] == "canary":
+            raise Unavailable("the database is gone")
+        return real(action, subject, actor, reason, evidence)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(line.workspace.journal, "append", append)
+        with pytest.raises(Unavailable):
+            line.look()
+        assert route_of(line).candidate == "v2" and line.now.state == "preflight", "done, and not written down"
+        if who == "a person":
+            line.line.rollback(actor="ann", reason="not today")
+        else:
+            line.bad["v2"] = 0.9
+            line.come(900)
+            assert len(line.steer.without_database()) == 1
+    assert route_of(line).candidate is None
+    newest = route_of(line).epoch
+    ended = line.look()
+    assert (ended.state, ended.reason) == ("rolled_back", "person" if who == "a person" else "harm")
+    assert route_of(line).epoch == newest and line.told() == ["preflight", "canary", "rolled_back"]
+    replays(line)
+
+
 class _Gone:
     """A part of the workspace whose database is gone."""
 

@@ -135,6 +135,7 @@ class Steer:
                     break
                 known = None
                 continue
+            self._last[name] = now.rollout
             stand = standing(self._workspace, now.rollout)
             if known is None:
                 known = self._proof.look(now.rollout, stand)
@@ -142,7 +143,6 @@ class Steer:
             hour = self._workspace.clock.now()
             made = step(now.rollout, evidence, hour)
             if made is None:
-                self._last[name] = now.rollout
                 self._forget(now, revision)
                 self._workspace.states.put(LOOKED, name, evidence)
                 keep(self._workspace, now.rollout, evidence)
@@ -192,8 +192,8 @@ class Steer:
             # With the database gone this raises as well, and the transition stays pending.
             said = self._give_up(now, revision, made, error)
             return said, not said or made.do not in _BACK
+        self._last[name] = after = made.applied(now.rollout, pending.now_us)
         self._tell(now.rollout, pending)
-        after = made.applied(now.rollout, pending.now_us)
         failed = now.failed if made.reason == "dependency" else ""
         word = None if now.word == pending.evidence.word else now.word  # one that came meanwhile is still to be heard
         self._workspace.states.put(KIND, name, Kept(after, word=word, failed=failed), revision)
@@ -222,7 +222,7 @@ class Steer:
     def _do(self, rollout: Rollout, pending: Pending) -> None:
         made, version = pending.transition, rollout.plan.version
         route = self._workspace.routes.current()
-        if not made.do or (route is not None and _is_done(route, rollout, made)):
+        if not made.do or (route is not None and (_is_done(route, rollout, made) or self._was_done(route, pending))):
             return
         line = self._line(lambda current: _refuse_changed(current, pending.evidence.standing))
         said = made.sentence
@@ -237,6 +237,18 @@ class Steer:
             "people": lambda: line.to_people(actor=ACTOR, reason=said),
         }
         acts[made.do]()
+
+    def _was_done(self, route: Route, pending: Pending) -> bool:
+        """Whether it was done before whoever did it was killed, and somebody has undone it since: it is not done twice."""
+        made = pending.transition
+        for epoch in range(pending.evidence.standing.epoch + 1, route.epoch + 1):
+            try:
+                then = self._workspace.routes.at(epoch)
+            except AndonError:
+                continue
+            if (then.actor, then.reason) == (ACTOR, made.sentence) and then.action not in ("warm", "cool"):
+                return True
+        return False
 
 
 def _is_done(route: Route, rollout: Rollout, made: Transition) -> bool:
