@@ -142,6 +142,8 @@ def lamp_of(rung: Rung) -> tuple[State, str]:
         return "stop", f"down to {rung.to}"
     if rung.kind == "promote":
         return "look", f"ready for {rung.to}"
+    if rung.why in ("labels", "evidence") and rung.labels_needed is None:
+        return "idle", "errs too often"
     return _STAYS[rung.why]
 
 
