@@ -55,7 +55,8 @@ def test_beside_people_it_says_what_second_looks_say(yard: Yard) -> None:
     """Nobody's own errors are on the page: those are theirs and the owner's."""
     ids = [f"p{at}" for at in range(40)]
     yard.decide(*(waiting(id, BEGIN + at * HOUR, level="shadow") for at, id in enumerate(ids)))
-    yard.shadow("v2", dict.fromkeys(ids, "accept") | {"p0": "reject"})
+    said: dict[str, str | None] = dict.fromkeys(ids, "accept")
+    yard.shadow("v2", said | {"p0": "reject"})
     for id in ids:
         yard.review(id, "accept")
     vera, day = yard.person("vera", "viewer"), (iso(BEGIN)[:10], iso(BEGIN + 9 * DAY)[:10])

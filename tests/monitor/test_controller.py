@@ -365,6 +365,18 @@ def test_windows_of_a_metric_that_means_something_else_now_are_emptied(workspace
     assert [row.summary.n for row in workspace.windows.read("cough")] == [0]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("ship", "looks", "slow"), [(5.0, 3.0, 60.0), (0.5, 0.3, 6.0), (30.0, 3.0, 60.0), (0.0, 3.0, 60.0)]
+)
+def test_who_has_the_log_sooner_looks_at_rollouts_and_levels_sooner(
+    workspace: Workspace, ship: float, looks: float, slow: float
+) -> None:
+    duties = Duties(workspace, CHARTER, Pace(ship=ship), Notifier([]))
+    assert (duties._steer._seconds, duties._climb._seconds) == pytest.approx((looks, looks))
+    assert duties._climb._slow == pytest.approx(slow)
+    duties.close()
+
+
 def test_old_days_are_deleted_and_it_is_written_down(workspace: Workspace, w0: WalWriter) -> None:
     decide(w0, ["a", "b"], NOW - 400 * DAY)
     decide(w0, ["c"], NOW)

@@ -35,6 +35,9 @@ _KEEP_EVERY = 600.0
 _KEEP_SOON = 10.0
 _SHED_EVERY = 1.0
 _LAST_SECONDS = 1.0
+#: Between two looks at rollouts and degrees of automation, and at all their labelled cases, where the log is written
+#: every so many seconds; sooner where that is written sooner, as on a fast clock.
+_LOOK, _SLOW, _SHIP = 3.0, 60.0, 5.0
 
 
 class Duties:
@@ -50,8 +53,9 @@ class Duties:
         self._remeasure = Remeasure(workspace, plan, self.ingest.taps, seconds=pace.measure)
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
-        self._steer = Steer(workspace, charter)
-        self._climb = Climb(workspace, charter, notifier)
+        part = min(1.0, (pace.ship or _SHIP) / _SHIP)
+        self._steer = Steer(workspace, charter, seconds=_LOOK * part)
+        self._climb = Climb(workspace, charter, notifier, seconds=_LOOK * part, slow=_SLOW * part)
         self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
