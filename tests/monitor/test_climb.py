@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.monitor.ladder_rig import Climbing, charter
 
+from andon.core.record import Event
+from andon.deploy.ladder import Facts, Rules, decide
 from andon.deploy.ladder_evidence import rungs
 from andon.errors import Unavailable
 from andon.monitor import climb as climb_module
@@ -32,6 +35,12 @@ def climbing(tmp_path: Path) -> Iterator[Make]:
         one.close()
 
 
+def replays(event: Event) -> None:
+    """What the journal keeps is all that the level was decided from."""
+    rules, facts = msgspec.convert(event.evidence["rules"], Rules), msgspec.convert(event.evidence["facts"], Facts)
+    assert msgspec.to_builtins(decide(rules, facts)) == event.evidence["rung"]
+
+
 def test_a_broken_promise_is_taken_back_in_its_slice_alone(climbing: Make) -> None:
     line = climbing()
     line.come(2000)
@@ -51,6 +60,7 @@ def test_a_broken_promise_is_taken_back_in_its_slice_alone(climbing: Make) -> No
     assert line.events("automation.demote") == [route.reason] and "audited automatic answers" in route.reason
     event = line.workspace.journal.latest(1, action="automation.demote")[0]
     assert (event.subject, event.evidence["from"], event.evidence["to"]) == ("v1/older", "full", "partial")
+    replays(event)
     line.notifier.flush(1)
     assert line.sent == ["screening: older goes down to partial"]
     assert line.climb.turn() == [] and line.workspace.states.list(MOVE, Move) == {}
@@ -147,6 +157,8 @@ def test_one_level_at_a_time_on_evidence_since_the_last_change(climbing: Make) -
     assert [line.level("older"), line.level()] == ["assist", "partial"]
     assert line.route.thresholds["v1/*"] > 0
     assert len(line.events("automation.promote")) == 4
+    for event in line.workspace.journal.read(action="automation.promote", limit=9):
+        replays(event)
     assert "raises" not in line.rung().held
     line.come(2500)
     line.climb.turn()

@@ -90,10 +90,14 @@ def last_look(workspace: Workspace, version: str, slice: str, since_us: int) -> 
 
 @dataclass
 class Ladder:
-    """Looks at the slices of a line. Keeps what never changes (routes) and what takes long, until ``known`` is asked anew."""
+    """Looks at the slices of a line. Keeps what never changes (routes) and, for a while, what takes long.
+
+    ``facts`` are those that the last look decided from, by slice.
+    """
 
     workspace: Workspace
     charter: Charter
+    facts: dict[str, Facts] = field(default_factory=dict)
     _routes: dict[int, Route | None] = field(default_factory=dict)
     _known: dict[str, Known] = field(default_factory=dict)
     _known_of: tuple[object, ...] = ()
@@ -132,7 +136,11 @@ class Ladder:
             facts = self._facts(routes, now, self._known)
         except pl.exceptions.PolarsError as error:
             raise unreadable("decisions", error) from error
-        return Rungs(tuple(decide(self.rules, one) for one in facts), routes[0].epoch, now)
+        return self._decided(facts, routes[0].epoch, now)
+
+    def _decided(self, facts: Sequence[Facts], epoch: int, now: int) -> Rungs:
+        self.facts = {one.slice: one for one in facts}
+        return Rungs(tuple(decide(self.rules, one) for one in facts), epoch, now)
 
     def is_stale(self, route: Route) -> bool:
         """Whether what takes long has to be read anew, because another version, level or slice is asked about."""
@@ -243,11 +251,12 @@ class Ladder:
         except pl.exceptions.PolarsError as error:
             raise unreadable("decisions", error) from error
         version = version_of(routes[0])
-        rungs = [
-            decide(self.rules, Facts(slice, one.level, version, **self._audits(one, judged.get(slice, NO_ROWS))))
+        facts = [
+            Facts(slice, one.level, version, **self._audits(one, judged.get(slice, NO_ROWS)))
             for slice, one in automatic.items()
         ]
-        return Rungs(tuple(rung for rung in rungs if rung.kind == "demote"), routes[0].epoch, now)
+        decided = self._decided(facts, routes[0].epoch, now)
+        return msgspec.structs.replace(decided, rungs=tuple(one for one in decided.rungs if one.kind == "demote"))
 
     def _audits(self, one: Stretch, rows: pl.DataFrame) -> dict[str, Any]:
         """The audit of the automatic answers, and at level partial that of all answers."""

@@ -22,7 +22,7 @@ import msgspec
 import polars as pl
 
 from andon.core.record import Route
-from andon.deploy.ladder import Rung
+from andon.deploy.ladder import Facts, Rung
 from andon.deploy.ladder_evidence import KEPT, Ladder, Rungs, looks_of
 from andon.deploy.ladder_stretch import ACTOR, level_of, version_of
 from andon.deploy.learning import Learnt, learn_from
@@ -50,9 +50,10 @@ _MORE, _ENOUGH = 1.1, 1.5  # times as many labels as at the last look, at least 
 
 
 class Move(msgspec.Struct, frozen=True):
-    """A change of level that was decided and is being made, from the route ``epoch`` on."""
+    """A change of level that was decided and is being made, from the route ``epoch`` on, with all it was decided from."""
 
     rung: Rung
+    facts: Facts
     epoch: int
     now_us: int
 
@@ -120,7 +121,7 @@ class Climb:
             found = self._ladder.broken()
             for rung in found.rungs:
                 self._do(rung.slice, rung)
-                self._untold.append(Move(rung, found.epoch, found.as_of_us))
+                self._untold.append(Move(rung, self._ladder.facts[rung.slice], found.epoch, found.as_of_us))
                 said.append(f"with the database gone, {_moved(rung)}")
         except Conflict:  # a person was quicker
             self._due = began
@@ -145,7 +146,7 @@ class Climb:
         said = []
         for rung in found.rungs:
             if rung.kind == "demote" or (rung.kind == "promote" and rung.automatic):
-                move = Move(rung, found.epoch, found.as_of_us)
+                move = Move(rung, self._ladder.facts[rung.slice], found.epoch, found.as_of_us)
                 self._workspace.states.put(MOVE, rung.slice, move)
                 said += self._finish(rung.slice, move)
         return said
@@ -232,6 +233,8 @@ class Climb:
             "to": rung.to,
             "epoch": move.epoch,
             "at_us": move.now_us,
+            "rules": msgspec.to_builtins(self._ladder.rules),
+            "facts": msgspec.to_builtins(move.facts),
             "rung": msgspec.to_builtins(rung),
         }
         journal.append(action, subject, ACTOR, reason, evidence)
