@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ class Yard(Room):
         contract = bytes.fromhex(HASH)
         self._writer("w0").append(FrameKind.DECISION, body, count=len(rows), contract=contract, time_us=rows[0].time_us)
 
-    def shadow(self, version: str, said: dict[str, str | None], confidence: float = 0.8) -> None:
+    def shadow(self, version: str, said: Mapping[str, str | None], confidence: float = 0.8) -> None:
         """Write what a version said in the shadow."""
         rows = [Prediction(id, version, label, confidence if label else None) for id, label in said.items()]
         self._writer("s0").append(FrameKind.SHADOW, encode_predictions(rows), count=len(rows), time_us=BEGIN)
