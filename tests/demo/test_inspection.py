@@ -92,12 +92,14 @@ def test_the_operator_is_wrong_as_often_as_said_and_is_called_simulated(tmp_path
     workspace, far = project.workspace, project.clock.now() + HOUR
     workspace.items.add([Item(id, "decision", created_us=0, due_us=far, x={"image": None}) for id in truths])
     desk = OperatorDesk(project, truths, error=0.2, seed=1)
-    while workspace.items.counts().get("open", 0):
-        desk.work(64)
+    while desk.work(64):
+        pass
     items = workspace.items.many(truths)
     wrong = sum(item.decision != truths[id] for id, item in items.items())
     assert desk.decided == 200 and 20 <= wrong <= 60
     assert all(item.simulated and item.reviewer == "simulated operator" for item in items.values())
+    left = workspace.items.queue(500, "open")
+    assert 60 < len(left) < 140 and {item.kind for item in left} == {"second"}, "for another operator"
     workspace.close()
 
 
@@ -139,7 +141,15 @@ def test_the_whole_story(tmp_path: Path) -> None:
         assert [event.subject for event in people] == ["brightness"], "it asked people by itself, once"
         route = workspace.routes.current()
         assert route is not None and route.levels["*"] == "full" and route.live == "v1"
-        for words in ("ALARM brightness", "MADE", "SIMULATED", "hash chain whole", "132 labels", "balanced"):
+        for words in (
+            "ALARM brightness",
+            "MADE",
+            "SIMULATED",
+            "hash chain whole",
+            "132 labels",
+            "balanced",
+            "no label has come yet",
+        ):
             assert words in told
     finally:
         stage.close()

@@ -30,15 +30,19 @@ class Case:
     result: str
 
 
-def draw(file: Path, per_day: int, seed: int) -> list[Case]:
-    """``per_day`` tests of every day (all where there are fewer), in order of time; inconclusive results are left out."""
+def draw(file: Path, per_day: int, seed: int, busy: tuple[str, int] | None = None) -> list[Case]:
+    """``per_day`` tests of every day (all where there are fewer), in order of time; inconclusive results are left out.
+
+    ``busy`` is a day (as in 2020-10-20) and how many tests a day it is from then on.
+    """
     rng = np.random.default_rng(seed)
+    since, more = (date.max, per_day) if busy is None else (date.fromisoformat(busy[0]), busy[1])
+    most = pl.when(pl.col("test_date") < since).then(per_day).otherwise(more)
     tests = pl.read_parquet(file).filter(pl.col("corona_result") != "other")
     drawn = (
         tests.with_columns(pl.Series("lot", rng.random(len(tests))))
         .sort("test_date", "lot")
-        .group_by("test_date", maintain_order=True)
-        .head(per_day)
+        .filter(pl.int_range(pl.len()).over("test_date") < most)
         .with_columns(pl.col(_FLAGS).cast(pl.Boolean), pl.col((*_GROUPS, "corona_result")).cast(pl.String))
     )
     times = rng.integers(_OPEN, _CLOSE, len(drawn))

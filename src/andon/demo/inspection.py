@@ -17,13 +17,14 @@ from andon.data.dataset import Dataset
 from andon.data.division import Wish, split_dataset
 from andon.data.source import read
 from andon.demo.making import interval, new_dataset
-from andon.demo.operator_desk import OPERATOR, OperatorDesk
+from andon.demo.operator_desk import OPERATOR, OPERATORS, OperatorDesk
 from andon.demo.photographs import DIMMED, arrivals
 from andon.demo.sheets import by_class, confusions, hours, priorities, two_digits
 from andon.demo.stage import Stage
 from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
 from andon.deploy.line import Act, Line
+from andon.deploy.raters import of_doubles, rate
 from andon.deploy.release import find_release, release
 from andon.errors import Conflict, NotFound, Unavailable
 from andon.measure.estimate import Estimate, wilson
@@ -39,6 +40,7 @@ from andon.monitor.threshold import Reference, alarm_alpha, judge, reference
 from andon.monitor.watch import acknowledge_alarm, alarms
 from andon.monitor.window import series
 from andon.store import view
+from andon.store.doubles import doubles
 
 __all__ = ["BEGIN", "RATE", "Inspection"]
 
@@ -154,6 +156,7 @@ class Inspection:
         self._acknowledge("brightness", "the lamp over the strip is dead; a new one is on its way")
         self._until(_REPAIRED)
         self._hours(_FAILS)
+        self._twice()
 
     def light(self) -> None:
         """A new lamp: the alarm resolves by itself, a person gives the line back to the model."""
@@ -206,14 +209,18 @@ class Inspection:
         cases = arrivals(rows, self.target.name, since=_OPEN, until=_CLOSE, dark=dark)
         self.hourly = len(cases) * HOUR // (_CLOSE - _OPEN)
         truths = {case.id: case.result for case in cases}
-        self.desk = OperatorDesk(self.project, truths, error=OPERATOR_ERROR, seed=self.seed)
+        self.desks = [
+            OperatorDesk(self.project, truths, error=OPERATOR_ERROR, seed=self.seed + at, name=name)
+            for at, name in enumerate(OPERATORS)
+        ]
         self.traffic = Traffic(
             self.stage, cases, label_delay_us=self.target.delay_us, patience=len(cases), look=self._look
         )
         self.stage.say("people", f"{len(cases)} photographs that were kept apart will arrive, {self.hourly} an hour.")  # fmt: skip
 
     def _look(self, now: int) -> None:
-        self.desk.work()
+        for desk in self.desks:
+            desk.work()
         self.watcher.look(now)
 
     def _until(self, time_us: int, **options: object) -> None:
@@ -235,6 +242,15 @@ class Inspection:
 
     def _progress(self, step: str, number: int, of: int) -> None:
         self.stage.console.print(f"              {number}/{of} {step}", style="dim")
+
+    def _twice(self) -> None:
+        """What second looks say of what was sorted by eye, and of the model in the dark: hours before any label."""
+        self.traffic.settle()
+        looks = doubles(self.project.workspace, _FAILS)
+        found = rate(of_doubles(looks), version=self.live_version, classes=self.target.classes)
+        self.stage.say("people", f"Of what was sorted by eye a second operator looked at {looks.height} photographs again, blindly. "
+                       f"So one of them errs in {interval(found.people_error)}, {self.live_version} in the dark in {interval(found.model_error)}.",
+                       f"no label has come yet; {found.verdict}")  # fmt: skip
 
     def _firing(self, metric: str) -> bool:
         alarm = alarms(self.project.workspace).get(metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,10 +70,21 @@ def train_and_release(project: Project, dataset: Dataset, *, actor: str, reason:
     return Made(dataset, run, made)
 
 
-def make_release(stage: Stage, *, since: int, name: str, actor: str, reason: str) -> Made:
-    """Train on what the line has recorded and labelled since a time, and say what came of it. The clock stands still."""
+def make_release(
+    stage: Stage,
+    *,
+    since: int,
+    name: str,
+    actor: str,
+    reason: str,
+    fault: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
+) -> Made:
+    """Train on what the line has recorded and labelled since a time, and say what came of it. The clock stands still.
+
+    ``fault`` is what goes wrong with the rows on their way out of the log.
+    """
     project = stage.project
-    rows = view.labelled(project.workspace, since, stage.now).rename({"label": project.charter.target.name})
+    rows = fault(view.labelled(project.workspace, since, stage.now).rename({"label": project.charter.target.name}))
     dataset = new_dataset(project, rows, name, actor=actor, note=f"the line's log from {iso(since)[:10]} on")
     stage.say(
         "people",

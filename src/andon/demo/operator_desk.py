@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from andon.config import Project
 from andon.core.record import Item
 from andon.deploy.line import open_inbox
 
-__all__ = ["OPERATOR", "OperatorDesk"]
+__all__ = ["OPERATOR", "OPERATORS", "OperatorDesk"]
 
 OPERATOR = "simulated operator"
+#: Whoever sorts, who looks again, and who decides where these differ.
+OPERATORS = (OPERATOR, f"{OPERATOR} 2", f"{OPERATOR} 3")
 
 
 class OperatorDesk:
@@ -22,6 +24,7 @@ class OperatorDesk:
     ) -> None:
         self._name = name
         self._inbox = open_inbox(project.workspace, project.charter)
+        self._items = project.workspace.items
         self._truths = truths
         self._classes = project.charter.target.classes
         self._error = error
@@ -32,12 +35,19 @@ class OperatorDesk:
         """Take what waits and decide it; returns how many cases were taken."""
         taken = self._inbox.take(self._name, at_once)
         if taken:
-            opinions = {item.id: self._opinion(item) for item in taken}
+            cases = self._cases(taken)
+            opinions = {item.id: self._opinion(cases[item.id]) for item in taken}
             self.decided += len(self._inbox.decide_many(opinions, self._name, simulated=True))
         return len(taken)
 
-    def _opinion(self, item: Item) -> str:
-        truth = self._truths.get(item.id, self._classes[0])
+    def _cases(self, taken: Sequence[Item]) -> dict[str, str]:
+        """Which case each item is about. People see that in the case itself, programs only where it is kept."""
+        again = [item.id for item in taken if item.kind in ("second", "adjudication")]
+        kept = self._items.many(again) if again else {}
+        return {item.id: kept[item.id].of if item.id in kept else item.id for item in taken}
+
+    def _opinion(self, case: str) -> str:
+        truth = self._truths[case]
         if self._random.random() >= self._error:
             return truth
         return self._random.choice([label for label in self._classes if label != truth])

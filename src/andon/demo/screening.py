@@ -1,12 +1,12 @@
-"""The story **screening**: from people only to a model that decides what it is sure of, two real breaks, and a new model.
+"""The story **screening**: from people only to a model that decides what it is sure of, two real breaks, and new models.
 
 Real tests on their real dates (see ``examples/screening/README.md``); the clinic is simulated and says so. Every figure
-is asked of the line, the way a user would ask.
+is asked of the line, the way a user would ask. The line moves by itself where the charter lets it: what the audit breaks
+is taken back, and releases go live, or back, by evidence.
 """
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 
 import polars as pl
@@ -14,8 +14,9 @@ import polars as pl
 from andon.core.clock import DAY, iso, parse_time
 from andon.core.record import Route
 from andon.demo.cases import draw
-from andon.demo.clinic import Clinic
+from andon.demo.clinic import DOCTORS, Clinic
 from andon.demo.making import Made, compare_on_test, interval, make_release
+from andon.demo.rolling import roll_out, swapped, tell_doubles, tell_raters, way_back
 from andon.demo.stage import Stage, percent
 from andon.demo.traffic import Traffic
 from andon.demo.watcher import Watcher
@@ -33,8 +34,9 @@ __all__ = ["BEGIN", "RATE", "Screening"]
 BEGIN = parse_time("2020-03-11")
 #: Seconds of the story in one second, at most: five days.
 RATE = 5.0 * 86400
-#: How often the simulated clinic is wrong. An assumption, not a measurement.
-CLINIC_ERROR = 0.03
+#: From this day on, when releases go live by evidence, days are slower, and there are as many cases as evidence needs.
+BUSY = ("2020-10-20", 600)
+SLOW = 0.5 * 86400
 _SCIENTIST, _ENGINEER, _OWNER = "data scientist (scripted)", "engineer (scripted)", "owner (scripted)"
 
 
@@ -45,7 +47,7 @@ class Screening:
         self.stage = stage
         self.per_day = per_day
         self.seed = seed
-        cases = draw(self.stage.project.root / "data" / "covid_tests.parquet", self.per_day, self.seed)
+        cases = draw(self.stage.project.root / "data" / "covid_tests.parquet", self.per_day, self.seed, BUSY)
         truths = {case.id: case.result for case in cases}
         project = self.stage.project
         self.watcher = Watcher(self.stage)
@@ -56,7 +58,7 @@ class Screening:
             patience=2 * self.per_day,
             look=self.watcher.look,
         )
-        self.clinic = Clinic(str(project.root), truths, error=CLINIC_ERROR, seed=self.seed)
+        self.clinic = Clinic(str(project.root), truths, seed=self.seed)
         self.line = Line(project.workspace, project.charter)
         self.made: list[Made] = []
 
@@ -69,6 +71,7 @@ class Screening:
             self.breaks()
             self.renewal()
             self.rollout()
+            self.mistake()
             self.accounts()
         finally:
             self.clinic.close()
@@ -80,9 +83,10 @@ class Screening:
         stage = self.stage
         stage.chapter(1, "People only")
         self._did(self.line.begin(actor=_OWNER, reason="the charter: people first"))
-        stage.say("people", f"The line opens. Every case goes to the inbox, where a {CLINIC_ERROR:.0%} wrong SIMULATED clinic answers.",
-                  "No record says what clinicians would have decided, so a program answers in their place.\n"
-                  "Comparing a model with it proves nothing about people.")  # fmt: skip
+        stage.say("people", f"The line opens. Every case goes to the inbox, where {len(DOCTORS)} SIMULATED doctors answer, wrong in "
+                  + ", ".join(f"{error:.0%}" for error in DOCTORS.values()) + ".",
+                  "No record says what clinicians would have decided, so programs answer in their place.\n"
+                  "Comparing a model with them proves nothing about people.")  # fmt: skip
         self._until("2020-04-01")
         self.traffic.settle()
         rows = self._rows("2020-03-11", "2020-04-01").filter(pl.col("decided_by") == "person")
@@ -91,6 +95,7 @@ class Screening:
         late = self._rows("2020-03-11", "2020-04-01").filter(pl.col("decided_by") == "safe_default").height
         stage.say("people", f"{rows.height:,} cases decided by the simulated clinic, {late} answered by the deadline; "
                   f"wrong in {interval(wilson(wrong, known.height))} of {known.height:,} whose PCR result has come.")  # fmt: skip
+        tell_doubles(stage)
 
     def shadow(self) -> None:
         """April: a first model watches."""
@@ -104,33 +109,39 @@ class Screening:
         stage.say("machine", found.sentence,
                   f"{found.outcomes:,} with PCR result: v1 wrong {interval(found.model_error)}, the simulated clinic {interval(found.other_error)};\n"
                   f"discordant: only v1 right {found.only_model_right}, only the clinic right {found.only_other_right}.")  # fmt: skip
+        tell_raters(stage, found)
 
     def partial(self) -> None:
         """Confident negatives automatic, once the labels can carry the promise."""
         stage = self.stage
         stage.chapter(3, "Partial automation: confident negatives")
-        self._automate_when_ready("v1", first="2020-04-08", last="2020-06-30", again_days=21)
-        self._until("2020-05-08")
-        self._week("2020-05-01", "2020-05-08")
+        self._until("2020-05-20", done=lambda: self.watcher.suggested is not None)
+        self._automate_when_ready("v1", last="2020-06-30", again_days=21)
+        begun = stage.now
+        self._until_us(begun + 9 * DAY)
+        self._week(begun + DAY, stage.now)
 
     def breaks(self) -> None:
-        """May and September: the data change under the model."""
+        """May and July: the data change under the model."""
         stage = self.stage
-        stage.chapter(4, "The data break, twice")
+        stage.chapter(4, "The world changes, twice")
         self._until("2020-06-15", done=lambda: self.watcher.is_firing("cough"))
         self._symptoms()
         self._acknowledge("cough", f"symptoms are recorded differently; {self._promise_now()}")
         self._until("2020-07-01")
-        self._week("2020-06-24", "2020-07-01")
-        self._until("2020-10-04", done=lambda: self.watcher.is_firing("promise") or self.watcher.fallen)
-        if not self.watcher.fallen:
-            limit = self.stage.project.charter.metrics["harm"].alarm
-            self._acknowledge(
-                "promise", f"{self._promise_now()}; watched daily, people take over when it is not {limit}"
-            )
-        self._until("2020-10-04", done=lambda: self.watcher.fallen)
+        self._week(stage.now - 7 * DAY, stage.now)
+        self._until_fallen("2020-10-04")
+
+    def _until_fallen(self, last: str) -> None:
+        """Let the line run until it takes automation back by itself; the alarm that rings before is acknowledged."""
+        stage = self.stage
+        self.watcher.fallen = False
+        self._until(last, done=lambda: self.watcher.is_firing("promise") or self.watcher.fallen)
+        if not self.watcher.fallen and self.watcher.is_firing("promise"):
+            self._acknowledge("promise", f"{self._promise_now()}; the audit takes the level back when that is shown")
+        self._until(last, done=lambda: self.watcher.fallen)
         if self.watcher.fallen:
-            stage.say("people", "All cases are with people again.")
+            stage.say("people", f"All cases are with people again; {self._promise_now()}.")
         else:
             stage.say("look", f"The line did not fall back by itself; {self._promise_now()}.")
 
@@ -145,46 +156,42 @@ class Screening:
         )
         stage.console.print(compare_on_test(stage, self.made[0], self.made[1], "error"))
         self._did(self.line.shadow("v2", actor=_ENGINEER, reason="watch it beside people first"))
-        self._until("2020-11-05")
+        self._until("2020-10-20")
         self.traffic.settle()
         for against in ("people", "live"):
             found = shadow_comparison(stage.project.workspace, stage.project.charter, "v2", against)
             stage.say("machine", found.sentence, f"{found.outcomes:,} with PCR result: v2 wrong {interval(found.model_error)}, "
-                      f"{found.against} {interval(found.other_error)}")  # fmt: skip
+                      f"{found.against} {interval(found.other_error)}; {found.verdict}")  # fmt: skip
 
     def rollout(self) -> None:
-        """November: canary, ramp, blue/green, and the way back."""
+        """November: v2 goes live by evidence, and the way back is there."""
         stage = self.stage
-        stage.chapter(6, "Canary, ramp, switch, and the way back")
-        self._until("2020-11-08")
+        stage.chapter(6, "A release goes live by evidence")
+        self._until("2020-10-30")
         self.traffic.settle()
         self._did(self.line.automate("partial", actor=_OWNER, reason=self._bargain()))
-        canary = self.line.canary("v2", actor=_ENGINEER, reason="a few cases first")
-        self._did(canary)
-        self._until_us(stage.now + DAY)
-        if "v2/*" not in canary.route.thresholds:
-            self._did(self.line.automate("partial", actor=_OWNER, reason=self._bargain()))
-        for share, days in ((0.25, 0.8), (0.5, 0.8)):
-            self._did(
-                self.line.ramp(
-                    share,
-                    actor=_ENGINEER,
-                    reason="by hand: no alarm rang for it"
-                    if not self.watcher.firing()
-                    else "by hand, although an alarm rings",
-                )
-            )
-            self._until_us(stage.now + round(days * DAY))
-        self._did(self.line.switch(actor=_ENGINEER, reason="blue/green: v2 live, v1 stays warm"))
-        self._until_us(stage.now + DAY // 2)
-        before = time.monotonic()
-        back = self.line.rollback(actor=_OWNER, reason="to show the way back")
-        self._did(
-            back,
-            f"in {1000 * (time.monotonic() - before):.0f} ms, followed by {back.following} of {back.workers} workers",
+        self._until("2020-10-31")
+        self.traffic.pace(SLOW)
+        if self._roll_out("v2", "it learnt from the autumn", "2020-11-09"):
+            way_back(self.line, "v2", _OWNER, self._did)
+
+    def mistake(self) -> None:
+        """A release that learnt from a faulty export, and back by itself."""
+        stage = self.stage
+        stage.chapter(7, "A bad release, and back by itself")
+        stage.say("look", "MADE: the next export from the log swaps yes and no of every symptom; nobody notices.")
+        made = make_release(
+            stage,
+            since=stage.now - 42 * DAY,
+            name="recent weeks, swapped",
+            actor=_SCIENTIST,
+            reason="newer data",
+            fault=swapped,
         )
-        self._until_us(stage.now + DAY // 4)
-        self._did(self.line.switch("v2", actor=_OWNER, reason="the rollback is undone"))
+        self.made.append(made)
+        stage.say("look", "It passes its gates: what it was tested on has the same fault.")
+        self._roll_out("v3", "newer data", "2020-11-13")
+        self.traffic.pace(RATE)
         self._until("2020-11-13")
 
     def accounts(self) -> None:
@@ -207,12 +214,23 @@ class Screening:
             notes = "\n".join((f"{act.route.actor}: {act.route.reason}", *act.notes, *([more] if more else [])))
             self.stage.say(_colour(act.route), act.sentence, notes)
 
-    def _automate_when_ready(self, version: str, *, first: str, last: str, again_days: float) -> None:
+    def _roll_out(self, version: str, reason: str, last: str) -> bool:
+        return roll_out(
+            self.stage,
+            self.traffic,
+            version,
+            actor=_ENGINEER,
+            reason=reason,
+            until_us=parse_time(last),
+            look=self.watcher.look,
+        )
+
+    def _automate_when_ready(self, version: str, *, last: str, again_days: float) -> None:
         """Ask for partial automation; where the evidence is short, ask again later.
 
         Every look spends part of the promised confidence, so it is not asked every day.
         """
-        ask = parse_time(first)
+        ask = self.stage.now
         while True:
             self._until_us(ask)
             self.traffic.settle()
@@ -222,13 +240,18 @@ class Screening:
                 return
             ask += round(again_days * DAY)
 
-    def _week(self, since: str, until: str) -> None:
-        rows = self._rows(since, until)
+    def _week(self, since: int, until: int) -> None:
+        self.traffic.settle()
+        rows = view.outcomes(self.stage.project.workspace, since, until)
         auto = rows.filter(pl.col("decided_by") == "model")
-        known = auto.filter(pl.col("label").is_not_null())
-        wrong = int((known["prediction"] != known["label"]).sum())
-        self.stage.say("machine", f"Week to {until}: {rows.height:,} cases, {percent(auto.height / max(1, rows.height))} automatic, "
-                       f"of these wrong {interval(wilson(wrong, known.height))}.")  # fmt: skip
+        known, audited = auto.filter(pl.col("label").is_not_null()), auto.filter(pl.col("human").is_not_null())
+        wrong, other = (
+            int((known["prediction"] != known["label"]).sum()),
+            int((audited["prediction"] != audited["human"]).sum()),
+        )
+        self.stage.say("machine", f"Week to {iso(until)[:10]}: {rows.height:,} cases, {percent(auto.height / max(1, rows.height))} automatic, "
+                       f"of these wrong {interval(wilson(wrong, known.height))}.",
+                       f"random audit: doctors looked at {audited.height} of them again, blindly, and said otherwise in {other}")  # fmt: skip
 
     def _symptoms(self) -> None:
         """April against May: what was recorded, how many were ill, how good the answers were."""

@@ -22,6 +22,8 @@ __all__ = ["Traffic"]
 _STEP_SECONDS = 0.02
 #: The story's clock waits for the controller when it has measured nothing newer than passes in so many seconds.
 _BEHIND_SECONDS = 1.6
+#: The controller runs at idle priority: on a machine that is busy with something else it may take long.
+_PATIENCE_SECONDS = 300.0
 
 
 class Traffic:
@@ -75,6 +77,11 @@ class Traffic:
                     break
             time.sleep(max(0.0, _STEP_SECONDS - (time.monotonic() - begun)))
 
+    def pace(self, rate: float) -> None:
+        """From now on at most so many seconds of the story pass in one."""
+        self._stage.rate = rate
+        self._step_us = round(_STEP_SECONDS * rate * SECOND)
+
     def settle(self, seconds: float = 20.0) -> None:
         """Wait, with the clock held, until the controller has taken in everything that was sent."""
         workspace = self._stage.project.workspace
@@ -120,7 +127,8 @@ class Traffic:
     def _let_others_work(self) -> None:
         """The story's clock stands still while the simulated people or the controller are too far behind it."""
         if self._is_behind():
-            self._stage.until(lambda: not self._is_behind(), 60.0, "the reviewers or the controller did not catch up")
+            said = "the reviewers or the controller did not catch up"
+            self._stage.until(lambda: not self._is_behind(), _PATIENCE_SECONDS, said)
 
     def _is_behind(self) -> bool:
         return self._waiting() > self._patience or self._unmeasured_us() > _BEHIND_SECONDS * self._stage.rate * SECOND

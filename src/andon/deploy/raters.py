@@ -33,7 +33,7 @@ from andon.measure.estimate import CONFIDENCE, Estimate, normal_quantile, undefi
 from andon.measure.guardrail import Said
 from andon.people.agreement import Double, TeamDoubles, of_team
 
-__all__ = ["COLUMNS", "Raters", "rate"]
+__all__ = ["COLUMNS", "Raters", "of_doubles", "rate"]
 
 #: What a case carries that was looked at twice; null where nobody did.
 COLUMNS = ("by", "said", "second_by", "second", "adjudicated")
@@ -113,6 +113,14 @@ def rate(rows: pl.DataFrame, *, version: str, classes: Sequence[str] = (), margi
         reference_error=team.reference_error,
         settled_error=model_error(wrong, team.reference_error, kinds),
         verdict=_verdict(version, alone, people, needed),
+    )
+
+
+def of_doubles(doubles: pl.DataFrame) -> pl.DataFrame:
+    """What `rate` takes, from a frame of ``andon.store.doubles``: the line's own model beside those who saw no suggestion."""
+    blind = doubles.filter(~pl.col("saw_suggestion"), ~pl.col("second_saw"), pl.col("model").is_not_null())
+    return blind.select(
+        "model", "said", "adjudicated", other="said", by="first", second_by="second", second="second_said"
     )
 
 
