@@ -206,7 +206,6 @@ STATES: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
 @pytest.mark.parametrize("state", STATES)
 def test_a_person_rolls_back_at_once_while_it_is_held_frozen_and_promoted(begun: Any, state: str) -> None:
     line, traffic = begun(bake="1h")
-    line.project.workspace.db.busy_seconds = PATIENCE
     pressure = Pressure(line.port, 4).begin()
     acts = []
     try:
@@ -220,12 +219,15 @@ def test_a_person_rolls_back_at_once_while_it_is_held_frozen_and_promoted(begun:
                 line.until(lambda: now(line).state == "frozen", 30, "it was not frozen")
             else:
                 line.until(lambda: route_of(line).live == GOOD, 90, "it was not promoted")
+            database = line.project.workspace.db
             with STATES[state](line.project.workspace.home):
+                database.busy_seconds, usual = PATIENCE, database.busy_seconds
                 act = line.line.rollback(actor="ann", reason="back")
                 returned = time.monotonic()
                 published = act.route.wall_us / 1e6 - time.time() + returned
                 acts.append(Told(situation, act.epoch, published, returned, act))
                 time.sleep(0.3)
+            database.busy_seconds = usual
             line.until(lambda: now(line).ended, 60, "the rollout did not see the rollback")
             assert now(line).state == "rolled_back" and (route_of(line).live, route_of(line).candidate) == ("v1", None)
         heard = pressure.end()
@@ -244,7 +246,8 @@ def test_nothing_is_lost_when_the_whole_line_is_started_anew_in_a_blue_green(beg
     roll(line, GOOD, pattern="blue-green")
     line.until(lambda: now(line).state == "blue_green", 30, "it did not begin")
     traffic.end()
-    line.restart()
+    line.engine.close()
+    line.start(niceness=0)
     again = Traffic(line.client(4), 77)
     again.start()
     try:

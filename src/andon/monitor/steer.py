@@ -36,7 +36,7 @@ ACTOR = CONTROLLER
 """The actor of everything that an automatic rollout does."""
 
 _LOOK = 3.0  # seconds of wall time between two looks
-_REST = 9.0  # after a look that took t seconds, rest for this many times t: at most a tenth of a core
+_REST = 9.0  # after a look that took t seconds of processor time, rest for this many times t: at most a tenth of a core
 _AGAIN = {True: 30.0, False: 300.0}  # seconds after an act that failed: one that takes something back, another one
 _LEAST_US = 300 * SECOND  # of event time that a share is kept
 _BACK = frozenset({"rollback", "unshadow", "people", "hold"})
@@ -46,7 +46,7 @@ _STEPS = 8  # transitions in one look
 class Steer:
     """Takes every rollout that is on its way further. Made anew by each leader; it keeps nothing that matters.
 
-    ``seconds`` of wall time pass at least between two looks, and more where a look takes long; 0 looks at every turn.
+    ``seconds`` of wall time pass at least between two looks, and more where a look costs much; 0 looks at every turn.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Steer:
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         if began < self._due:
             return []
         self._due = began + self._seconds
@@ -83,7 +83,7 @@ class Steer:
                 said.append(f"rollout {name} cannot be judged: {error.message}")
                 self._due = time.monotonic() + _AGAIN[True]
         if going and self._seconds:
-            self._due = max(self._due, time.monotonic() + _REST * (time.monotonic() - began))
+            self._due = max(self._due, time.monotonic() + _REST * (time.process_time() - worked))
         return said
 
     def without_database(self) -> list[str]:
@@ -91,7 +91,7 @@ class Steer:
 
         Who answers, and the log, are files. What is done so is told by the route, and in the journal once it is back.
         """
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         if began < self._due or not self._last:
             return []
         self._due = began + self._seconds
@@ -105,7 +105,7 @@ class Steer:
                 said.append(f"rollout {name} cannot be judged: {error.message}")
                 self._due = time.monotonic() + _AGAIN[True]
         if self._seconds:
-            self._due = max(self._due, time.monotonic() + _REST * (time.monotonic() - began))
+            self._due = max(self._due, time.monotonic() + _REST * (time.process_time() - worked))
         return said
 
     def _harm(self, rollout: Rollout) -> list[str]:
