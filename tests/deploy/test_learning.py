@@ -113,10 +113,28 @@ def test_looks_share_the_promise(charter: Charter, monkeypatch: pytest.MonkeyPat
     nowhere: Any = None
     first = learn(nowhere, charter, "v1")
     assert (first.look, round(first.threshold.delta, 6)) == (1, 0.025)
-    later = learn(nowhere, charter, "v1", looks=[(TESTED, 40), (LIVE, 200), (LIVE, 200)])
+    later = learn(nowhere, charter, "v1", looks=[(TESTED, 40, 0, 0), (LIVE, 200, 0, 9), (LIVE, 200, 0, 9)])
     assert (later.look, round(later.threshold.delta, 6)) == (3, 0.004167)
-    again = learn(nowhere, charter, "v1", looks=[(LIVE, 300), (LIVE, 200)])
+    again = learn(nowhere, charter, "v1", looks=[(LIVE, 300, 0, 0), (LIVE, 200, 0, 0)])
     assert again.look == 1
+    timed = rows(300).with_columns(time_us=pl.int_range(300, dtype=pl.Int64) + 1)
+    known(monkeypatch, timed, rows(0))
+    slid = learn(nowhere, charter, "v1", looks=[(LIVE, 300, 0, 299)])
+    assert (slid.look, slid.made) == (2, (LIVE, 300, 1, 300)), "as many other cases are another look"
+
+
+def test_after_a_breach_only_what_production_has_shown_since_counts(
+    charter: Charter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere: Any = None
+    known(monkeypatch, rows(300).with_columns(time_us=pl.int_range(300, dtype=pl.Int64)), rows(500))
+    found = learn(nowhere, charter, "v1", after_us=249)
+    assert (found.source, found.threshold.n, found.first_us) == (LIVE, 50, 250)
+    known(monkeypatch, rows(0), rows(500))
+    assert learn(nowhere, charter, "v1", after_us=249).threshold.n == 0
+
+
+def test_the_looks_share_the_promise_over_any_number() -> None:
     assert sum(1 / (k * (k + 1)) for k in range(1, 10_000)) < 1
 
 

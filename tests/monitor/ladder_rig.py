@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from pathlib import Path
 
 from andon.core.clock import ManualClock
@@ -26,7 +27,7 @@ inputs: {older: bool}
 target: {name: result, classes: [negative, positive], truth: %s}
 safe_default: refer
 slices: {older: "older"}
-automation: {level: %s, slices: {older: %s}, partial: {audit_share: 0.5}%s}
+automation: {level: %s, slices: {older: %s}, partial: {audit_share: 0.5%s}%s}
 alarms: {notify: ["https://example.org/hook"]}
 %s
 """
@@ -35,9 +36,15 @@ NOW = 1_583_884_800_000_000
 
 
 def charter(
-    truth: str = "external", level: str = "full", older: str = "full", automation: str = "", more: str = ""
+    truth: str = "external",
+    level: str = "full",
+    older: str = "full",
+    automation: str = "",
+    more: str = "",
+    partial: str = "",
 ) -> Charter:
-    return parse(CHARTER % (truth, level, older, ", " + automation if automation else "", more))
+    said = [", " + text if text else "" for text in (partial, automation)]
+    return parse(CHARTER % (truth, level, older, *said, more))
 
 
 class Climbing:
@@ -51,6 +58,7 @@ class Climbing:
         self.clock = ManualClock(now)
         self.real_clock = self.workspace.clock
         self.workspace.clock = self.clock  # type: ignore[assignment]
+        self.workspace.journal._clock = self.clock
         self.fields = self.charter.fields()
         self.workspace.save_contract(HASH, self.fields, self.charter.target.classes)
         for number in (1, 2):
@@ -65,6 +73,7 @@ class Climbing:
         self.made = 0
         self.wrong = {"*": 0.005, "older": 0.005}
         self.sent: list[str] = []
+        self.held: list[Feedback | Review] = []
         self.climb = self.leader()
 
     def leader(self) -> Climb:
@@ -89,11 +98,24 @@ class Climbing:
         assert found is not None
         return next(one for one in found.rungs if one.slice == slice)
 
-    def come(self, cases: int, *, seconds: float = 3600, truth: bool = True, second: float = 0.0) -> None:
-        """Cases come in, evenly over so many seconds; with ``truth`` they are labelled, or reviewed where people are the truth."""
-        batch, labels, reviews = DecisionBatch.empty(self.fields), [], []
+    def come(
+        self,
+        cases: int,
+        *,
+        seconds: float = 3600,
+        truth: bool = True,
+        second: float = 0.0,
+        late: Collection[str] = (),
+    ) -> None:
+        """Cases come in, evenly over so many seconds; with ``truth`` they are labelled, or reviewed where people are the truth.
+
+        The truth of ``late`` ones ("audited" automatic answers, those "deferred" to people) waits until ``tell``.
+        """
+        batch = DecisionBatch.empty(self.fields)
+        labels: list[Feedback] = []
+        reviews: list[Review] = []
         route, share = self.route, self.charter.automation.partial.audit_share
-        policy = Policy(blind=True, stopped=route.stopped, safe_default="refer", audit_share=share)
+        policy = Policy(blind=route.blind, stopped=route.stopped, safe_default="refer", audit_share=share)
         for _ in range(cases):
             self.clock.advance(seconds / cases)
             self.made += 1
@@ -126,22 +148,42 @@ class Climbing:
                 audit=audit,
             )
             batch.append_row([slice == "older"], row)
-            if made.status == "pending":
-                saw = made.shown is not None
-                reviews.append(Review(id, real, "person", "ann", now, 5.0, saw))
-            elif audit:
-                reviews.append(Review(id, real, "person", "ann", now, 5.0, kind="audit"))
-            if self.random.random() < second and made.status == "pending":
-                reviews.append(Review(id, real, "person", "bob", now, 5.0, kind="second"))
-            labels.append(Feedback(id, "label", real))
-        self._write(
-            batch, labels if truth and self.charter.target.truth == "external" else [], reviews if truth else []
-        )
+            told = self._told(row, real, second)
+            if not truth:
+                continue
+            if ("audited" if made.automatic else "deferred") in late:
+                self.held += told
+                continue
+            labels += [one for one in told if isinstance(one, Feedback)]
+            reviews += [one for one in told if isinstance(one, Review)]
+        self._write(batch, labels, reviews)
 
-    def _write(self, batch: DecisionBatch, labels: list[Feedback], reviews: list[Review]) -> None:
+    def _told(self, row: DecisionRow, real: str, second: float) -> list[Feedback | Review]:
+        """What turns out of a case: people's answers and, where labels come from outside, its label."""
+        told: list[Feedback | Review] = []
+        assert row.id is not None
+        if row.status == "pending":
+            saw = row.level == "assist" or (row.level == "partial" and not self.route.blind)
+            told.append(Review(row.id, real, "person", "ann", row.time_us, 5.0, saw))
+        elif row.audit:
+            told.append(Review(row.id, real, "person", "ann", row.time_us, 5.0, kind="audit"))
+        if self.random.random() < second and row.status == "pending":
+            told.append(Review(row.id, real, "person", "bob", row.time_us, 5.0, kind="second"))
+        if self.charter.target.truth == "external":
+            told.append(Feedback(row.id, "label", real))
+        return told
+
+    def tell(self) -> None:
+        """The truth that was withheld comes."""
+        held, self.held = self.held, []
+        labels = [one for one in held if isinstance(one, Feedback)]
+        self._write(None, labels, [one for one in held if isinstance(one, Review)])
+
+    def _write(self, batch: DecisionBatch | None, labels: list[Feedback], reviews: list[Review]) -> None:
         now, contract = self.clock.now(), bytes.fromhex(HASH)
-        payload = encode_decisions(self.fields, batch)
-        self.writer.append(FrameKind.DECISION, payload, count=len(batch.id), contract=contract, time_us=now)
+        if batch is not None:
+            payload = encode_decisions(self.fields, batch)
+            self.writer.append(FrameKind.DECISION, payload, count=len(batch.id), contract=contract, time_us=now)
         if labels:
             self.writer.append(FrameKind.FEEDBACK, encode_feedback(labels), count=len(labels), time_us=now)
         if reviews:

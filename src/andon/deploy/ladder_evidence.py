@@ -19,7 +19,7 @@ from andon.core.record import Event, Level, Route
 from andon.deploy.automation import Threshold
 from andon.deploy.ladder import Facts, Rules, Rung, decide, next_up, rules_of
 from andon.deploy.ladder_rows import NO_ROWS, judged_of, work_of
-from andon.deploy.ladder_stretch import Stretch, level_of, slices_of, stretch, version_of
+from andon.deploy.ladder_stretch import Stretch, broken_us, level_of, slices_of, stretch, version_of
 from andon.deploy.learning import LIVE, Evidence, Learnt, learn_from
 from andon.deploy.raters import rate
 from andon.deploy.rollout_store import active
@@ -166,9 +166,10 @@ class Ladder:
     def _cases(self, evidence: Evidence, slice: str, routes: Sequence[Route]) -> tuple[pl.DataFrame, str]:
         """The labelled cases that a threshold of this slice would be learnt from, and their source.
 
-        Where the machine may act on it only those since the level last changed, and nothing that was there before.
+        After a breach only those since; where the machine may act on them, only those since the level last changed.
         """
-        rows, source = evidence.of(slice, routes[0].slices)
+        after = broken_us(routes, slice, version_of(routes[0]))
+        rows, source = evidence.of(slice, routes[0].slices, after)
         if self.charter.automation.promote != "automatic":
             return rows, source
         one = stretch(routes, slice)
@@ -194,7 +195,7 @@ class Ladder:
             audits = self._audits(one, rows)
             fallback = self._fallback(rows, audits.get("audit"), version, slice) if one.level == "full" else None
             rises = self._rises(version, slice) if one.level == "partial" else 0
-            learnt = None if version is None else self._learnt(version, slice, one, now)
+            learnt = None if version is None else self._learnt(version, slice, one)
             found.append(
                 Facts(
                     slice=slice,
@@ -218,13 +219,22 @@ class Ladder:
             )
         return found
 
-    def _learnt(self, version: str, slice: str, one: Stretch, now: int) -> Learnt | None:
-        """The last look that still counts: young enough and, where the machine acts, since the level last changed."""
+    def _learnt(self, version: str, slice: str, one: Stretch) -> Learnt | None:
+        """The last look that still counts: young enough, after any breach and, where the machine acts, of this level."""
         if one.level not in ("shadow", "assist"):
             return None
-        found = last_look(self.workspace, version, slice, now - self.charter.automation.partial.evidence_us)
-        automatic = self.charter.automation.promote == "automatic"
-        return None if found is not None and automatic and found.source != _since(one) else found
+        found = last_look(self.workspace, version, slice, self._young())
+        if found is None or not self.counts(found, self.workspace.clock.now()):
+            return None
+        return None if self.charter.automation.promote == "automatic" and found.source != _since(one) else found
+
+    def counts(self, look: Learnt, made_us: int) -> bool:
+        """Whether a look made then still counts: in the last ``partial.evidence``, at nothing from before a breach."""
+        broken = broken_us(self.routes(), look.slice, look.version)
+        return made_us >= self._young() and (not broken or look.first_us > broken)
+
+    def _young(self) -> int:
+        return self.workspace.clock.now() - self.charter.automation.partial.evidence_us
 
     def _rises(self, version: str | None, slice: str) -> int:
         events = self.workspace.journal.read(limit=1000, action="automation.promote", subject=f"{version}/{slice}")

@@ -16,7 +16,7 @@ from itertools import pairwise
 from andon.core.record import Level, Route
 from andon.deploy.automation import LEVELS
 
-__all__ = ["ACTOR", "Stretch", "level_of", "slices_of", "stretch", "version_of"]
+__all__ = ["ACTOR", "Stretch", "broken_us", "level_of", "slices_of", "stretch", "version_of"]
 
 ACTOR = "controller"
 """The actor of everything that the machine does to a level."""
@@ -72,6 +72,18 @@ def _lowered_by(routes: Sequence[Route], slice: str) -> str:
         if was != now and route.actor != ACTOR:
             return route.actor if now < was else ""
     return ""
+
+
+def broken_us(routes: Sequence[Route], slice: str, version: str | None) -> int:
+    """When the machine last lowered the slice under this version (event time); 0: never.
+
+    What was known until then promises nothing of after it.
+    """
+    for route, before in pairwise(routes):
+        down = LEVELS.index(level_of(route, slice)) < LEVELS.index(level_of(before, slice))
+        if down and route.actor == ACTOR and version in (before.live, before.candidate):
+            return route.time_us
+    return 0
 
 
 def slices_of(route: Route) -> list[str]:

@@ -8,7 +8,8 @@ says little about autumn.
 
 Whoever asks every week until the answer is yes looks many times, and each look may err. So the k-th look at a version
 and slice spends only delta / (k (k + 1)): over all looks, however many, these add up to delta. The same labels again
-are the same look.
+are the same look. What was known when the machine lowered a level for a broken promise counts no more: neither those
+cases nor the looks at them.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ __all__ = [
     "Evidence",
     "Learnt",
     "Look",
-    "evidence",
     "from_live",
     "from_shadow",
     "learn",
     "learn_from",
+    "look_at",
 ]
 
 
-#: A look that was made: (source, number of labels).
-Look = tuple[str, int]
+#: A look that was made: (source, number of labels, the first and the last one's event time).
+Look = tuple[str, int, int, int]
 LIVE = "labelled cases in production"
 TESTED = "the release's test data"
 
@@ -55,6 +56,7 @@ class Learnt(msgspec.Struct, frozen=True):
     """The threshold found for a version and a slice, and which labels it rests on.
 
     ``confidence`` is that of the promise over all looks; this one, the ``look``-th, was stricter (``threshold.delta``).
+    ``first_us`` and ``last_us`` are the event times of the first and the last case (0: the source has none).
     """
 
     version: str
@@ -63,6 +65,13 @@ class Learnt(msgspec.Struct, frozen=True):
     threshold: Threshold
     look: int = 1
     confidence: float = 0.95
+    first_us: int = 0
+    last_us: int = 0
+
+    @property
+    def made(self) -> Look:
+        """Which labels were looked at."""
+        return self.source, self.threshold.n, self.first_us, self.last_us
 
     @property
     def value(self) -> float | None:
@@ -88,20 +97,35 @@ def learn(
     slice: str = "*",
     slices: Mapping[str, str] | None = None,
     looks: Sequence[Look] = (),
+    after_us: int = 0,
 ) -> Learnt:
     """The threshold of a version in a slice, from the evidence there is.
 
     ``slices`` are a route's predicates, in the order they are tried: a case belongs to the first that matches, and to
-    "*" when none does. ``looks`` are those made before, in order.
+    "*" when none does. ``looks`` are those made before, in order. Only cases after ``after_us`` count, where it is not 0.
     """
-    partial = charter.automation.partial
-    rows, source = evidence(workspace, charter, version, slice, slices)
+    rows, source = Evidence(workspace, charter, version).of(slice, slices, after_us)
+    return look_at(charter, rows, (version, slice, source), looks)
+
+
+def look_at(charter: Charter, rows: pl.DataFrame, of: tuple[str, str, str], looks: Sequence[Look]) -> Learnt:
+    """Spend a look on these cases, ``of`` (version, slice, source), after those made before; the same again is the same."""
+    partial, (version, slice, source) = charter.automation.partial, of
     made = list(dict.fromkeys(looks))
-    here = (source, len(rows))
+    first, last = _span(rows)
+    here = (source, len(rows), first, last)
     look = made.index(here) + 1 if here in made else len(made) + 1
     delta = (1 - partial.confidence) / (look * (look + 1))
     threshold = learn_from(rows, partial.max_error, delta, partial.only)
-    return Learnt(version, slice, source, threshold, look, partial.confidence)
+    return Learnt(version, slice, source, threshold, look, partial.confidence, first, last)
+
+
+def _span(rows: pl.DataFrame) -> tuple[int, int]:
+    """The event times of the first and the last case."""
+    if "time_us" not in rows.columns or not len(rows):
+        return 0, 0
+    first, last = rows.select(first=pl.col("time_us").min(), last=pl.col("time_us").max()).row(0)
+    return int(first or 0), int(last or 0)
 
 
 class Evidence:
@@ -120,12 +144,17 @@ class Evidence:
         partial = charter.automation.partial
         self._enough = math.ceil(math.log(1 - partial.confidence) / math.log1p(-partial.max_error))
 
-    def of(self, slice: str = "*", slices: Mapping[str, str] | None = None) -> tuple[pl.DataFrame, str]:
+    def of(
+        self, slice: str = "*", slices: Mapping[str, str] | None = None, after_us: int = 0
+    ) -> tuple[pl.DataFrame, str]:
         """Rows with ``model``, ``confidence`` and ``truth``, all of them known, and their source.
 
-        ``slices`` are a route's predicates, in the order in which they are tried.
+        ``slices`` are a route's predicates, in the order in which they are tried. Where ``after_us`` is not 0, only what
+        production has shown after it counts.
         """
         rows = self._within(LIVE, slices, slice)
+        if after_us:
+            return rows.filter(pl.col("time_us") > after_us) if "time_us" in rows.columns else rows.clear(), LIVE
         if len(rows) < self._enough:
             tested = self._within(TESTED, slices, slice)
             return (tested, TESTED) if len(tested) > len(rows) else (rows, LIVE)
@@ -135,13 +164,6 @@ class Evidence:
         if source not in self._read:
             self._read[source] = self._sources[source]()
         return _within(self._read[source], slices or {}, slice)
-
-
-def evidence(
-    workspace: Workspace, charter: Charter, version: str, slice: str = "*", slices: Mapping[str, str] | None = None
-) -> tuple[pl.DataFrame, str]:
-    """The labelled cases of one slice, and their source: ``Evidence.of`` for who wants only these."""
-    return Evidence(workspace, charter, version).of(slice, slices)
 
 
 def learn_from(rows: pl.DataFrame, max_error: float, delta: float, only: Sequence[str] | None = None) -> Threshold:

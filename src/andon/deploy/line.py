@@ -20,6 +20,7 @@ from andon.deploy import transition
 from andon.deploy.automation import parse_level
 from andon.deploy.chronicle import reconcile, sentence
 from andon.deploy.crew import Following, alive, wait_followed, wait_loaded
+from andon.deploy.ladder_stretch import broken_us
 from andon.deploy.learning import Learnt, learn
 from andon.deploy.standing import bundles_of, first_route, predicates_of, route_before, rules
 from andon.deploy.transition import Stamp
@@ -312,8 +313,9 @@ class Line:
         """Look at the evidence; the look is written down first of all, because each one costs some of the promise."""
         journal, subject = self._workspace.journal, f"{version}/{slice}"
         events = journal.read(limit=10_000, action="automation.learn", subject=subject)
-        looks = [(str(event.evidence["source"]), int(event.evidence["threshold"]["n"])) for event in events]
-        learnt = learn(self._workspace, self._charter, version, slice, slices, looks)
+        looks = [msgspec.convert(event.evidence, Learnt).made for event in events]
+        after = broken_us(self._workspace.routes.history(), slice, version)
+        learnt = learn(self._workspace, self._charter, version, slice, slices, looks, after)
         evidence = msgspec.to_builtins(learnt)
         journal.append("automation.learn", subject, actor or user_name(), str(learnt), evidence)
         return learnt

@@ -25,7 +25,7 @@ from andon.core.record import Route
 from andon.deploy.ladder import Facts, Rung
 from andon.deploy.ladder_evidence import KEPT, Ladder, Rungs, looks_of
 from andon.deploy.ladder_stretch import ACTOR, level_of, version_of
-from andon.deploy.learning import Learnt, learn_from
+from andon.deploy.learning import Learnt, look_at
 from andon.deploy.line import Line
 from andon.errors import AndonError, Conflict, Corrupt
 from andon.monitor.notify import Notice, Notifier
@@ -164,13 +164,17 @@ class Climb:
         partial = self._charter.automation.partial
         events = looks_of(self._workspace, version, slice)
         made = [msgspec.convert(event.evidence, Learnt) for event in events]
-        look = len({(one.source, one.threshold.n) for one in made}) + 1
+        look = len({one.made for one in made}) + 1
         delta = (1 - partial.confidence) / (look * (look + 1))
-        same = [one for one in made if one.source == source]
-        if not is_time(len(rows), same[-1] if same else None, partial.max_error, delta):
+        # A look that is too old to count, or from before a breach, must not keep one from looking again.
+        last = [
+            one
+            for event, one in zip(events, made, strict=True)
+            if one.source == source and self._ladder.counts(one, event.time_us)
+        ]
+        if not is_time(len(rows), last[-1] if last else None, partial.max_error, delta):
             return
-        threshold = learn_from(rows, partial.max_error, delta, partial.only)
-        learnt = Learnt(version, slice, source, threshold, look, partial.confidence)
+        learnt = look_at(self._charter, rows, (version, slice, source), [one.made for one in made])
         evidence = msgspec.to_builtins(learnt)
         self._workspace.journal.append("automation.learn", f"{version}/{slice}", ACTOR, str(learnt), evidence)
 
