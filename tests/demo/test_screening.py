@@ -95,7 +95,7 @@ def test_the_doctors_err_as_stated_look_again_and_say_that_they_are_simulated(tm
 def tells_of_automation(workspace: Workspace) -> None:
     """It was raised by a person on evidence, and taken back by the line itself when the second wave came."""
     (fall,) = workspace.journal.read(limit=10, action="automation.demote")
-    assert fall.actor == "controller" and fall.evidence["why"] == "breach"
+    assert fall.actor == "controller" and fall.evidence["rung"]["why"] == "breach"
     assert time.strftime("%Y-%m", time.gmtime(fall.time_us / 1e6)) in ("2020-07", "2020-08")
     route = next(one for one in workspace.routes.history(1000) if one.levels["*"] == "shadow" and one.live == "v1")
     assert route.actor == "controller"

@@ -239,7 +239,8 @@ def second_looks(workspace: Workspace, frame: pl.DataFrame) -> pl.DataFrame:
     """The second looks at the cases of a frame of ``andon.store.view.shadow_pairs``. Raises ``Unavailable``."""
     from andon.store.doubles import doubles
 
-    return doubles(workspace, int(frame["time_us"][0]) if len(frame) else workspace.clock.now())
+    since = int(frame["time_us"][0]) if len(frame) else workspace.clock.now()
+    return doubles(workspace, since, model=False)
 
 
 def shadow_comparison(workspace: Workspace, charter: Any, version: str, against: Against = "people") -> Comparison:

@@ -19,12 +19,12 @@ _BEFORE_US = 30 * DAY
 """How long before the second look the case may have been asked and answered."""
 
 
-def doubles(workspace: Workspace, since_us: int) -> pl.DataFrame:
+def doubles(workspace: Workspace, since_us: int, *, model: bool = True) -> pl.DataFrame:
     """Cases that a second person has looked at since then, one row for each, in the order of time.
 
     ``id``, ``time_us`` (of the second look), ``first``, ``said``, ``saw_suggestion`` of whoever answered first; ``second``,
     ``second_said``, ``second_saw``; ``third`` and ``adjudicated`` (null where there is none); ``model``, what the line's
-    release said; ``simulated`` where one of them is a program.
+    release said (left out, and the decisions not read, with ``model`` False); ``simulated`` where one of them is a program.
     """
     seen = Seen(workspace, since_us - _BEFORE_US, None)
     came = seen.snapshot.table("reviews").filter(
@@ -38,8 +38,10 @@ def doubles(workspace: Workspace, since_us: int) -> pl.DataFrame:
         "id", "time_us", "simulated", second="reviewer", second_said="decision", second_saw="saw_suggestion"
     )
     third = came.filter(pl.col("kind") == "adjudication").select("id", third="reviewer", adjudicated="decision")
-    automatic = pl.when(pl.col("decided_by") == "model").then("decision")
-    model = seen.raw().select("id", model=pl.coalesce("suggestion", automatic)).unique("id")
-    rows = second.join(first, on="id", how="inner").join(third, on="id", how="left").join(model, on="id", how="left")
+    rows = second.join(first, on="id", how="inner").join(third, on="id", how="left")
+    if model:
+        automatic = pl.when(pl.col("decided_by") == "model").then("decision")
+        said = seen.raw().select("id", model=pl.coalesce("suggestion", automatic)).unique("id")
+        rows = rows.join(said, on="id", how="left")
     rows = rows.with_columns(simulated=pl.col("simulated") | pl.col("by_program")).drop("by_program")
     return rows.sort("time_us", "id").collect()
