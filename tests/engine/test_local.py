@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import subprocess
@@ -14,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from andon.core.clock import SystemClock
-from andon.engine.local import LocalEngine, backoff, yield_session
-from andon.engine.port import ProcessSpec
+from andon.engine.local import LocalEngine, backoff
+from andon.engine.polite import WINDOW
+from andon.engine.port import IDLE, ProcessSpec
 from andon.errors import UsageError
 
 SLEEPER = (sys.executable, "-c", "import os,sys,time\nfd=int(sys.argv[1])\nos.read(fd,1)", "{parent_fd}")
@@ -113,33 +113,13 @@ def test_no_orphans_when_the_parent_is_killed(tmp_path: Path) -> None:
         until(lambda: not alive(child))
 
 
-def test_a_polite_process_is_polite_to_other_sessions_too(engine: LocalEngine) -> None:
-    engine.replicas((ProcessSpec("controller", SLEEPER, niceness=7),))
-    pid = engine.states()[0].pid
-    assert pid is not None
-    until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == 7)
-    group = Path(f"/proc/{pid}/autogroup")
-    if not group.exists():
-        pytest.skip("this kernel does not share processors among sessions")
-    until(lambda: not engine.poll() and group.read_text().endswith("nice 7\n"))
-
-
-def test_a_session_that_may_not_be_changed_yet_is_changed_later(
+def test_idle_work_gives_way_to_other_sessions_after_a_while(
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-
-    def write_text(path: Path, text: str) -> int:
-        told.append(f"{path.parent.name} {text}")
-        if len(told) == 1:
-            raise OSError(errno.EAGAIN, "too soon")
-        return len(text)
-
-    monkeypatch.setattr(Path, "write_text", write_text)
-    engine.replicas((ProcessSpec("controller", SLEEPER, niceness=7), ProcessSpec("worker-0", SLEEPER)))
-    assert engine.poll() == engine.poll() == []
-    assert told == [f"{engine.states()[0].pid} 7"] * 2
-
-
-def test_where_sessions_share_nothing_there_is_nothing_to_change(tmp_path: Path) -> None:
-    assert yield_session(1, 7, tmp_path)
+    engine.replicas((ProcessSpec("controller", SLEEPER, IDLE), ProcessSpec("board", SLEEPER, 10)))
+    groups = [Path(f"/proc/{state.pid}/autogroup") for state in engine.states()]
+    if not groups[0].exists():
+        pytest.skip("this kernel does not share processors among sessions")
+    monkeypatch.setattr(SystemClock, "monotonic", lambda clock: time.monotonic() + WINDOW + 1)
+    until(lambda: not engine.poll() and groups[0].read_text().endswith(f"nice {IDLE}\n"))
+    assert groups[1].read_text().endswith("nice 0\n")

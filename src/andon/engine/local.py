@@ -6,7 +6,6 @@ goes, the kernel closes the pipe and the children see its end: no orphan keeps a
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import subprocess
@@ -15,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from andon.core.clock import Clock
-from andon.engine.port import ProcessSpec, ProcessState
+from andon.engine.polite import Polite
+from andon.engine.port import IDLE, ProcessSpec, ProcessState
 from andon.errors import UsageError
 
-__all__ = ["ONE_THREAD", "LocalEngine", "backoff", "yield_session"]
+__all__ = ["ONE_THREAD", "LocalEngine", "backoff"]
 
 # A process that ends by itself within so many seconds of its start is taken to be failing; one that was killed from
 # outside is so only if it had no time to begin.
@@ -38,19 +38,6 @@ def backoff(failures: int) -> float:
     return 0.0 if failures <= 0 else min(5.0, 0.05 * 2.0 ** min(failures - 1, 16))
 
 
-def yield_session(pid: int, niceness: int, proc: Path = Path("/proc")) -> bool:
-    """Make the whole session of a process polite, where Linux shares a processor among sessions; False: try again.
-
-    With autogroups (``sched_autogroup(7)``, on by default) the niceness of a process counts only against others of its
-    own session, and each of our children has a session of its own: without this a polite one gets as much as any.
-    """
-    try:
-        (proc / str(pid) / "autogroup").write_text(str(niceness))
-    except OSError as error:
-        return error.errno != errno.EAGAIN  # a user may change one in a tenth of a second
-    return True
-
-
 @dataclass(slots=True)
 class _Child:
     spec: ProcessSpec
@@ -60,7 +47,7 @@ class _Child:
     failures: int = 0
     starts: int = 0
     last_exit: int | None = None
-    polite: bool = True
+    polite: Polite | None = None
 
 
 @dataclass(slots=True)
@@ -96,8 +83,8 @@ class LocalEngine:
         for child in self._children.values():
             if child.process is not None and (code := child.process.poll()) is not None:
                 said.append(self._ended(child, code, now))
-            if child.process is not None and not child.polite:
-                child.polite = yield_session(child.process.pid, child.spec.niceness)
+            if child.process is not None and child.polite is not None:
+                child.polite.turn(now)
             if child.process is None and now >= child.not_before:
                 self._start(child)
                 said.append(f"{child.spec.name} started again (pid {self._pid(child)})")
@@ -141,7 +128,9 @@ class LocalEngine:
             )
         child.started = self.clock.monotonic()
         child.starts += 1
-        child.polite = not child.spec.niceness or yield_session(child.process.pid, child.spec.niceness)
+        child.polite = Polite(child.process.pid, IDLE) if child.spec.niceness >= IDLE else None
+        if child.polite is not None:
+            child.polite.turn(child.started)
 
     def _ended(self, child: _Child, code: int, now: float) -> str:
         child.process = None

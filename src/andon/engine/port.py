@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Engine", "ProcessSpec", "ProcessState"]
+__all__ = ["IDLE", "Engine", "ProcessSpec", "ProcessState"]
+
+#: The niceness of what should run only where nobody else wants to, as long as that is not for long.
+IDLE = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,8 @@ class ProcessSpec:
     """One process to keep alive: its name, its command line and how politely it runs.
 
     ``{parent_fd}`` in the command is replaced by the number of a file descriptor that reaches its end when the engine
-    is gone, however it went; a process that sees it must finish. ``niceness`` > 0 is for work that may wait. ``files`` are
+    is gone, however it went; a process that sees it must finish. ``niceness`` > 0 is for work that may wait; from
+    ``IDLE`` on it gives way to other sessions, too. ``files`` are
     numbers of open files that the process gets, too, under the same numbers.
     """
 
