@@ -40,7 +40,7 @@ def test_what_keeps_to_its_goal_is_seldom_called_harmful_and_what_misses_it_seld
         found["bad"] += Alone.begin(0.05).many((rng.random(4000) < 0.1).astype(float)).verdict() == "harm"
         found["good"] += Alone.begin(0.05).many((rng.random(4000) < 0.025).astype(float)).verdict() == "safe"
     assert all(at_most(count, runs, 0.05) for count in wrong.values()), wrong
-    assert min(found.values()) == runs, "and what is plainly good or bad is told so"
+    assert min(found.values()) >= 0.99 * runs, f"and what is plainly good or bad is told so: {found}"
 
 
 def test_arrays_are_the_same_as_one_value_after_the_other() -> None:

@@ -50,7 +50,6 @@ def looked(line: Rolling) -> Any:
     return Proof(line.workspace, line.charter).look(kept.rollout, standing(line.workspace, kept.rollout))
 
 
-@pytest.mark.slow
 def test_blue_green_at_once_keeps_a_holdback_until_it_is_cleared_and_then_settles(rolling: Make) -> None:
     line = rolling(rails="errors, wrong", delay="2h", more=", holdback: 0.3, margin: 2.5")
     line.bad = dict.fromkeys(line.bad, 0.2)
@@ -85,7 +84,6 @@ def test_a_bad_blue_green_goes_back_in_one_step(rolling: Make) -> None:
     replays(line)
 
 
-@pytest.mark.slow
 def test_a_gradual_one_goes_by_its_steps_and_waits_in_each_for_cases(rolling: Make) -> None:
     line = rolling("blue-green, live", more=", steps: [0.2, 0.5]")
     line.begin(pattern="blue-green")
@@ -149,7 +147,6 @@ def test_where_no_model_is_asked_a_first_release_goes_by_levels(rolling: Make) -
         line.begin("v1")
 
 
-@pytest.mark.slow
 def test_a_value_is_compared_by_its_mean(rolling: Make) -> None:
     line = rolling(rails="worth", delay="2h")
     line.wrong["v2"] = 0.5
