@@ -97,8 +97,8 @@ def tells_of_automation(workspace: Workspace) -> None:
     (fall,) = workspace.journal.read(limit=10, action="automation.demote")
     assert fall.actor == "controller" and fall.evidence["rung"]["why"] == "breach"
     assert time.strftime("%Y-%m", time.gmtime(fall.time_us / 1e6)) in ("2020-07", "2020-08")
-    route = next(one for one in workspace.routes.history(1000) if one.levels["*"] == "shadow" and one.live == "v1")
-    assert route.actor == "controller"
+    (route,) = [one for one in workspace.routes.history(1000) if one.reason == fall.reason]
+    assert (route.actor, route.live, route.levels["*"]) == ("controller", "v1", "shadow")
 
 
 def tells_of_rollouts(workspace: Workspace) -> None:

@@ -59,7 +59,7 @@ def test_shares_of_standing_alone_are_those_that_come(classes: int) -> None:
 
 def test_about_as_many_doubles_as_said_are_needed() -> None:
     random = np.random.default_rng(9)
-    hard = np.full((RUNS, 2500), 0.1)
+    hard = np.full((RUNS // 3, 1500), 0.1)
     for model in (0.05, 0.2):
         needed = doubles_needed(model, 0.1)
         assert needed is not None
