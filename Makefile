@@ -2,7 +2,7 @@
 #
 #   make setup      the environment for working on Andon, in .venv (the command is .venv/bin/andon)
 #   make demo       a living line on real data: installs what it needs to run, nothing more, and plays a story
-#   make test       the tests that every commit passes
+#   make test       the tests that every commit passes (JOBS=auto: shared among the cores, four at most)
 #   make test-all   also the long simulations and soak runs
 #   make bench      the benchmarks, one after the other (wrk must be installed for the serving ones)
 #   make lint       style, types and import contracts
@@ -10,6 +10,7 @@
 #   make pictures   the pictures of the board in docs/pictures/ (STORY=folder takes a story that was played already)
 
 PYTHON ?= python3
+JOBS ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.andon-runtime
@@ -28,7 +29,7 @@ demo: $(RUNTIME)
 	$(BIN)/andon demo
 
 test: $(DEV)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n $(JOBS) --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 test-all: $(DEV)
 	ANDON_FUZZ=1 $(BIN)/python -m pytest -q
