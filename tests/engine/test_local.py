@@ -113,22 +113,7 @@ def test_no_orphans_when_the_parent_is_killed(tmp_path: Path) -> None:
         until(lambda: not alive(child))
 
 
-<<<<<<< ours
 def test_idle_work_gives_way_to_other_sessions_after_a_while(
-=======
-def test_a_polite_process_is_polite_to_other_sessions_too(engine: LocalEngine) -> None:
-    engine.replicas((ProcessSpec("controller", SLEEPER, niceness=7),))
-    pid = engine.states()[0].pid
-    assert pid is not None
-    until(lambda: os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 7)
-    group = Path(f"/proc/{pid}/autogroup")
-    if not group.exists():
-        pytest.skip("this kernel does not share processors among sessions")
-    until(lambda: not engine.poll() and group.read_text().endswith("nice 7\n"))
-
-
-def test_a_session_that_may_not_be_changed_yet_is_changed_later(
->>>>>>> theirs
     engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine.replicas((ProcessSpec("controller", SLEEPER, IDLE), ProcessSpec("board", SLEEPER, 10)))
