@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from andon.core.record import Level
 from andon.deploy.automation import LEVELS, Threshold
@@ -42,6 +43,10 @@ TABLE = [
     ("partial", {"audit": FEW, "whole": FEW}, ("stay", None, "evidence")),
     ("partial", {"audit": GOOD, "whole": GOOD}, ("promote", "full", "earned")),
     ("partial", {"audit": BAD, "whole": GOOD}, ("demote", "assist", "breach")),
+    ("partial", {"whole": replace(FEW, missing=1)}, ("stay", None, "unjudged")),
+    ("partial", {"whole": replace(FEW, n=49, missing=1)}, ("stay", None, "evidence")),
+    ("partial", {"whole": replace(GOOD, missing=900)}, ("promote", "full", "earned")),
+    ("partial", {"whole": replace(FEW, worth=0.0)}, ("stay", None, "unjudged")),
     ("full", {"audit": GOOD}, ("stay", None, "top")),
     ("full", {"audit": BAD}, ("demote", "assist", "breach")),
     ("full", {"audit": BAD, "fallback": FOUND}, ("demote", "partial", "breach")),
@@ -107,6 +112,8 @@ def test_what_is_missing_is_counted_and_when_it_comes() -> None:
     assert fewest(0.02, 0.05) == 183
     waits = decide(RULES, facts("partial", whole=FEW))
     assert waits.labels == 20 and waits.labels_needed is not None and waits.labels_needed > 300
+    tenth = decide(RULES, facts("partial", whole=replace(FEW, worth=2.0))).labels_needed
+    assert tenth is not None and tenth > 9 * waits.labels_needed, "a case looked at for certain counts as a tenth"
 
 
 def test_what_the_machine_may_do_by_itself() -> None:
@@ -123,6 +130,7 @@ def test_what_the_machine_may_do_by_itself() -> None:
 
 def test_only_some_labels_end_at_partial_and_a_path_may_leave_out_levels() -> None:
     assert decide(Rules(limited=True), facts("partial", whole=GOOD)).why == "only"
+    assert decide(Rules(seen=True), facts("partial", whole=GOOD)).why == "unjudged"
     blind = Rules(path=("human", "shadow", "partial"))
     assert decide(blind, facts("shadow", learnt=FOUND)).to == "partial"
     assert decide(blind, facts("partial", audit=BAD)).to == "shadow"
@@ -156,6 +164,14 @@ def test_the_rules_of_a_charter() -> None:
         30,
     )
     assert more.delta == pytest.approx(0.1)
+    seen = {
+        (truth, blind): rules_of(
+            parse(head.replace("[n, p]", f"[n, p], truth: {truth}") + f"automation: {{partial: {{blind: {blind}}}}}")
+        ).seen
+        for truth in ("human", "external")
+        for blind in ("true", "false")
+    }
+    assert [pair for pair, found in seen.items() if found] == [("human", "false")]
 
 
 ESTIMATES = st.one_of(st.none(), st.integers(0, 300).map(lambda k: wilson(k, 300)))

@@ -9,7 +9,7 @@ import pytest
 
 from andon.errors import UsageError
 from andon.measure import audit
-from andon.measure.audit import BLOCK, Audited, audited, cases_needed
+from andon.measure.audit import BLOCK, Audited, all_answers, audited, cases_needed
 from andon.measure.evidence import HARM_GRID, SAFE_GRID
 
 PROMISED = 0.02
@@ -38,6 +38,32 @@ def by_hand(wrong: list[bool], chance: list[float], block: int) -> float:
         kept_back = 1 / (len(money) + 1)
         best = max(best, math.log(sum(map(sum, money)) + kept_back))
     return max(best, 0.0)
+
+
+def test_all_answers_bet_alike_however_they_were_looked_at() -> None:
+    right, known = [False] * 300, [True] * 300
+    mixed = all_answers(right, known, [1.0] * 150 + [0.1] * 150, [0.1] * 300, PROMISED)
+    factors = [(1 - part * PROMISED) / (1 - PROMISED) for part in SAFE_GRID]
+    money = sum((1 + 0.1 * (one - 1)) ** 150 * one**150 for one in factors) / len(factors)
+    assert mixed.log_kept == pytest.approx(math.log(money)) and mixed.worth == pytest.approx(165)
+    none = all_answers([False] * 400, [True] * 400, [1.0] * 400, [0.0] * 400, PROMISED)
+    assert (none.log_kept, none.worth, none.n) == (0.0, 0.0, 400), "without an audit people's cases show nothing"
+    empty = all_answers([], [], [], [], PROMISED)
+    assert (empty.n, empty.missing, empty.kept(0.05)) == (0, 0, False)
+    for least in ([0.3], [-0.1], [0.1, 0.1]):
+        with pytest.raises(UsageError, match="the smallest"):
+            all_answers([False], [True], [0.2], least, PROMISED)
+
+
+def test_what_nobody_judged_counts_as_wrong_until_somebody_has() -> None:
+    half, known = [0.5] * 2000, np.arange(2000) % 40 > 0
+    found = all_answers([False] * 2000, known, half, half, PROMISED)
+    assert (found.n, found.missing, found.wrong, found.error.value) == (1950, 50, 0, 0.0) and not found.kept(0.05)
+    assert found.log_kept == all_answers(~known, [True] * 2000, half, half, PROMISED).log_kept
+    assert all_answers([False] * 2000, [True] * 2000, half, half, PROMISED).kept(0.05)
+    more = [0.5] * 2500
+    late = all_answers([False] * 2500, [True] * 2000 + [False] * 500, more, more, PROMISED)
+    assert late.kept(0.05), "what was shown before is not lost by those that wait"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -171,3 +197,56 @@ def test_a_kept_promise_is_seldom_claimed_wrongly_and_soon_shown() -> None:
         audited(random.random(2 * needed) < PROMISED / 4, [0.1] * 2 * needed, PROMISED).kept(0.05) for _ in range(100)
     ]
     assert sum(shown) > 80
+
+
+def test_a_look_finds_no_more_than_a_later_one() -> None:
+    random = np.random.default_rng(12)
+    wrong, chance = random.random(600) < 0.01, np.where(random.random(600) < 0.5, 1.0, 0.2)
+    known, low = np.arange(600) + np.where(chance < 1, random.integers(0, 300, 600), 0), np.full(600, 0.2)
+    found = [
+        all_answers(wrong[:now], known[:now] < now, chance[:now], low[:now], PROMISED).log_kept
+        for now in range(50, 600, 50)
+    ]
+    assert found == sorted(found) and found[-1] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("easy", "hard", "lag"), [(0.0, 0.02 / 0.6, 0), (0.0, 0.02 / 0.6, 1500), (0.01, 0.16 / 6, 1500)]
+)
+def test_all_answers_are_seldom_claimed_wrongly_with_late_audits_and_mixed_chances(
+    easy: float, hard: float, lag: int
+) -> None:
+    """2 % of all wrong, exactly as promised; people's 40 % are the easier ones, and audits come ``lag`` answers later.
+
+    People's are known at once. A look finds no more than a later one does, so three are as good as one after each.
+    """
+    random = np.random.default_rng(9)
+    alpha, runs, cases, claimed = 0.025, 100, 8_000, 0
+    for run in range(runs):
+        automatic = random.random(cases) < 0.6
+        share = np.where(np.arange(cases) < cases // 2, 0.1, 0.3 if run % 2 else 0.05)
+        asked = ~automatic | (random.random(cases) < share)
+        wrong = random.random(cases) < np.where(automatic, hard, easy)
+        known = np.arange(cases) + np.where(automatic, lag, 0)
+        chance, place = np.where(automatic, share, 1.0)[asked], np.arange(cases)[asked]
+        for now in (cases // 2, cases, cases + lag):
+            here = place < now
+            told = known[asked][here] < now
+            if all_answers(wrong[asked][here], told, chance[here], share[asked][here], PROMISED).kept(alpha):
+                claimed += 1
+                break
+    assert claimed <= binomial_bound(alpha, runs)
+
+
+@pytest.mark.slow
+def test_all_answers_of_a_good_model_are_shown_to_keep_the_promise_also_with_late_audits() -> None:
+    random = np.random.default_rng(10)
+    shown = 0
+    for _ in range(50):
+        automatic = random.random(30_000) < 0.6
+        asked = ~automatic | (random.random(30_000) < 0.1)
+        wrong = (random.random(30_000) < np.where(automatic, 0.003, 0.01))[asked]
+        told, low = np.arange(30_000)[asked] < 28_500, np.full(len(wrong), 0.1)
+        shown += all_answers(wrong, told, np.where(automatic, 0.1, 1.0)[asked], low, PROMISED).kept(0.05)
+    assert shown >= 45

@@ -74,3 +74,44 @@ def test_a_look_that_is_too_old_keeps_nobody_from_looking_again(climbing: Make) 
     events = line.workspace.journal.read(action="automation.learn", limit=9)
     looks = [msgspec.convert(event.evidence, Learnt).look for event in events]
     assert looks == [1, 1, 2, 2], "as many cases, but others: another look, and it costs"
+
+
+FULL = "promote: automatic, highest: full"
+
+
+def at_partial(line: Climbing) -> None:
+    """Everything is at level partial with a threshold that cuts off what the model is not sure of."""
+    line.line.automate("partial", actor="ann", thresholds={"v1/*": 0.9})
+    line.line.automate("partial", "older", actor="ann", thresholds={"v1/older": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("truth", "partial", "late", "why"),
+    [
+        ("human", "blind: false", (), "unjudged"),
+        ("human", "", ("deferred",), "unjudged"),
+        ("external", "", ("deferred",), "unjudged"),
+        ("external", "", ("audited",), "people"),
+    ],
+)
+def test_full_is_not_earned_on_the_easy_cases_alone(
+    climbing: Make, truth: str, partial: str, late: tuple[str, ...], why: str
+) -> None:
+    line = climbing(truth=truth, level="partial", older="partial", automation=FULL, partial=partial)
+    at_partial(line)
+    line.wrong = {"*": 0.5, "older": 0.5}
+    line.come(2500, late=late, second=0.2)
+    line.climb.turn()
+    assert line.level() == line.level("older") == "partial"
+    assert (line.rung().kind, line.rung().why) == ("stay", why), line.rung().reason
+
+
+def test_truth_that_comes_late_earns_full_once_it_is_there(climbing: Make) -> None:
+    line = climbing(level="partial", older="partial", automation=FULL)
+    at_partial(line)
+    line.come(2500, late=("audited", "deferred"))
+    line.climb.turn()
+    assert line.rung().why == "labels" and line.level() == "partial"
+    line.tell()
+    line.climb.turn()
+    assert line.rung("*").kind == "promote" and line.level() == "full"

@@ -49,14 +49,19 @@ __all__ = [
 #: The part of what people can decide that cases may take: the rest is for audits, second looks and bad days.
 ROOM = 0.8
 
-Why = Literal["breach", "top", "release", "labels", "evidence", "capacity", "only", "people", "watch", "earned"]
+Why = Literal[
+    "breach", "top", "release", "labels", "evidence", "capacity", "only", "people", "watch", "earned", "unjudged"
+]
 """Why a slice stays, rises or falls: ``breach`` (more errors than promised), ``top`` (no level above), ``release`` (no
 version), ``labels`` (too few cases to tell), ``evidence`` (not shown yet), ``capacity`` (people could not decide the rest),
-``only`` (the charter allows no more labels), ``people`` (they err less), ``watch`` (a shadow costs nothing), ``earned``."""
+``only`` (the charter allows no more labels), ``people`` (they err less), ``watch`` (a shadow costs nothing), ``earned``, ``unjudged`` (too many answers that nobody judged, or could judge
+without having seen them)."""
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What the charter says of automation. ``delta`` is the chance to err; ``limited``: only some labels may be automatic."""
+    """What the charter says of automation. ``delta`` is the chance to err; ``limited``: only some labels may be automatic;
+    ``seen``: at level partial people see the model's answer and theirs is the truth, so it shows nothing.
+    """
 
     path: tuple[Level, ...] = LEVELS
     max_error: float = 0.02
@@ -64,6 +69,7 @@ class Rules(msgspec.Struct, frozen=True):
     promote: Literal["suggest", "automatic"] = "suggest"
     highest: Level = "partial"
     limited: bool = False
+    seen: bool = False
     reviewers_per_hour: float | None = None
 
 
@@ -156,6 +162,7 @@ def rules_of(charter: Charter) -> Rules:
         promote=automation.promote,
         highest=automation.highest,
         limited=partial.only is not None and set(partial.only) < set(charter.target.classes),
+        seen=charter.target.truth == "human" and not partial.blind,
         reviewers_per_hour=charter.review.reviewers_per_hour,
     )
 
@@ -321,6 +328,9 @@ def _full(rules: Rules, facts: Facts, up: Level) -> Rung:
     if rules.limited:
         said = "full would decide the labels too that automation.partial.only leaves to people"
         return _stay(rules, facts, "only", said)
+    if rules.seen:
+        said = "people see the model's answer at level partial (automation.partial.blind) and theirs is the truth: it shows nothing"
+        return _stay(rules, facts, "unjudged", said)
     if better(facts.human, facts.model) == "people":
         assert facts.human is not None and facts.model is not None
         said = f"people err less here: {_interval(facts.human)} of their answers are wrong, {_interval(facts.model)} of the model's"
@@ -337,16 +347,29 @@ def _full(rules: Rules, facts: Facts, up: Level) -> Rung:
             fewest(rules.max_error, rules.delta),
         )
     seen = f"of {whole.n} of its answers whose truth is known, {_interval(whole.error)} were wrong"
+    if whole.missing:
+        seen += f", and {whole.missing} that nobody judged yet count as wrong"
     if whole.kept(alpha):
         return _up(
             rules, facts, up, "earned", f"{seen}: at most {rules.max_error:.4g} of all with {1 - alpha:.4g} confidence"
         )
+    not_yet = f"{seen}: that does not show at most {rules.max_error:.4g} yet"
+    if whole.worth == 0:
+        return _stay(
+            rules, facts, "unjudged", f"{seen}; no automatic answer is audited (automation.partial.audit_share)"
+        )
+    if whole.missing > rules.max_error * (whole.n + whole.missing):
+        return replace(_stay(rules, facts, "unjudged", not_yet), labels=whole.n)
+    return replace(_stay(rules, facts, "evidence", not_yet, _enough(rules, whole, alpha)), labels=whole.n)
+
+
+def _enough(rules: Rules, whole: Audited, alpha: float) -> int | None:
+    """How many judged answers would show it, if errors stay as seen."""
+    worth = whole.worth or whole.n
     # As if half a wrong answer had been seen before, at half the promised error: few cases without any show nothing.
-    seen_wrong = (whole.error.value or 0.0) * whole.n
-    needed = cases_needed((seen_wrong + 0.5) / (whole.n + 1 / rules.max_error), rules.max_error, alpha)
-    needed = None if needed is None else max(needed, whole.n + 1)
-    rung = _stay(rules, facts, "evidence", f"{seen}: that does not show at most {rules.max_error:.4g} yet", needed)
-    return replace(rung, labels=whole.n)
+    wrong = (whole.error.value or 0.0) * worth + 0.5
+    needed = cases_needed(wrong / (worth + 1 / rules.max_error), rules.max_error, alpha)
+    return None if needed is None else max(math.ceil(needed * whole.n / worth), whole.n + 1)
 
 
 def _too_few(rules: Rules, facts: Facts) -> str:

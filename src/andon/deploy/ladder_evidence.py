@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from andon.core.clock import DAY, HOUR
@@ -24,7 +25,7 @@ from andon.deploy.learning import LIVE, Evidence, Learnt, learn_from
 from andon.deploy.raters import rate
 from andon.deploy.rollout_store import active
 from andon.errors import AndonError
-from andon.measure.audit import Audited, audited
+from andon.measure.audit import Audited, all_answers, audited
 from andon.measure.estimate import Estimate, wilson
 from andon.store.shape import unreadable
 from andon.store.view import Seen
@@ -274,7 +275,17 @@ class Ladder:
             return {}
         told = rows.filter(pl.col("truth").is_not_null())
         drawn, audit = int(rows["automatic"].sum()), self._audited(told.filter(pl.col("automatic")))
-        return {"audit": audit, "drawn": drawn, "whole": self._audited(told) if one.level == "partial" else None}
+        return {"audit": audit, "drawn": drawn, "whole": self._whole(rows) if one.level == "partial" else None}
+
+    def _whole(self, rows: pl.DataFrame) -> Audited:
+        """All answers, those that went to people too, in the order of the decisions."""
+        asked = rows.sort("time_us", "id")
+        shares = {route.epoch: route.audit_share for route in self.routes()}
+        share = asked["epoch"].replace_strict(shares, default=0.0, return_dtype=pl.Float64).to_numpy()
+        known, chance = asked["truth"].is_not_null().to_numpy(), asked["chance"].to_numpy()
+        wrong = (asked["model"] != asked["truth"]).fill_null(True).to_numpy()
+        least = np.minimum(share, chance)
+        return all_answers(wrong, known, chance, least, self.rules.max_error, alpha=self.rules.delta)
 
     def _audited(self, told: pl.DataFrame) -> Audited:
         rules, wrong = self.rules, (told["model"] != told["truth"]).to_numpy()

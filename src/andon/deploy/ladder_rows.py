@@ -30,6 +30,8 @@ NO_ROWS = pl.DataFrame(
         "automatic": pl.Boolean,
         "chance": pl.Float64,
         "known_us": pl.Int64,
+        "time_us": pl.Int64,
+        "epoch": pl.Int64,
     }
 )
 """Answers as ``judged_of`` gives them: ``chance`` is the probability with which each was looked at."""
@@ -82,6 +84,8 @@ def judged_of(seen: Seen, stretches: Mapping[str, Stretch], truth: Truth) -> dic
             "slice",
             "version",
             "confidence",
+            "time_us",
+            pl.col("epoch").cast(pl.Int64),
             model=pl.coalesce("decision", "suggestion"),
             automatic=pl.col("decided_by") == "model",
             chance=pl.when(pl.col("decided_by") == "model").then("audit").otherwise(1.0),

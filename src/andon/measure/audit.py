@@ -10,6 +10,11 @@ so far, weights lie in (0, 1] and are known before the answer is judged; a case 
 shares of the audit may change, and the evidence is about all automatic answers and not about those that were drawn more
 often.
 
+Whether *all* answers of a model keep the promise, those too that people decided, is asked of every case in the order of the
+decisions (``all_answers``), not in that in which truth came: cases that are answered sooner are often the easier ones. Each
+bets by the smallest probability known when it was decided, so that a case looked at for certain says no more than the
+audited one beside it; and what nobody has judged yet counts as wrong until somebody has.
+
 What is promised: where the error is at no time above ``promised``, a breach is ever called with a probability of at
 most alpha, whatever the times one looks at (Ville's inequality). An error that rises after a long good time must not
 have to make up for it first: so bets begin anew every ``BLOCK`` cases, the k-th with 1 / ((k + 1) (k + 2)) of the
@@ -30,12 +35,13 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from andon.errors import UsageError
 from andon.measure.estimate import Estimate, undefined
 from andon.measure.evidence import HARM_GRID, SAFE_GRID, combined
 
-__all__ = ["BLOCK", "Audited", "audited", "cases_needed"]
+__all__ = ["BLOCK", "Audited", "all_answers", "audited", "cases_needed"]
 
 Array = npt.NDArray[np.float64]
 #: Bets begin anew after so many cases.
@@ -49,7 +55,8 @@ class Audited(msgspec.Struct, frozen=True):
 
     ``log_breach`` and ``log_kept`` are the largest logarithms of the e-values so far. ``since`` is the first case of the
     stretch that ``error`` is about: 0 for all of them; where there is a breach, from where on the evidence for it is
-    strongest.
+    strongest. ``missing`` cases beside the ``n`` were judged by nobody yet, and ``worth`` is the sum of the weights with which
+    these bet (None: not told).
     """
 
     promised: float
@@ -59,6 +66,8 @@ class Audited(msgspec.Struct, frozen=True):
     log_breach: float = 0.0
     log_kept: float = 0.0
     since: int = 0
+    missing: int = 0
+    worth: float | None = None
 
     def breached(self, alpha: float) -> bool:
         """Whether it was shown that more than the promised share is wrong.
@@ -104,10 +113,55 @@ def audited(
         return Audited(promised, 0, 0, undefined("no automatic answer was audited yet"))
     weight = np.minimum.accumulate(drawn) / drawn
     breach, since = _anew(_logs(bad, weight, promised, HARM_GRID))
-    kept = float(_mean(np.cumsum(_logs(bad, weight, promised, SAFE_GRID), axis=0)).max())
+    kept = _kept(bad, weight, promised)
     start = since if breach >= -math.log(alpha) else 0
     error = _share(bad[start:], 1 / drawn[start:], alpha)
-    return Audited(promised, len(bad), int(bad.sum()), error, max(breach, 0.0), max(kept, 0.0), start)
+    return Audited(promised, len(bad), int(bad.sum()), error, max(breach, 0.0), kept, start)
+
+
+def all_answers(
+    wrong: Sequence[bool] | npt.NDArray[np.bool_],
+    known: Sequence[bool] | npt.NDArray[np.bool_],
+    chance: Sequence[float] | Array,
+    least: Sequence[float] | Array,
+    promised: float,
+    *,
+    alpha: float = 0.05,
+) -> Audited:
+    """Whether all answers of a model keep the promise, of which some were looked at for certain and some by chance.
+
+    All of shape (n,), **in the order of the decisions**: whether the answer was wrong, whether that is
+    known (what nobody has judged yet counts as wrong until somebody has), the probability with which the case was looked at, and ``least``, the smallest
+    such probability of any case decided then (0: some cannot be looked at, so this one shows nothing). Only
+    ``kept`` is about all of them, ``error`` is that of the judged ones.
+
+    Betting ``least / chance`` on each makes the expected bet of a decision the same whichever way it went. An answer that
+    comes later can only raise the money on the way, so a look before it finds no more than is there in the end, and
+    Ville's inequality holds for all looks.
+
+    >>> found = all_answers([False] * 408, [True] * 400 + [False] * 8, [1.0] * 408, [0.5] * 408, 0.02)
+    >>> found.n, found.missing, found.kept(0.05)
+    (400, 8, False)
+    >>> all_answers([False] * 400, [True] * 400, [0.5] * 400, [0.5] * 400, 0.02).kept(0.05)
+    True
+
+    Raises ``UsageError`` when the lengths differ, a probability is not one or ``least`` is more than the case's own.
+    """
+    told, bad = np.asarray(known, dtype=np.bool_), np.asarray(wrong, dtype=np.bool_)
+    drawn, low = np.asarray(chance, dtype=np.float64), np.asarray(least, dtype=np.float64)
+    if not bad.shape == told.shape == drawn.shape == low.shape or bool(np.any((low < 0) | (low > drawn))):
+        raise UsageError(
+            "all answers: expected for each case its probability and one from 0 to that which was the smallest"
+        )
+    found = audited(bad[told], drawn[told], promised, alpha=alpha)
+    weight = low / drawn
+    kept = _kept(bad | ~told, weight, promised) if bad.size else 0.0
+    return replace(found, log_kept=kept, missing=int((~told).sum()), worth=float(weight[told].sum()))
+
+
+def _kept(bad: npt.NDArray[np.bool_], weight: Array, promised: float) -> float:
+    """The largest logarithm of the e-value for a kept promise."""
+    return max(0.0, float(_mean(np.cumsum(_logs(bad, weight, promised, SAFE_GRID), axis=0)).max()))
 
 
 def cases_needed(error: float, promised: float, alpha: float = 0.05) -> int | None:

@@ -43,6 +43,7 @@ _STAYS: dict[Why, tuple[State, str]] = {
     "people": ("good", "people err less here"),
     "watch": ("good", "a shadow costs nothing"),
     "earned": ("good", "earned"),
+    "unjudged": ("idle", "too few were judged"),
 }
 
 
@@ -174,6 +175,7 @@ def _missing(rung: Rung) -> str:
         "release": "A release: `andon train`, then `andon release RUN`.",
         "capacity": "People: more of them (`review: {reviewers_per_hour}`), or a model that leaves them less.",
         "only": "Nothing: `automation.partial.only` leaves the other labels to people.",
+        "unjudged": "People's word or labels for what was answered already, from people who did not see the model's answer.",
         "people": "A better model: this one errs more than people do here.",
     }.get(rung.why, "A better model: no number of labels would show it with errors as seen.")
 
