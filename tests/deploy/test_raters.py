@@ -11,6 +11,7 @@ import pytest
 
 from andon.deploy.paired import compare, pairs_of
 from andon.deploy.raters import COLUMNS, Raters, rate
+from andon.surface.cli.comparison import show_comparison
 
 CLASSES = ("a", "b")
 NAMES = ("model", "other", *COLUMNS)
@@ -180,3 +181,17 @@ def test_only_people_have_second_looks_and_only_blind_ones_count() -> None:
     assert (found.called, found.said, found.outcomes) == ("agreement", None, 0)
     assert compare(pairs_of(shadow, "live", doubles), version="v2", against="live").raters is None
     assert compare(pairs_of(shadow, "people"), version="v2", against="people").raters is None
+
+
+def test_the_command_says_what_double_review_says(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [twice("a", "a", "a")] * 90 + [twice("a", "a", "b", "a")] * 10 + [once("a", "a")] * 100
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(NAMES, pl.String), orient="row")
+    show_comparison(compare(frame, version="v1", against="people", outcomes=False, classes=CLASSES))
+    said = " ".join(capsys.readouterr().out.split())
+    for words in ("v1 agrees with the people in 100 % of 200 cases", "100 cases, blindly both times; 100 settled"):
+        assert words in said
+    assert "v1 0, one of two people 10" in said and "by double review" in said and "error of v1 undefined" in said
+    few = compare(frame.filter(pl.col("second").is_null()), version="v1", against="people", outcomes=False)
+    show_comparison(few)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "how often people err is not known" in said and "people err in" not in said
