@@ -98,7 +98,7 @@ def said_of(plan: Plan, rail: Rail, *, matured: bool = False) -> Said:
     if matured and rail.late:
         guard, units = rail.matured or _blank(rail), rail.matured_units
     said = guard.verdict(level_of(plan), plan.beta)
-    if said == "not_yet" and _negligible(plan, guard, units[0]):
+    if said == "not_yet" and _negligible(plan, guard, units[0], rail.cases):
         return "safe"
     return said
 
@@ -107,9 +107,10 @@ def _blank(rail: Rail) -> Guardrail:
     return Guardrail.begin(rail.name, rail.guard.margin)
 
 
-def _negligible(plan: Plan, guard: Guardrail, units: int) -> bool:
+def _negligible(plan: Plan, guard: Guardrail, units: int, cases: float = 1.0) -> bool:
     high = share_sequence(guard.harm.candidate, max(units, guard.harm.candidate), plan.beta).high
-    return high is not None and high <= plan.negligible
+    # In a sample at most so many times as many units have an event as are seen to: one may hide in each of their answers.
+    return high is not None and high * cases <= plan.negligible
 
 
 def harmed(plan: Plan, rails: Sequence[Rail]) -> tuple[Rail, ...]:
@@ -143,7 +144,8 @@ def told_of(plan: Plan, rail: Rail) -> str:
 
 def _own(plan: Plan, rail: Rail) -> Estimate:
     bad = rail.guard.harm.candidate
-    return share_sequence(bad, max(rail.units[0], bad), plan.beta)
+    found = share_sequence(bad, max(rail.units[0], bad), plan.beta)
+    return found if found.high is None else msgspec.structs.replace(found, high=min(1.0, found.high * rail.cases))
 
 
 def judged(plan: Plan, rail: Rail) -> Judged:
@@ -203,20 +205,22 @@ def ramp(rollout: Rollout, evidence: Evidence) -> Ramp:
 def _cost(plan: Plan, rail: Rail) -> tuple[float, float]:
     """What was spent of the budget at most, and what a unit may cost at most: in units with an event too many.
 
+    Of a sample each unit seen counts for those that nobody looked at (its ``weight`` is 1 over the chance it had).
     Of a mean the whole range counts as one such unit, and what was spent is what the difference seems to be.
     """
     if isinstance(rail.other, Alone):
         worst = rail.other.excess()
-        return rail.other.n * worst, worst
+        return rail.weight * rail.other.n * worst, worst
     if isinstance(rail.other, Difference):
         found, span = rail.other.interval(), rail.other.high - rail.other.low
         if found.value is None or found.low is None or found.high is None:
             return 0.0, 1.0
         seems, most = (found.value, found.high) if rail.other.worse == "higher" else (-found.value, -found.low)
-        return rail.units[0] * max(0.0, seems) / span, min(1.0, max(0.0, most) / span)
+        return rail.weight * rail.units[0] * max(0.0, seems) / span, min(1.0, max(0.0, most) / span)
     bad = rail.guard.harm.candidate, rail.guard.harm.live
     candidate, live = (max(n, some) for n, some in zip(rail.units, bad, strict=True))
-    return suffered(rail.guard, plan.beta), excess(rail.guard, candidate, live, plan.beta)
+    worst = min(1.0, rail.cases * excess(rail.guard, candidate, live, plan.beta))
+    return rail.weight * suffered(rail.guard, plan.beta), worst
 
 
 def eta_us(rollout: Rollout, evidence: Evidence) -> int | None:
@@ -260,7 +264,7 @@ def _by_growth(plan: Plan, rail: Rail, hours: float) -> float | None:
 def _by_units(plan: Plan, rail: Rail, share: float, evidence: Evidence) -> float | None:
     """Hours until a candidate without an event is shown to be negligible."""
     per_hour = evidence.per_hour * share
-    if rail.guard.harm.candidate or plan.negligible <= 0 or not per_hour:
+    if rail.guard.harm.candidate or plan.negligible <= 0 or not per_hour or rail.sampled:
         return None
     return max(units_of(plan) - rail.units[0], 1) / per_hour
 

@@ -110,7 +110,9 @@ class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
 
     A ``late`` one needs labels, people or feedback; ``matured`` is then what the cases say whose labels had time to come.
     Where means are compared, or the release is held against a goal alone, ``other`` (and ``matured_other``) is what counts
-    and ``guard`` is empty. ``requests`` are (with the event, of which it is known) of the candidate and of the live version:
+    and ``guard`` is empty. Where people look at a ``sampled`` part of the answers, ``units`` are those drawn, ``weight`` is how
+    many units with an event (or with a value) one of the candidate's stands for, and ``cases`` how many automatic answers each
+    of its units has: nobody sees all that went wrong for one. ``requests`` are (with the event, of which it is known) of the candidate and of the live version:
     shown, not decided on.
     """
 
@@ -123,6 +125,9 @@ class Rail(msgspec.Struct, frozen=True, omit_defaults=True):
     other: Difference | Alone | None = None
     matured_other: Difference | Alone | None = None
     requests: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    sampled: bool = False
+    weight: float = 1.0
+    cases: float = 1.0
 
 
 class Shadowed(msgspec.Struct, frozen=True, omit_defaults=True):

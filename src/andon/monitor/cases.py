@@ -18,7 +18,7 @@ from andon.store.view import Seen
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
 
-__all__ = ["KEPT", "Look", "beyond", "column", "key", "limited", "measurable", "reached", "shape"]
+__all__ = ["KEPT", "Look", "beyond", "column", "counted", "key", "limited", "measurable", "reached", "shape"]
 
 #: What a guardrail looks at of a case.
 Look = Event | Figure
@@ -47,9 +47,11 @@ def measurable(
     which: pl.Expr | None = None,
     alone: str = "",
 ) -> pl.LazyFrame:
-    """Decided cases with the ``column`` of each look (null: not known), and since when it is (``known_us``).
+    """Decided cases with the ``column`` of each look (null: not known), and since when all of a case is (``known_us``).
 
-    ``alone`` names a version that is held against goals by itself, with all that it answers.
+    For each look also since when it is known (``known:<name>``), with which probability people looked (``chance:<name>``, null
+    for what they decided themselves) and whether they or an outcome surely say how such a case went (``sure:<name>``);
+    ``lot`` is even in [0, 1). ``alone`` names a version that is held against goals by itself, with all that it answers.
     """
     said = seen.later("feedback")
     labels = said.filter(pl.col("kind") == "label").sort("time_us", "received_us", "stream", "sequence")
@@ -64,9 +66,58 @@ def measurable(
     else:
         rows = rows.with_columns(feedback_known=pl.lit(None, dtype=pl.Int64))
     rows = _with_truth(rows, charter.target.truth)
-    known = pl.max_horizontal("time_us", "label_known", "decided_us", "feedback_known")
+    known = pl.max_horizontal("time_us", "label_known", "decided_us", "audited_us", "feedback_known")
     flags = [limited(column(name, one, alone), charter.metrics[name].where, seen) for name, one in looks.items()]
-    return rows.select(*shape(alone), known.alias("known_us"), *flags)
+    looked = [one for name, look in looks.items() for one in _looked(name, look, charter.target.truth)]
+    lot = (pl.col("id").hash(seed=7) / 2.0**64).alias("lot")
+    return rows.select(*shape(alone), known.alias("known_us"), lot, *flags, *looked)
+
+
+def _looked(name: str, look: Look, truth: str) -> list[pl.Expr]:
+    """Since when a case counts for a look, and how likely people are to look at one."""
+    reads = set((look.bad if isinstance(look, Event) else look.value).meta.root_names())
+    again, told = "human" in reads, pl.col("label_known")
+    people = again or (truth == "human" and "label" in reads)
+    since = [pl.col("time_us"), pl.col("decided_us")]
+    if "label" in reads:
+        since.append(pl.coalesce("label_known", "audited_us") if truth == "human" else told)
+    since += [pl.col("audited_us")] if again else []
+    since += [pl.col("feedback_known")] if "feedback" in reads else []
+    if not people:
+        chance, sure = pl.lit(1.0), pl.lit(True)
+    else:
+        other = pl.lit(False) if again else told.is_not_null()
+        drawn = pl.when(pl.col("audited").is_not_null() & (pl.col("audit") > 0)).then("audit")
+        chance = pl.when(other).then(pl.lit(1.0)).otherwise(drawn)
+        sure = other | (pl.col("decided_by") != "model").fill_null(True) | (pl.col("audit") >= 1).fill_null(False)
+    return [
+        pl.max_horizontal(*since).alias(f"known:{name}"),
+        chance.alias(f"chance:{name}"),
+        sure.alias(f"sure:{name}"),
+    ]
+
+
+def counted(
+    table: pl.DataFrame, name: str, kind: str, shares: Mapping[int, float]
+) -> tuple[pl.DataFrame, float | None]:
+    """The cases of a look (``kind``: bad or value) that count, each with the ``chance`` it had to, and whether they are a sample.
+
+    Where people look at a sample of the automatic answers, what they decided themselves, each of it and never wrong, must
+    not count beside it as if it were as much. Events count among the drawn answers alone: of what went to people none is
+    one. Of values a case that went to people counts as if it were drawn, too, with the share of its route (``shares``).
+    The second is None, or for a sample how many automatic answers there are for each of the candidate's units.
+    """
+    went = pl.col(f"{kind}:{name}")
+    rows = table.filter(went.is_not_null())
+    rows = rows.select(*KEPT, "lot", went.alias(kind), known_us=f"known:{name}", chance=f"chance:{name}")
+    unsure = table.filter(~pl.col(f"sure:{name}"))
+    own = pl.col("chance").is_null()
+    if not unsure.height or not rows.select((own | (pl.col("chance") < 1)).any()).item():
+        return rows.drop("lot").with_columns(pl.col("chance").fill_null(1.0)), None
+    share = pl.col("epoch").replace_strict(dict(shares), default=0.0, return_dtype=pl.Float64)
+    rows = rows.filter(~own if kind == "bad" else ~own | (pl.col("lot") < share))
+    mine = unsure.filter("mine")["key"]
+    return rows.drop("lot").with_columns(pl.col("chance").fill_null(share)), mine.len() / max(mine.n_unique(), 1) or 1.0
 
 
 def key() -> pl.Expr:

@@ -9,7 +9,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import polars as pl
 
 from andon.core.clock import DAY, HOUR
 from andon.deploy.path import Way, rollout_way, ways
@@ -24,7 +23,7 @@ from andon.deploy.standing import deploy_status
 from andon.errors import Unavailable
 from andon.measure.event import Event
 from andon.measure.guardrail import Guardrail
-from andon.monitor.cases import measurable
+from andon.monitor.cases import counted, measurable
 from andon.monitor.course import newest_look
 from andon.monitor.proof import Proof
 from andon.monitor.steer import standing
@@ -193,8 +192,9 @@ def foresee(workspace: Workspace, charter: Charter, plan: Plan) -> tuple[str, ..
         if name not in events:
             said.append(can_detect(plan, name, None, per_hour))
             continue
-        known = table.filter(pl.col(f"bad:{name}").is_not_null())
-        bad = known.filter(pl.col(f"bad:{name}"))["key"].n_unique()
-        rate = bad / known["key"].n_unique() if known.height else None
-        said.append(can_detect(plan, name, rate, per_hour))
+        known, cases = counted(table, name, "bad", {})
+        units = known["key"].n_unique()
+        rate = known.filter("bad")["key"].n_unique() / units if units else None
+        told = can_detect(plan, name, rate, per_hour if cases is None else units / hours)
+        said.append(told if cases is None else f"{told}; of the units that people look at again")
     return tuple(said)

@@ -20,7 +20,7 @@ from andon.deploy.rollout_record import Evidence, Rollout, Shadowed, Standing
 from andon.errors import AndonError
 from andon.measure.evidence import Assigned
 from andon.measure.figure import Figure
-from andon.monitor.cases import KEPT, Look, beyond, column, key, limited, measurable, reached, shape
+from andon.monitor.cases import KEPT, Look, beyond, column, counted, key, limited, measurable, reached, shape
 from andon.monitor.rails import early_rail, firsts, late_rail, pairs, value_rail
 from andon.store.shape import unreadable
 from andon.store.view import Seen
@@ -132,6 +132,7 @@ class Proof:
             for alone in (False, True)
         }
         self._mine: dict[tuple[str, int], bool] = {}
+        self._audits: dict[int, float] = {}
         self._known: _Known | None = None
 
     def look(self, rollout: Rollout, standing: Standing, position: Mapping[str, int] | None = None) -> Evidence:
@@ -163,6 +164,7 @@ class Proof:
                     route = self._workspace.routes.at(epoch)
                 except AndonError:
                     continue
+                self._audits[epoch] = route.audit_share
                 drawn = route.candidate == plan.version and 0 < route.share < 1
                 self._mine[rollout.name, epoch] = drawn or (bool(plan.limits) and route.live == plan.version)
         return [epoch for epoch in epochs if self._mine.get((rollout.name, epoch))]
@@ -190,7 +192,7 @@ class Proof:
             elif name in known.values:
                 rails.append(value_rail(plan, name, looks[name], known.values[name]))
             elif name in arrived:
-                rails.append(late_rail(name, plan, looks[name], arrived[name], empty.as_of_us))
+                rails.append(late_rail(name, plan, looks[name], *arrived[name], empty.as_of_us))
         pace = _pace(known, rollout, units[""], empty.as_of_us)
         return msgspec.structs.replace(empty, position=known.position, rails=tuple(rails), assigned=split, **pace)
 
@@ -221,16 +223,17 @@ class Proof:
     def _where(self, name: str) -> str | None:
         return self._charter.metrics[name].where
 
-    def _late(self, seen: Seen, looks: Mapping[str, Look], drawn: pl.Expr, alone: str) -> dict[str, pl.DataFrame]:
-        """For each late guardrail, the decided cases of which it is known how they went, and since when."""
+    def _late(
+        self, seen: Seen, looks: Mapping[str, Look], drawn: pl.Expr, alone: str
+    ) -> dict[str, tuple[pl.DataFrame, float | None]]:
+        """For each late guardrail, the cases of which it is known how they went, and whether they are a sample (``counted``)."""
         if not looks:
             return {}
         table = measurable(seen, looks, self._charter, drawn, alone).collect()
         found = {}
         for name, one in looks.items():
             kind = "value" if alone or isinstance(one, Figure) else "bad"
-            went = pl.col(f"{kind}:{name}")
-            found[name] = table.filter(went.is_not_null()).select(*KEPT, "known_us", went.alias(kind))
+            found[name] = counted(table, name, kind, self._audits)
         return found
 
     def _shadowed(self, seen: Seen, rollout: Rollout, empty: Evidence, position: Mapping[str, int] | None) -> Evidence:

@@ -81,11 +81,31 @@ def early_rail(name: str, plan: Plan, bad: pl.DataFrame, units: tuple[int, int],
     return Rail(name, judge_events(name, plan, bad), units, requests=_requests(bad, asked))
 
 
-def late_rail(name: str, plan: Plan, look: Look, known: pl.DataFrame, as_of_us: int) -> Rail:
-    """A guardrail that waits for labels, people or feedback, and what of it had time to come."""
+def late_rail(name: str, plan: Plan, look: Look, known: pl.DataFrame, cases: float | None, as_of_us: int) -> Rail:
+    """A guardrail that waits for labels, people or feedback, and what of it had time to come.
+
+    ``known`` and ``cases`` are what ``andon.monitor.cases.counted`` gives.
+    """
     ripe = known.filter(pl.col("time_us") <= as_of_us - plan.horizon_us)
     if "value" in known.columns:
-        return value_rail(plan, name, look, firsts(known), firsts(ripe))
+        if cases is not None:
+            # People's own answers are known before those that they look at again: by when they were decided both come alike.
+            known = ripe = ripe.with_columns(known_us="time_us")
+        made = value_rail(plan, name, look, firsts(known), firsts(ripe))
+        return _sample(made, firsts(known), cases)
+    made = _late_events(name, plan, known, ripe)
+    return _sample(made, firsts(known.filter("bad")), cases)
+
+
+def _sample(made: Rail, seen: pl.DataFrame, cases: float | None) -> Rail:
+    """The rail, with how much one of the units it has ``seen`` of the candidate stands for, where they are a sample."""
+    if cases is None:
+        return made
+    stands = seen.filter("mine").select((1 / pl.col("chance")).mean()).item()
+    return msgspec.structs.replace(made, sampled=True, weight=round(stands or 1.0, 6), cases=round(cases, 6))
+
+
+def _late_events(name: str, plan: Plan, known: pl.DataFrame, ripe: pl.DataFrame) -> Rail:
     guards = [judge_events(name, plan, part.filter("bad")) for part in (known, ripe)]
     counted = [
         (int(part.filter("mine")["key"].n_unique()), int(part.filter(~pl.col("mine"))["key"].n_unique()))

@@ -316,9 +316,10 @@ class Seen:
         return self.later("feedback").group_by("id").agg(feedback=pl.col("kind").unique().sort())
 
     def audits(self) -> pl.LazyFrame:
-        """``id`` and ``audited``: what a person decided who looked at an automatic decision again."""
+        """``id``, ``audited`` and ``audited_us``: what a person decided who looked at an automatic decision again, and when."""
         came = self.later("reviews").filter((pl.col("kind") == "audit") & (pl.col("decided_by") == "person"))
-        return came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", audited="decision")
+        first = came.sort("sequence").unique("id", keep="first", maintain_order=True)
+        return first.select("id", audited="decision", audited_us="time_us")
 
     def adjudications(self) -> pl.LazyFrame:
         """``id`` and ``adjudicated``: what a third person decided where two had differed."""
