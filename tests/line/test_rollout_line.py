@@ -77,10 +77,12 @@ def begun(running: Callable[..., Running]) -> Iterator[Callable[..., tuple[Runni
     """A line with v1 live at level full, and traffic on it."""
     traffics: list[Traffic] = []
 
-    def make(path: str = "canary, live", bake: str = "1s", more: str = "") -> tuple[Running, Traffic]:
+    def make(
+        path: str = "canary, live", bake: str = "1s", more: str = "", live: str | None = "v1"
+    ) -> tuple[Running, Traffic]:
         line = running(2, charter=RULES % (path, bake, more))
-        line.line.switch("v1", actor="test")
-        line.line.automate("full", actor="test")
+        if live is not None:
+            line.line.switch(live, actor="test")
         line.start(niceness=0)
         traffics.append(Traffic(line.client(4), len(traffics) + 1))
         traffics[-1].start()
@@ -104,6 +106,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made = release(project.workspace, project.charter, run.id, actor="test", reason="toy", override=True)
         assert made.version == f"v{number}"
     project.workspace.close()
+    (root / "andon.yaml").write_text((root / "andon.yaml").read_text().replace("level: human", "level: full"))
     return root
 
 
@@ -237,6 +240,21 @@ def test_a_person_rolls_back_at_once_while_it_is_held_frozen_and_promoted(begun:
     print(state, {name: f"{ms:.0f} ms after publication" for name, ms in late.items()})
     assert max(late.values()) <= LATEST_MS, late
     assert not [one for one in heard if one.failed]
+    traffic.end()
+    assert not traffic.failures
+
+
+@pytest.mark.parametrize(("version", "state"), [(GOOD, "settled"), (BAD, "rolled_back")])
+def test_a_first_release_is_held_against_its_goal_while_people_have_the_rest(
+    begun: Any, version: str, state: str
+) -> None:
+    line, traffic = begun(live=None)
+    roll(line, version)
+    line.until(lambda: now(line).ended, 90, "it did not come to an end")
+    assert now(line).state == state, now(line).sentence
+    assert (route_of(line).live, route_of(line).candidate) == (GOOD if state == "settled" else None, None)
+    assert "goal" in now(line).sentence or state == "settled"
+    told(line)
     traffic.end()
     assert not traffic.failures
 

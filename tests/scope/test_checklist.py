@@ -137,3 +137,18 @@ def test_whoever_reads_a_redacted_input_sees_what_is_left_and_check_says_so() ->
     assert [one.partition(":")[0] for one in found] == ["slices.elders", "metrics.old", "metrics.len", "metrics.err"]
     assert "which is never stored" in found[0]
     assert "which is stored as hash" in found[2]
+
+
+def test_a_guardrail_that_is_not_judged_and_a_margin_that_does_nothing_are_told() -> None:
+    head = "project: p\ninputs: {age: int, old: 'int(0..120)'}\ntarget: {name: y, classes: [n, p]}\nsafe_default: n\n"
+    metrics = """metrics:
+  wrong: {of: error_rate, goal: "<= 0.2", margin: 3}
+  mean: {of: mean(age), goal: "<= 70", margin: 2}
+  range: {of: mean(old), goal: "<= 70", margin: 2}
+  worth: {of: "value(p: {right: 3})", goal: "> 0"}
+rollout: {guardrails: [wrong, mean, range, worth]}
+"""
+    found = [one for one in doubts(parse(head + metrics)) if "judged" in one]
+    assert [one.partition(" is ")[0] for one in found[:2]] == ["rollout.guardrails: mean", "rollout.guardrails: worth"]
+    assert "the bounds of mean(age) are not known" in found[0] and "give the metric a margin" in found[1]
+    assert found[2] == "metrics.wrong: its margin does nothing; error_rate is judged by rollout.margin, a ratio"

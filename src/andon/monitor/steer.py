@@ -38,6 +38,7 @@ ACTOR = CONTROLLER
 _LOOK = 3.0  # seconds of wall time between two looks
 _REST = 9.0  # after a look that took t seconds of processor time, rest for this many times t: at most a tenth of a core
 _AGAIN = {True: 30.0, False: 300.0}  # seconds after an act that failed: one that takes something back, another one
+_PATIENCE = 10.0  # seconds that the workers get to load a version; the lease, renewed every 3 s, lasts 15
 _LEAST_US = 300 * SECOND  # of event time that a share is kept
 _BACK = frozenset({"rollback", "unshadow", "people", "hold"})
 _STEPS = 8  # transitions in one look
@@ -59,7 +60,7 @@ class Steer:
     ) -> None:
         self._workspace = workspace
         self._proof = Proof(workspace, charter)
-        self._line = line or (lambda only: Line(workspace, charter, patience=2.0, only=only))
+        self._line = line or (lambda only: Line(workspace, charter, patience=_PATIENCE, only=only))
         self._seconds = seconds
         self._due = 0.0
         self._last: dict[str, Rollout] = {}
