@@ -20,7 +20,7 @@ from andon.measure.figure import figure_of, watched
 from andon.measure.gate import Bound
 
 
-@pytest.mark.parametrize("runs", [150, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("runs", [60, pytest.param(2000, marks=pytest.mark.slow)])
 def test_what_keeps_to_its_goal_is_seldom_called_harmful_and_what_misses_it_seldom_safe(runs: int) -> None:
     """Looked at after every unit; units differ, and the rate of events swings around the goal by the hour."""
     rng = np.random.default_rng(20)
