@@ -170,9 +170,9 @@ class Screening:
         self._until("2020-10-30")
         self.traffic.settle()
         self._did(self.line.automate("partial", actor=_OWNER, reason=self._bargain()))
-        self._until("2020-10-31")
+        self._until("2020-11-02")
         self.traffic.pace(SLOW)
-        if self._roll_out("v2", "it learnt from the autumn", "2020-11-09"):
+        if self._roll_out("v2", "it learnt from the autumn", "2020-11-10"):
             way_back(self.line, "v2", _OWNER, self._did)
 
     def mistake(self) -> None:
