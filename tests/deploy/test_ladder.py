@@ -126,6 +126,28 @@ def test_what_the_machine_may_do_by_itself() -> None:
     top = decide(free, facts("partial", whole=GOOD))
     assert (top.to, top.automatic) == ("full", False) and "automation.highest" in top.held
     assert decide(Rules(promote="automatic", highest="full"), facts("partial", whole=GOOD)).automatic
+    capped = decide(free, facts("assist", learnt=FOUND, cap="assist"))
+    assert (capped.to, capped.automatic) == ("partial", False) and "automation.slices" in capped.held
+    assert decide(free, facts("assist", learnt=FOUND, cap="partial")).automatic
+
+
+def test_where_people_are_the_truth_agreement_alone_raises_nothing_by_itself() -> None:
+    people = Rules(promote="automatic", highest="full", truth="human")
+    for held in (facts("assist", learnt=FOUND), facts("partial", whole=GOOD)):
+        rung = decide(people, held)
+        assert rung.kind == "promote" and not rung.automatic and "review.double_share" in rung.held
+        assert decide(people, replace(held, human=wilson(3, 100), model=wilson(2, 100))).automatic
+    assert decide(people, facts("shadow", learnt=FOUND)).automatic, "at assist people still decide"
+    assert "differed from people's" in decide(people, facts("partial", whole=GOOD)).reason
+    broken = decide(people, facts("full", audit=BAD)).reason
+    assert broken.startswith("more automatic answers differ from people's than the 0.02 promised: of the last 100")
+
+
+def test_labels_that_are_enough_wait_for_the_controller() -> None:
+    waits = decide(RULES, facts("shadow", labels=5000, look_at=7500))
+    assert "the controller looks at 7500" in waits.reason and waits.labels_needed == 7500
+    enough = decide(RULES, facts("shadow", labels=7500, look_at=7500))
+    assert "enough for a look" in enough.reason and enough.labels_needed == 7500
 
 
 def test_only_some_labels_end_at_partial_and_a_path_may_leave_out_levels() -> None:
@@ -204,6 +226,7 @@ FACTS = st.builds(
     rises=st.integers(0, 3),
     lowered_by=st.sampled_from(["", "ann"]),
     busy=st.sampled_from(["", "the line is stopped"]),
+    cap=st.sampled_from([None, "shadow", "full"]),
 )
 PATHS = st.sets(st.sampled_from(LEVELS), min_size=1).map(lambda some: tuple(one for one in LEVELS if one in some))
 MANY = st.builds(
@@ -233,6 +256,7 @@ def test_whatever_is_known(rules: Rules, known: Facts) -> None:
     if rung.automatic:
         assert rung.kind == "promote" and rules.promote == "automatic" and not known.lowered_by and not known.busy
         assert rung.to is not None and rank[rung.to] <= rank[rules.highest]
+        assert known.cap is None or rank[rung.to] <= rank[known.cap]
     if rung.kind == "demote":
         assert rung.to is not None and rank[rung.to] < rank[known.level]
         assert rung.to != "partial" or (known.fallback is not None and known.fallback.value is not None)

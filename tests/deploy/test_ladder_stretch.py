@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from andon.core.record import Route
-from andon.deploy.ladder_stretch import ACTOR, level_of, slices_of, stretch, version_of
+from andon.deploy.ladder_stretch import ACTOR, broken_us, level_of, slices_of, stretch, turns, version_of
 
 FIRST = Route(1, 10, 0, "ann", "begin", "", live="v1", levels={"*": "full"}, thresholds={"v1/*": 0.9})
 
@@ -28,7 +28,8 @@ def after(route: Route, actor: str = "ann", **changes: Any) -> Route:
         ({"thresholds": {"v1/*": 0.9, "v2/*": 0.8}}, False),
         ({"only": ("p",)}, True),
         ({"levels": {"*": "partial"}}, True),
-        ({"levels": {"*": "full", "older": "human"}, "slices": {"older": "age > 60"}}, False),
+        ({"levels": {"*": "full", "older": "human"}, "slices": {"older": "age > 60"}}, True),
+        ({"slices": {"older": "age > 60"}}, False),
     ],
 )
 def test_what_begins_the_evidence_anew(changes: dict[str, Any], anew: bool) -> None:
@@ -70,3 +71,39 @@ def test_whose_answers_count() -> None:
     assert version_of(FIRST) == "v1"
     assert version_of(replace(FIRST, live=None, shadows=("v2",))) == "v2"
     assert version_of(replace(FIRST, live=None, shadows=("v2", "v3"))) is None
+
+
+def test_what_an_earlier_condition_takes_away_is_not_the_slices_own() -> None:
+    named = after(FIRST, levels={"*": "full", "older": "full"}, slices={"older": "age > 60"})
+    before = after(named, levels={**named.levels, "b": "full"}, slices={"b": "b > 1", **named.slices})
+    behind = after(named, levels={**named.levels, "b": "full"}, slices={**named.slices, "b": "b > 1"})
+    assert [stretch([one, named, FIRST], "older").epoch for one in (before, behind)] == [3, 2]
+    assert stretch([behind, named, FIRST], "*").epoch == 3
+    changed = after(named, slices={"older": "age > 70"})
+    assert stretch([changed, named, FIRST], "*").epoch == 3, "it is everything else of another condition"
+
+
+def test_how_often_it_was_measured_at_partial_before() -> None:
+    routes = [replace(FIRST, levels={"*": "partial"})]
+    assert turns(routes, "*") == 0
+    for levels, thresholds in (("full", 0.9), ("partial", 0.9), ("partial", 0.8), ("partial", 0.8)):
+        routes.insert(0, after(routes[0], levels={"*": levels}, thresholds={"v1/*": thresholds}))
+    assert turns(routes, "*") == 2 and turns(routes, "older") == 1, "its threshold never changed"
+    assert turns([after(routes[0], live="v2"), *routes], "*") == 0, "another release"
+
+
+def test_when_the_machine_lowered_it_last_under_this_release() -> None:
+    lowered = after(FIRST, ACTOR, levels={"*": "assist"})
+    again = after(lowered, "ann", levels={"*": "partial"})
+    assert broken_us([again, lowered, FIRST], "*", "v1") == broken_us([again, lowered, FIRST], "older", "v1") == 20
+    assert broken_us([again, lowered, FIRST], "*", "v2") == 0
+    assert broken_us([after(FIRST, "ann", levels={"*": "assist"}), FIRST], "*", "v1") == 0
+    canary = replace(FIRST, candidate="v2")
+    assert broken_us([after(canary, ACTOR, levels={"*": "shadow"}), canary], "*", "v2") == 20
+
+
+def test_evidence_begins_anew_every_window() -> None:
+    found = stretch([FIRST], "*")
+    assert (found.within(109, 100).since_us, found.within(109, 100).windows) == (0, 0)
+    assert (found.within(110, 100).since_us, found.within(110, 100).windows) == (110, 1)
+    assert (found.within(409, 100).since_us, found.within(409, 100).windows) == (310, 3)

@@ -27,7 +27,7 @@ inputs: {older: bool}
 target: {name: result, classes: [negative, positive], truth: %s}
 safe_default: refer
 slices: {older: "older"}
-automation: {level: %s, slices: {older: %s}, partial: {audit_share: 0.5%s}%s}
+automation: {level: %s, slices: {older: %s}, partial: {audit_share: 0.5}%s}
 alarms: {notify: ["https://example.org/hook"]}
 %s
 """
@@ -43,8 +43,8 @@ def charter(
     more: str = "",
     partial: str = "",
 ) -> Charter:
-    said = [", " + text if text else "" for text in (partial, automation)]
-    return parse(CHARTER % (truth, level, older, *said, more))
+    text = CHARTER % (truth, level, older, ", " + automation if automation else "", more)
+    return parse(text.replace("audit_share: 0.5", f"audit_share: 0.5, {partial}") if partial else text)
 
 
 class Climbing:

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from andon.core.record import Level
 from andon.deploy.automation import LEVELS, Threshold
+from andon.deploy.ladder_words import broken, interval, too_few, too_much, were_wrong
 from andon.measure.audit import Audited, cases_needed
 from andon.measure.estimate import Estimate, undefined
 
@@ -70,6 +71,7 @@ class Rules(msgspec.Struct, frozen=True):
     highest: Level = "partial"
     limited: bool = False
     seen: bool = False
+    truth: Literal["external", "human"] = "external"
     reviewers_per_hour: float | None = None
 
 
@@ -93,7 +95,8 @@ class Facts(msgspec.Struct, frozen=True):
     level, version or threshold last changed, for which ``drawn`` were drawn, ``whole`` of all answers of the model since then, those included that went
     to people. ``learnt`` is the last threshold looked for, from the labels that ``source`` names, ``fallback`` one found among the audited cases. ``labels`` are
     the cases with a known truth, ``per_hour`` how many more come. ``human`` and ``model`` are the error rates of both on
-    the same cases. ``rises`` counts how often the machine raised this slice and version; ``lowered_by`` is the person
+    the same cases. ``rises`` counts how often this slice and version was measured at level partial before; ``cap`` is the
+    level that the charter gives to this slice by name; the controller looks at ``look_at`` labels (0: as many as can show anything). ``lowered_by`` is the person
     who last lowered it; ``busy`` says why nothing may rise now.
     """
 
@@ -114,6 +117,8 @@ class Facts(msgspec.Struct, frozen=True):
     human: Estimate | None = None
     model: Estimate | None = None
     rises: int = 0
+    cap: Level | None = None
+    look_at: int = 0
     lowered_by: str = ""
     busy: str = ""
 
@@ -162,6 +167,7 @@ def rules_of(charter: Charter) -> Rules:
         promote=automation.promote,
         highest=automation.highest,
         limited=partial.only is not None and set(partial.only) < set(charter.target.classes),
+        truth=charter.target.truth,
         seen=charter.target.truth == "human" and not partial.blind,
         reviewers_per_hour=charter.review.reviewers_per_hour,
     )
@@ -244,6 +250,12 @@ def _by_whom(rules: Rules, facts: Facts, rung: Rung) -> Rung:
         held = "the charter leaves it to people (automation.promote)"
     elif LEVELS.index(rung.to) > LEVELS.index(rules.highest):
         held = f"above {rules.highest} it is for people to decide (automation.highest)"
+    elif facts.cap is not None and LEVELS.index(rung.to) > LEVELS.index(facts.cap):
+        held = (
+            f"the charter gives {facts.slice} level {facts.cap} (automation.slices); above it is for people to decide"
+        )
+    elif rules.truth == "human" and rung.to in ("partial", "full") and not (facts.human and facts.human.n):
+        held = "people are the truth, and nobody knows how often they err: let second people look (review.double_share)"
     elif facts.lowered_by:
         held = f"{facts.lowered_by} lowered it; only a person raises it again"
     elif facts.busy:
@@ -294,8 +306,7 @@ def _up(rules: Rules, facts: Facts, to: Level, why: Why, reason: str) -> Rung:
 
 def _down(rules: Rules, facts: Facts, audit: Audited) -> Rung:
     """One step down: to the answers that still keep the promise, else to people."""
-    seen = f"{audit.error.n} audited automatic answers, {_interval(audit.error)} wrong"
-    said = f"more automatic answers are wrong than the {rules.max_error:.4g} promised: of the last {seen}"
+    said = broken(rules, audit.error)
     again = facts.fallback
     rung = replace(_rung(rules, facts), kind="demote", why="breach")
     if facts.level == "full" and "partial" in rules.path and again is not None and again.value is not None:
@@ -312,14 +323,15 @@ def _partial(rules: Rules, facts: Facts, up: Level) -> Rung:
     """Assist and partial: part of the answers must be shown to be right as often as promised."""
     learnt = facts.learnt
     if learnt is None:
-        return _stay(rules, facts, "labels", _too_few(rules, facts), fewest(rules.max_error, rules.delta))
+        least = facts.look_at or fewest(rules.max_error, rules.delta)
+        return _stay(rules, facts, "labels", too_few(rules, facts, least), least)
     if learnt.value is None:
         return _stay(rules, facts, "labels", learnt.reason, learnt.labels_needed)
     shown = f"from a confidence of {learnt.value:.4g} on, {learnt.coverage * 100:.3g} % of the cases, {learnt.reason}"
     shown += f" ({facts.source})" if facts.source else ""
     room = facts.capacity
     if up == "partial" and room.allowed is not None and 1 - learnt.coverage > room.allowed * (1 + 1e-9):
-        return _stay(rules, facts, "capacity", f"{shown}; {_too_much(rules, room, 1 - learnt.coverage)}")
+        return _stay(rules, facts, "capacity", f"{shown}; {too_much(rules, room, 1 - learnt.coverage, ROOM)}")
     return _up(rules, facts, up, "earned", shown)
 
 
@@ -333,7 +345,7 @@ def _full(rules: Rules, facts: Facts, up: Level) -> Rung:
         return _stay(rules, facts, "unjudged", said)
     if better(facts.human, facts.model) == "people":
         assert facts.human is not None and facts.model is not None
-        said = f"people err less here: {_interval(facts.human)} of their answers are wrong, {_interval(facts.model)} of the model's"
+        said = f"people err less here: {interval(facts.human)} of their answers are wrong, {interval(facts.model)} of the model's"
         return _stay(rules, facts, "people", said)
     # The j-th time that a slice rises spends its part of the chance to err (as looks do).
     turn = facts.rises + 1
@@ -346,7 +358,7 @@ def _full(rules: Rules, facts: Facts, up: Level) -> Rung:
             "no answer of the model was judged yet at this level",
             fewest(rules.max_error, rules.delta),
         )
-    seen = f"of {whole.n} of its answers whose truth is known, {_interval(whole.error)} were wrong"
+    seen = f"of {whole.n} of its answers whose truth is known, {interval(whole.error)} {were_wrong(rules)}"
     if whole.missing:
         seen += f", and {whole.missing} that nobody judged yet count as wrong"
     if whole.kept(alpha):
@@ -370,24 +382,3 @@ def _enough(rules: Rules, whole: Audited, alpha: float) -> int | None:
     wrong = (whole.error.value or 0.0) * worth + 0.5
     needed = cases_needed(wrong / (worth + 1 / rules.max_error), rules.max_error, alpha)
     return None if needed is None else max(math.ceil(needed * whole.n / worth), whole.n + 1)
-
-
-def _too_few(rules: Rules, facts: Facts) -> str:
-    return (
-        f"{facts.labels} cases with a known truth are too few to show an error of at most {rules.max_error:.4g}; "
-        f"it takes {fewest(rules.max_error, rules.delta)} at least"
-    )
-
-
-def _too_much(rules: Rules, room: Capacity, deferral: float) -> str:
-    cases = room.arrivals * deferral + room.others
-    return (
-        f"but {cases:.4g} cases an hour would be left to people, who can decide {ROOM:g} times "
-        f"{rules.reviewers_per_hour or 0:.4g} (review.reviewers_per_hour); {cases / ROOM:.4g} would be enough"
-    )
-
-
-def _interval(found: Estimate) -> str:
-    ends = [("open" if end is None else f"{end * 100:.3g}") for end in (found.low, found.high)]
-    value = "-" if found.value is None else f"{found.value * 100:.3g}"
-    return f"{value} % ({ends[0]} to {ends[1]})"

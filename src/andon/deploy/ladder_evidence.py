@@ -20,11 +20,11 @@ from andon.core.record import Event, Level, Route
 from andon.deploy.automation import Threshold
 from andon.deploy.ladder import Facts, Rules, Rung, decide, next_up, rules_of
 from andon.deploy.ladder_rows import NO_ROWS, judged_of, work_of
-from andon.deploy.ladder_stretch import Stretch, broken_us, level_of, slices_of, stretch, version_of
-from andon.deploy.learning import LIVE, Evidence, Learnt, learn_from
+from andon.deploy.ladder_stretch import Stretch, broken_us, level_of, slices_of, stretch, turns, version_of
+from andon.deploy.learning import LIVE, Evidence, Learnt, due_at, learn_from
 from andon.deploy.raters import rate
 from andon.deploy.rollout_store import active
-from andon.errors import AndonError
+from andon.errors import Corrupt, NotFound, Unavailable
 from andon.measure.audit import Audited, all_answers, audited
 from andon.measure.estimate import Estimate, wilson
 from andon.store.shape import unreadable
@@ -60,6 +60,7 @@ class Known(msgspec.Struct, frozen=True):
     """What takes long to find out of a slice: the labelled cases of a version, and who errs less on the same ones."""
 
     labels: int = 0
+    look_at: int = 0
     per_hour: float = 0.0
     human: Estimate | None = None
     model: Estimate | None = None
@@ -100,6 +101,7 @@ class Ladder:
     charter: Charter
     facts: dict[str, Facts] = field(default_factory=dict)
     _routes: dict[int, Route | None] = field(default_factory=dict)
+    _unread: str = ""
     _known: dict[str, Known] = field(default_factory=dict)
     _known_of: tuple[object, ...] = ()
 
@@ -109,17 +111,21 @@ class Ladder:
         return rules_of(self.charter)
 
     def routes(self) -> list[Route]:
-        """All readable routes, newest first."""
+        """All readable routes, newest first; while one is not, nothing rises by itself."""
         plane = self.workspace.routes
         current = plane.current()
         newest = 0 if current is None else current.epoch
+        self._unread = ""
         for epoch in range(newest, 0, -1):
-            if epoch not in self._routes:
-                try:
-                    self._routes[epoch] = plane.at(epoch)
-                except AndonError:
-                    self._routes[epoch] = None
-        return [route for epoch in range(newest, 0, -1) if (route := self._routes[epoch]) is not None]
+            if epoch in self._routes:
+                continue
+            try:
+                self._routes[epoch] = plane.at(epoch)
+            except NotFound:
+                self._routes[epoch] = None
+            except (Corrupt, Unavailable) as error:  # asked again: who lowered a level may stand there
+                self._unread = f"route {epoch} cannot be read: {error.message}"
+        return [route for epoch in range(newest, 0, -1) if (route := self._routes.get(epoch)) is not None]
 
     def look(self, consider: Consider | None = None, *, anew: bool = False) -> Rungs:
         """The rungs now; without a route there are none.
@@ -154,14 +160,15 @@ class Ladder:
         evidence = Evidence(self.workspace, self.charter, version) if version is not None else None
         found = {}
         for slice in slices_of(route):
-            labels, per_hour = 0, 0.0
+            labels, per_hour, look_at = 0, 0.0, 0
             if version is not None and evidence is not None and level_of(route, slice) in ("shadow", "assist"):
                 rows, source = self._cases(evidence, slice, routes)
                 labels, per_hour = len(rows), _per_hour(rows, self.workspace.clock.now())
+                look_at = self.due(version, slice, source)
                 if consider is not None and next_up(self.rules.path, level_of(route, slice)) in ("assist", "partial"):
                     consider(version, slice, rows, source)
             human, model = sides.get(slice, (_NOBODY, _NOBODY))
-            found[slice] = Known(labels, per_hour, human, model)
+            found[slice] = Known(labels, look_at, per_hour, human, model)
         return found
 
     def _cases(self, evidence: Evidence, slice: str, routes: Sequence[Route]) -> tuple[pl.DataFrame, str]:
@@ -181,21 +188,19 @@ class Ladder:
 
     def _facts(self, routes: Sequence[Route], now: int, known: Mapping[str, Known]) -> list[Facts]:
         route, version = routes[0], version_of(routes[0])
-        slices = slices_of(route)
-        stretches = {slice: stretch(routes, slice) for slice in slices}
+        stretches = {slice: self._stretch(routes, slice, now) for slice in slices_of(route)}
         day = max(now - _PACE_US, routes[-1].time_us)
         automatic = {name: one for name, one in stretches.items() if one.level in _AUTOMATIC}
-        seen = Seen(self.workspace, min([day, *(one.time_us for one in automatic.values())]), None)
+        seen = Seen(self.workspace, min([day, *(max(one.time_us, one.since_us) for one in automatic.values())]), None)
         work = work_of(seen, stretches, day, now, self.charter.review.reviewers_per_hour)
         judged = judged_of(seen, automatic, self.charter.target.truth) if automatic else {}
         busy = self._busy(route)
         found = []
-        for slice in slices:
-            one, slow = stretches[slice], known.get(slice, Known())
+        for slice, one in stretches.items():
+            slow = known.get(slice, Known())
             rows = judged.get(slice, NO_ROWS)
             audits = self._audits(one, rows)
             fallback = self._fallback(rows, audits.get("audit"), version, slice) if one.level == "full" else None
-            rises = self._rises(version, slice) if one.level == "partial" else 0
             learnt = None if version is None else self._learnt(version, slice, one)
             found.append(
                 Facts(
@@ -211,7 +216,9 @@ class Ladder:
                     capacity=work[slice],
                     human=slow.human,
                     model=slow.model,
-                    rises=rises,
+                    rises=turns(routes, slice) + one.windows if one.level == "partial" else 0,
+                    cap=self.charter.automation.slices.get(slice),
+                    look_at=slow.look_at,
                     lowered_by=one.lowered_by,
                     busy=busy,
                     fallback=fallback,
@@ -237,11 +244,25 @@ class Ladder:
     def _young(self) -> int:
         return self.workspace.clock.now() - self.charter.automation.partial.evidence_us
 
-    def _rises(self, version: str | None, slice: str) -> int:
-        events = self.workspace.journal.read(limit=1000, action="automation.promote", subject=f"{version}/{slice}")
-        return sum(event.evidence.get("to") == "full" for event in events)
+    def due(self, version: str, slice: str, source: str) -> int:
+        """At how many labels of this source the next look is due."""
+        events = looks_of(self.workspace, version, slice)
+        made = [msgspec.convert(event.evidence, Learnt) for event in events]
+        look = len({one.made for one in made}) + 1
+        # A look that is too old to count, or from before a breach, must not keep one from looking again.
+        last = [
+            one
+            for event, one in zip(events, made, strict=True)
+            if one.source == source and self.counts(one, event.time_us)
+        ]
+        return due_at(last[-1] if last else None, self.rules.max_error, self.rules.delta / (look * (look + 1)))
+
+    def _stretch(self, routes: Sequence[Route], slice: str, now: int) -> Stretch:
+        return stretch(routes, slice).within(now, self.charter.automation.partial.evidence_us)
 
     def _busy(self, route: Route) -> str:
+        if self._unread:
+            return self._unread
         if route.stopped:
             return "the line is stopped"
         if route.candidate is not None:
@@ -252,12 +273,12 @@ class Ladder:
     def broken(self) -> Rungs:
         """The slices whose promise is broken, from the log and the routes alone: people decide them, whoever can be asked."""
         routes, now = self.routes(), self.workspace.clock.now()
-        found = {slice: stretch(routes, slice) for slice in slices_of(routes[0])} if routes else {}
+        found = {slice: self._stretch(routes, slice, now) for slice in slices_of(routes[0])} if routes else {}
         automatic = {slice: one for slice, one in found.items() if one.level in _AUTOMATIC}
         if not automatic:
             return Rungs((), 0, now)
         try:
-            seen = Seen(self.workspace, min(one.time_us for one in automatic.values()), None)
+            seen = Seen(self.workspace, min(max(one.time_us, one.since_us) for one in automatic.values()), None)
             judged = judged_of(seen, automatic, self.charter.target.truth)
         except pl.exceptions.PolarsError as error:
             raise unreadable("decisions", error) from error
@@ -303,7 +324,8 @@ class Ladder:
         if not shown.height:
             return None
         alike = shown.filter(pl.col("chance") == shown["chance"].mode().max())
-        look = len(looks_of(self.workspace, version, slice)) + 1
+        events = looks_of(self.workspace, version, slice)
+        look = len({msgspec.convert(event.evidence, Learnt).made for event in events}) + 1
         rules, only = self.rules, self.charter.automation.partial.only
         return learn_from(alike, rules.max_error, rules.delta / (look * (look + 1)), only)
 

@@ -74,7 +74,8 @@ def judged_of(seen: Seen, stretches: Mapping[str, Stretch], truth: Truth) -> dic
     drawn = (pl.col("decided_by") == "model") & (pl.col("audit") > 0)
     left = (pl.col("status") == "pending") & pl.col("suggestion").is_not_null() & (pl.col("level") == "partial")
     mine = pl.any_horizontal(
-        (pl.col("slice") == name) & (pl.col("epoch") >= one.epoch) for name, one in stretches.items()
+        (pl.col("slice") == name) & (pl.col("epoch") >= one.epoch) & (pl.col("time_us") >= one.since_us)
+        for name, one in stretches.items()
     )
     asked = (
         seen.raw()

@@ -10,13 +10,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from andon.core.record import Level, Route
 from andon.deploy.automation import LEVELS
 
-__all__ = ["ACTOR", "Stretch", "broken_us", "level_of", "slices_of", "stretch", "version_of"]
+__all__ = ["ACTOR", "Stretch", "broken_us", "level_of", "slices_of", "stretch", "turns", "version_of"]
 
 ACTOR = "controller"
 """The actor of everything that the machine does to a level."""
@@ -28,6 +28,7 @@ class Stretch:
 
     ``epoch`` and ``time_us`` are those of the route with which the latter began. ``lowered_by`` is the person who lowered
     the level, where that was the last change of it by a person.
+    Answers before ``since_us`` do not count (0: all since ``epoch``).
     """
 
     level: Level
@@ -36,6 +37,17 @@ class Stretch:
     epoch: int = 0
     time_us: int = 0
     lowered_by: str = ""
+    since_us: int = 0
+    windows: int = 0
+
+    def within(self, now: int, window_us: int) -> Stretch:
+        """The same, its evidence begun anew every ``window_us`` (``since_us``), ``windows`` times until now.
+
+        >>> Stretch("full", time_us=100).within(now=350, window_us=100)
+        Stretch(level='full', level_us=0, level_epoch=0, epoch=0, time_us=100, lowered_by='', since_us=300, windows=2)
+        """
+        passed = max(0, now - self.time_us) // window_us
+        return replace(self, since_us=self.time_us + passed * window_us if passed else 0, windows=passed)
 
 
 def stretch(routes: Sequence[Route], slice: str) -> Stretch:
@@ -62,7 +74,11 @@ def level_of(route: Route, slice: str) -> Level:
 def _answers(route: Route, slice: str) -> tuple[object, ...]:
     """What the automatic answers of a slice depend on."""
     threshold = route.thresholds.get(f"{route.live}/{slice}")
-    return level_of(route, slice), route.live, threshold, route.slices.get(slice), route.only
+    # What an earlier condition takes away is not this slice's: everything else is what none of them takes.
+    names = slices_of(route)
+    before = names[: names.index(slice)] if slice in names else names
+    taken = tuple(route.slices[name] for name in before if name != "*")
+    return level_of(route, slice), route.live, threshold, route.slices.get(slice), taken, route.only
 
 
 def _lowered_by(routes: Sequence[Route], slice: str) -> str:
@@ -84,6 +100,13 @@ def broken_us(routes: Sequence[Route], slice: str, version: str | None) -> int:
         if down and route.actor == ACTOR and version in (before.live, before.candidate):
             return route.time_us
     return 0
+
+
+def turns(routes: Sequence[Route], slice: str) -> int:
+    """How many stretches at level partial the live version had in a slice before the present one."""
+    kept = [_answers(route, slice) for route in routes]
+    begun = [key for key, before in zip(kept, [*kept[1:], None], strict=True) if key != before]
+    return sum(key[0] == "partial" and key[1] == routes[0].live for key in begun[1:])
 
 
 def slices_of(route: Route) -> list[str]:

@@ -34,6 +34,7 @@ __all__ = [
     "Evidence",
     "Learnt",
     "Look",
+    "due_at",
     "from_live",
     "from_shadow",
     "learn",
@@ -44,6 +45,7 @@ __all__ = [
 
 #: A look that was made: (source, number of labels, the first and the last one's event time).
 Look = tuple[str, int, int, int]
+_MORE, _ENOUGH = 1.1, 1.5  # times as many labels as at the last look, at least and at most
 LIVE = "labelled cases in production"
 TESTED = "the release's test data"
 
@@ -117,7 +119,28 @@ def look_at(charter: Charter, rows: pl.DataFrame, of: tuple[str, str, str], look
     look = made.index(here) + 1 if here in made else len(made) + 1
     delta = (1 - partial.confidence) / (look * (look + 1))
     threshold = learn_from(rows, partial.max_error, delta, partial.only)
+    if charter.target.truth == "human":
+        # Nobody knows whether people were right.
+        said = threshold.reason.replace("were wrong", "differed from people's")
+        threshold = msgspec.structs.replace(threshold, reason=said)
     return Learnt(version, slice, source, threshold, look, partial.confidence, first, last)
+
+
+def due_at(last: Learnt | None, max_error: float, delta: float) -> int:
+    """How many labels are worth a look that may err with a chance of ``delta``, after the last one that still counts.
+
+    Fewer than could show anything are not. After a look there must be so many more that its answer may differ: half as
+    many again, or as many as it asked for, and a tenth more at least.
+
+    >>> due_at(None, 0.02, 0.025)
+    183
+    """
+    least = math.ceil(math.log(delta) / math.log1p(-max_error))
+    if last is None:
+        return least
+    before, needed = last.threshold.n, last.threshold.labels_needed
+    enough = min(_ENOUGH * before, math.inf if needed is None else needed)
+    return max(least, math.ceil(max(_MORE * before, enough)))
 
 
 def _span(rows: pl.DataFrame) -> tuple[int, int]:

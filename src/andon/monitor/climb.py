@@ -13,7 +13,6 @@ differ, and written in the journal (``automation.learn``) before it is used.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["MOVE", "Climb", "Move", "is_time"]
+__all__ = ["MOVE", "Climb", "Move"]
 
 MOVE = "ladder-move"
 """The kind under which a move that is being made is kept, by slice."""
@@ -46,7 +45,7 @@ _REST = {
     True: 19.0,
 }  # after a look that took t seconds, rest for so many times t: a tenth, a twentieth of a core
 _AGAIN = 30.0  # seconds after a look or an act that failed
-_MORE, _ENOUGH = 1.1, 1.5  # times as many labels as at the last look, at least and at most
+_REFRESH_US = 60_000_000  # what is shown is at most so old (event time), where nothing changes
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -84,6 +83,7 @@ class Climb:
         self._due = self._slow_due = 0.0
         self._stored: Rungs | None = None
         self._untold: list[Move] = []
+        self._fault = ""
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
@@ -97,15 +97,30 @@ class Climb:
             self._told(self._untold[0])
             del self._untold[0]
         for slice, move in moves.items():
-            said += self._finish(slice, move)
+            if move.rung.kind == "promote" and not self._is_done(slice, move):
+                # Stop, rollout, charter and evidence may have changed since: the next look decides it anew.
+                self._workspace.states.delete(MOVE, slice)
+            else:
+                said += self._finish(slice, move)
         try:
             said += self._look()
+            self._fault = ""
         except Corrupt as error:
             said.append(f"the degrees of automation cannot be judged: {error.message}")
+            self._cannot(error.message)
             self._due = time.monotonic() + _AGAIN
         if self._seconds:
             self._due = max(self._due, time.monotonic() + _REST[False] * (time.monotonic() - began))
         return said
+
+    def _cannot(self, why: str) -> None:
+        """While nothing can be judged no broken promise is seen: told in the journal and to whom alarms tell, once."""
+        if why == self._fault:
+            return
+        self._fault, now = why, self._workspace.clock.now()
+        self._workspace.journal.append("automation.failed", "*", ACTOR, f"the levels cannot be judged: {why}", {})
+        title = f"{self._charter.project}: the degrees of automation cannot be judged"
+        self._notifier.add(Notice(title, why, "automation", now, "failed", self._charter.project))
 
     def without_database(self) -> list[str]:
         """With the database gone a broken promise is taken back all the same; nothing rises, and it is told later.
@@ -152,8 +167,10 @@ class Climb:
         return said
 
     def _keep(self, found: Rungs) -> None:
-        """For whoever shows them; only when something changed."""
-        if self._stored is None or (self._stored.rungs, self._stored.epoch) != (found.rungs, found.epoch):
+        """For whoever shows them; when something changed, else now and then so that it stays young."""
+        last = self._stored
+        old = last is None or found.as_of_us - last.as_of_us >= _REFRESH_US
+        if old or last is None or (last.rungs, last.epoch) != (found.rungs, found.epoch):
             self._workspace.states.put(KEPT, "all", found)
             self._stored = found
 
@@ -161,22 +178,28 @@ class Climb:
 
     def _consider(self, version: str, slice: str, rows: pl.DataFrame, source: str) -> None:
         """Look for a threshold where that is due, and write the look down."""
-        partial = self._charter.automation.partial
-        events = looks_of(self._workspace, version, slice)
-        made = [msgspec.convert(event.evidence, Learnt) for event in events]
-        look = len({one.made for one in made}) + 1
-        delta = (1 - partial.confidence) / (look * (look + 1))
-        # A look that is too old to count, or from before a breach, must not keep one from looking again.
-        last = [
-            one
-            for event, one in zip(events, made, strict=True)
-            if one.source == source and self._ladder.counts(one, event.time_us)
-        ]
-        if not is_time(len(rows), last[-1] if last else None, partial.max_error, delta):
+        if len(rows) < self._ladder.due(version, slice, source):
             return
-        learnt = look_at(self._charter, rows, (version, slice, source), [one.made for one in made])
-        evidence = msgspec.to_builtins(learnt)
-        self._workspace.journal.append("automation.learn", f"{version}/{slice}", ACTOR, str(learnt), evidence)
+        events = looks_of(self._workspace, version, slice)
+        made = [msgspec.convert(event.evidence, Learnt).made for event in events]
+        learnt = look_at(self._charter, rows, (version, slice, source), made)
+        self._write_down(learnt)
+
+    def _write_down(self, learnt: Learnt) -> None:
+        evidence, subject = msgspec.to_builtins(learnt), f"{learnt.version}/{learnt.slice}"
+        self._workspace.journal.append("automation.learn", subject, ACTOR, str(learnt), evidence)
+
+    def _fell_back(self, slice: str, move: Move) -> None:
+        """The threshold that a breach left is a look, too: written down before it is used, once."""
+        found, rung = move.facts.fallback, move.rung
+        if rung.kind != "demote" or found is None or rung.version is None:
+            return
+        source = f"audited answers until {move.now_us} under route {move.epoch}"
+        made = [msgspec.convert(e.evidence, Learnt) for e in looks_of(self._workspace, rung.version, slice)]
+        if all(one.source != source for one in made):
+            look = len({one.made for one in made}) + 1
+            confidence = self._charter.automation.partial.confidence
+            self._write_down(Learnt(rung.version, slice, source, found, look, confidence))
 
     # ---------------------------------------------------------------------------------------------------------- moves
 
@@ -185,6 +208,7 @@ class Climb:
         rung = move.rung
         try:
             if not self._is_done(slice, move):
+                self._fell_back(slice, move)
                 self._do(slice, rung)
         except Conflict:  # a person was quicker: the next look sees what they did
             self._workspace.states.delete(MOVE, slice)
@@ -228,6 +252,8 @@ class Climb:
         journal, rung = self._workspace.journal, move.rung
         subject = f"{rung.version}/{slice}"
         for event in journal.latest(3, action=action, subject=subject):
+            if action == "automation.failed" and (event.evidence.get("epoch"), event.reason) == (move.epoch, reason):
+                return
             if (event.evidence.get("epoch"), event.evidence.get("at_us")) == (move.epoch, move.now_us):
                 return
         evidence = {
@@ -242,23 +268,6 @@ class Climb:
             "rung": msgspec.to_builtins(rung),
         }
         journal.append(action, subject, ACTOR, reason, evidence)
-
-
-def is_time(n: int, last: Learnt | None, max_error: float, delta: float) -> bool:
-    """Whether ``n`` labels are worth a look that may err with a chance of ``delta``.
-
-    Fewer than could show anything are not. After a look there must be so many more that its answer may differ: half as
-    many again, or as many as it asked for.
-
-    >>> is_time(182, None, 0.02, 0.025), is_time(183, None, 0.02, 0.025)
-    (False, True)
-    """
-    if n < math.ceil(math.log(delta) / math.log1p(-max_error)):
-        return False
-    if last is None:
-        return True
-    before, needed = last.threshold.n, last.threshold.labels_needed
-    return n >= max(_MORE * before, min(_ENOUGH * before, math.inf if needed is None else needed))
 
 
 def _refuse_changed(route: Route, slice: str, rung: Rung) -> None:

@@ -200,7 +200,7 @@ class Automation(Section):
     partial: Partial = Partial()  # type: ignore[call-arg]
     """The rules at level `partial`."""
     slices: dict[Name, Level] = {}
-    """Another level for a slice; the first that matches counts."""
+    """Another level for a slice; the first that matches counts. No evidence raises it above that by itself."""
     path: Annotated[tuple[Level, ...], Field(strict=False, min_length=1)] = (
         "human",
         "shadow",

@@ -167,7 +167,7 @@ def _missing(rung: Rung) -> str:
     if rung.labels_needed is not None:
         more = max(0, rung.labels_needed - rung.labels)
         if not more:
-            return "The labels are there: look at them with `andon automate`."
+            return "The labels are there: the controller (`andon up`) looks at them next."
         pace = "" if rung.eta_hours is None else f", about {span(round(rung.eta_hours * HOUR))} at today's pace"
         return f"{count(more, 'more case')} with a known truth, if errors stay as seen{pace}."
     return {

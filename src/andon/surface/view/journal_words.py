@@ -185,6 +185,8 @@ def _loaded(event: Event, units: Units) -> str:
 
 
 def _leveled(event: Event, units: Units) -> str:
+    if not event.evidence:
+        return f"automation stands still: {event.reason}"
     slice = _text(event, "slice")
     named = "all cases that no slice matches" if slice == "*" else slice
     way = f"{named} of {_text(event, 'version')} from {_text(event, 'from')} to {_text(event, 'to')}"
