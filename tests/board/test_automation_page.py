@@ -27,6 +27,7 @@ from andon.surface.view.deploy_automation import AutomationView, automation_view
 from andon.surface.view.deploy_dial import Dial, dial, lamp_of
 
 LABELLED = 600
+WORDS = {"human": "differ from people's", "external": "be wrong"}
 #: Every case below this confidence is wrong in one of five, every other one right.
 SURE = 0.7
 
@@ -155,6 +156,11 @@ def test_what_the_charter_leaves_out_is_left_out_here(tmp_path: Path) -> None:
     assert [stop.level for stop in one.stops if not stop.listed] == ["human", "assist", "full"]
     page = yard.person("vera", "viewer").page("/automation")
     assert "only reject may be automatic" in page and "left out" in page
+    assert f"Automatic answers may {WORDS[yard.project.charter.target.truth]} in at most" in page
+    yard.close()
+    other = {"human": "external", "external": "human"}[yard.project.charter.target.truth]
+    yard = Yard(tmp_path / "other", CHARTER.replace("reject]}", f"reject], truth: {other}}}"))
+    assert f"Automatic answers may {WORDS[other]} in at most" in yard.person("vera", "viewer").page("/automation")
     yard.close()
 
 

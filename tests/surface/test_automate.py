@@ -89,6 +89,20 @@ def test_what_makes_no_sense_is_a_sentence(line: Climbing) -> None:
     assert "assist in older" in call("assist", "--slice", "older", "--actor", "ann")
 
 
+@pytest.mark.parametrize(
+    ("truth", "heading"), [("external", "wrong of the automatic"), ("human", "automatic that differ from people")]
+)
+def test_what_an_error_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, truth: str, heading: str) -> None:
+    (tmp_path / "andon.yaml").write_text(CHARTER % (truth, "full", "shadow", "", ""))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "240")
+    made = Climbing(tmp_path / ".andon", charter(truth, older="shadow"))
+    try:
+        assert heading in call()
+    finally:
+        made.close()
+
+
 def test_a_line_that_has_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "andon.yaml").write_text(CHARTER % ("external", "full", "shadow", "", ""))
     monkeypatch.chdir(tmp_path)

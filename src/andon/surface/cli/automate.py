@@ -69,15 +69,16 @@ def _show(project: str | None, slice: str | None, as_json: bool) -> None:
     elif not found.rungs:
         console.print("Nothing has been deployed yet. Begin with: andon deploy shadow VERSION", markup=False)
     else:
-        _print(found.rungs)
+        _print(found.rungs, opened.charter.target.truth == "human")
 
 
-def _print(found: tuple[Rung, ...]) -> None:
+def _print(found: tuple[Rung, ...], people: bool) -> None:
+    """The table and its sentences; where ``people`` are the truth, an error is an answer that differs from theirs."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
-        "slice", "level", "next", "wrong of the automatic", "automatic", "for people", "people err", "model errs",
+        "slice", "level", "next", "automatic that differ from people" if people else "wrong of the automatic", "automatic", "for people", "people err", "model errs",
         box=None, pad_edge=False, header_style="dim",
     )  # fmt: skip
     for rung in found:

@@ -36,7 +36,8 @@ class AutomationView(msgspec.Struct, frozen=True):
 
     ``max_error`` is promised with ``confidence``; ``audit_share`` of the automatic answers are looked at by a person.
     ``promote`` and ``highest`` say what the machine may raise by itself, ``path`` the levels there are. ``free`` are the
-    slices of the charter that have no level of their own. ``begun`` is False before the first route.
+    slices of the charter that have no level of their own. Where people are the ``truth``, an error is an answer that differs
+    from theirs. ``begun`` is False before the first route.
     """
 
     project: str
@@ -57,6 +58,7 @@ class AutomationView(msgspec.Struct, frozen=True):
     highest: Level
     since_us: int | None = None
     trouble: str = ""
+    truth: Literal["external", "human"] = "external"
 
 
 def automation_view(visit: Visit, params: Empty) -> AutomationView:
@@ -95,6 +97,7 @@ def automation_view(visit: Visit, params: Empty) -> AutomationView:
         highest=automation.highest,
         since_us=since,
         trouble=known.trouble,
+        truth=project.charter.target.truth,
     )
 
 
