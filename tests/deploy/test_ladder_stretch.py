@@ -85,11 +85,12 @@ def test_what_an_earlier_condition_takes_away_is_not_the_slices_own() -> None:
 
 def test_how_often_it_was_measured_at_partial_before() -> None:
     routes = [replace(FIRST, levels={"*": "partial"})]
-    assert turns(routes, "*") == 0
+    assert turns(routes, "*", 100) == 0
     for levels, thresholds in (("full", 0.9), ("partial", 0.9), ("partial", 0.8), ("partial", 0.8)):
         routes.insert(0, after(routes[0], levels={"*": levels}, thresholds={"v1/*": thresholds}))
-    assert turns(routes, "*") == 2 and turns(routes, "older") == 1, "its threshold never changed"
-    assert turns([after(routes[0], live="v2"), *routes], "*") == 0, "another release"
+    assert turns(routes, "*", 100) == 2 and turns(routes, "older", 100) == 1, "its threshold never changed"
+    assert turns(routes, "*", 10) == 4, "evidence began anew within each"
+    assert turns([after(routes[0], live="v2"), *routes], "*", 100) == 0, "another release"
 
 
 def test_when_the_machine_lowered_it_last_under_this_release() -> None:

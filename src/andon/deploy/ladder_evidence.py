@@ -216,7 +216,7 @@ class Ladder:
                     capacity=work[slice],
                     human=slow.human,
                     model=slow.model,
-                    rises=turns(routes, slice) + one.windows if one.level == "partial" else 0,
+                    rises=self._turns(slice) + one.windows if one.level == "partial" else 0,
                     cap=self.charter.automation.slices.get(slice),
                     look_at=slow.look_at,
                     lowered_by=one.lowered_by,
@@ -256,6 +256,9 @@ class Ladder:
             if one.source == source and self.counts(one, event.time_us)
         ]
         return due_at(last[-1] if last else None, self.rules.max_error, self.rules.delta / (look * (look + 1)))
+
+    def _turns(self, slice: str) -> int:
+        return turns(self.routes(), slice, self.charter.automation.partial.evidence_us)
 
     def _stretch(self, routes: Sequence[Route], slice: str, now: int) -> Stretch:
         return stretch(routes, slice).within(now, self.charter.automation.partial.evidence_us)

@@ -102,11 +102,19 @@ def broken_us(routes: Sequence[Route], slice: str, version: str | None) -> int:
     return 0
 
 
-def turns(routes: Sequence[Route], slice: str) -> int:
-    """How many stretches at level partial the live version had in a slice before the present one."""
-    kept = [_answers(route, slice) for route in routes]
-    begun = [key for key, before in zip(kept, [*kept[1:], None], strict=True) if key != before]
-    return sum(key[0] == "partial" and key[1] == routes[0].live for key in begun[1:])
+def turns(routes: Sequence[Route], slice: str, window_us: int) -> int:
+    """How often the live version was measured at level partial in a slice before the present stretch.
+
+    Each stretch counts once, and once more for every ``window_us`` of it, with which evidence begins anew.
+    """
+    found, end = 0, None
+    for route, before in zip(routes, [*routes[1:], None], strict=True):
+        if before is not None and _answers(before, slice) == _answers(route, slice):
+            continue
+        if end is not None and level_of(route, slice) == "partial" and route.live == routes[0].live:
+            found += 1 + (end - route.time_us) // window_us
+        end = route.time_us
+    return found
 
 
 def slices_of(route: Route) -> list[str]:
