@@ -30,8 +30,8 @@ Right = Literal["shadow", "other", "neither", ""]
 _WHO: dict[str, str] = {"decided": "what was decided", "people": "people", "live": "the live model"}
 _BUCKETS = 28
 _SIDES = ("#model", "#other", "#truth", "#simulated")
-
 _AGAIN = tuple(f"#{name}" for name in COLUMNS)
+
 
 class BySlice(msgspec.Struct, frozen=True):
     """The same comparison on the cases of one slice. ``why`` says why there is none."""
