@@ -47,7 +47,7 @@ class OperatorDesk:
         return {item.id: kept[item.id].of if item.id in kept else item.id for item in taken}
 
     def _opinion(self, case: str) -> str:
-        truth = self._truths[case]
+        truth = self._truths.get(case, self._classes[0])
         if self._random.random() >= self._error:
             return truth
         return self._random.choice([label for label in self._classes if label != truth])

@@ -108,7 +108,7 @@ def _percent(found: Estimate) -> str:
 
     >>> from andon.measure.estimate import undefined, wilson
     >>> _percent(wilson(3, 200)), _percent(undefined("nothing yet"))
-    ('1.5 % (0.512 to 4.31)', '-')
+    ('1.5 % (0.511 to 4.32)', '-')
     """
     if found.value is None or found.low is None or found.high is None:
         return "-"
