@@ -67,7 +67,7 @@ metrics:
   automatic: {of: automatic_share}
 slices: {zinc: "coating = 'zinc'", long: "length > 55"}
 risks: [{what: the lathe runs out of true, shows_in: [width, error]}]
-automation: {level: full, slices: {zinc: assist}, partial: {audit_share: 0.1}}
+automation: {level: full, slices: {zinc: assist}, partial: {audit_share: 0.1, max_error: 0.45}}
 review: {deadline: 2d, reviewers_per_hour: 60}
 rollout: {start_share: 0.2}
 monitor: {window: 1h}

@@ -599,5 +599,5 @@ def test_no_secret_is_in_what_it_says(ward: Ward, runner: Callable[..., Any]) ->
     key = workspace.key.hex()
     workspace.close()
     said = runner("--log", "--json").stdout + runner("--log").stdout
-    for hidden in (secret, token.digest, secret.split("_")[2], key):
+    for hidden in (secret, token.digest, secret.split("_", 2)[2], key):
         assert hidden not in said
