@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.monitor.rollout_rig import NOW, Rolling, charter
+from tests.monitor.rollout_rig import NOW, Rolling
 
 from andon.deploy.rollout_record import Evidence, Rollout, Standing, Transition, Word
 from andon.deploy.rollout_store import Kept, ask, kept, newest
@@ -25,19 +24,6 @@ from andon.monitor.proof import Proof
 from andon.monitor.race import MOST, Drawn, Sight, Step, actor_of, bands, thinned, weights
 
 Make = Callable[..., Rolling]
-
-
-@pytest.fixture
-def rolling(tmp_path: Path) -> Iterator[Make]:
-    made: list[Rolling] = []
-
-    def make(*args: Any, live: str = "v1", **more: Any) -> Rolling:
-        made.append(Rolling(tmp_path / f"{len(made)}", charter(*args, **more), live=live))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def of(line: Rolling) -> tuple[Kept, Explained, Drawn]:

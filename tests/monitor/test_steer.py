@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.monitor.rollout_rig import Rolling, charter
+from tests.monitor.rollout_rig import Rolling
 
 from andon.core.record import Review
 from andon.deploy.chronicle import reconcile
@@ -29,19 +28,6 @@ BARE = parse(
     "project: p\ninputs: {a: float}\ntarget: {name: y, classes: [n, p]}\nsafe_default: n\n"
     "metrics: {f: {of: macro_f1, goal: '>= 0.5'}}\nrollout: {guardrails: [f]}"
 )
-
-
-@pytest.fixture
-def rolling(tmp_path: Path) -> Iterator[Make]:
-    made: list[Rolling] = []
-
-    def make(*args: Any, **more: Any) -> Rolling:
-        made.append(Rolling(tmp_path / f"{len(made)}", charter(*args, **more)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def replays(line: Rolling) -> None:

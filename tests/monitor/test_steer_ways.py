@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from tests.monitor.rollout_rig import Rolling, charter
+from tests.monitor.rollout_rig import Rolling
 from tests.monitor.test_steer import replays
 
 from andon.core.record import Route
@@ -22,19 +21,6 @@ from andon.monitor.proof import Proof
 from andon.monitor.steer import standing
 
 Make = Callable[..., Rolling]
-
-
-@pytest.fixture
-def rolling(tmp_path: Path) -> Iterator[Make]:
-    made: list[Rolling] = []
-
-    def make(*args: Any, live: str = "v1", **more: Any) -> Rolling:
-        made.append(Rolling(tmp_path / f"{len(made)}", charter(*args, **more), live=live))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def route_of(line: Rolling) -> Route:
