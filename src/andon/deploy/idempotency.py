@@ -3,7 +3,7 @@
 The index holds places, not answers: a hit is read from the log (one read), so what a client is told twice is what was
 written, also after a restart. It is bounded by number and by time: ids live in two generations, and when the younger one
 is full or old it becomes the older one and the oldest ids are forgotten together. So an id is remembered until at least
-``limit / 2`` newer ones have come or ``seconds`` have gone by, and never more than ``limit`` are.
+``limit / 2`` newer ones have come or ``seconds`` have gone by, and never more than ``limit`` and one frame's are.
 
 >>> seen = SeenIds(limit=4, seconds=60)
 >>> for n in range(5):

@@ -42,7 +42,7 @@ from andon.deploy.rollout_record import (
     State,
     Transition,
 )
-from andon.deploy.rollout_wait import dependency, quiet, too_many, undecided
+from andon.deploy.rollout_wait import dependency, quiet, too_many, undecided, without_units
 
 __all__ = ["Evidence", "Plan", "Rollout", "Standing", "record", "replayed", "step"]
 
@@ -132,12 +132,8 @@ def _shadow(look: Look) -> Transition | None:
 
 
 def _canary(look: Look) -> Transition | None:
-    if look.route.held:
-        return None
-    if waiting := dependency(look):
-        return look.hold("dependency", waiting)
-    none, held = quiet(look, "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back")
-    if none:
+    waits, held = without_units(look)
+    if waits:
         return held
     left = unsafe(look.plan, look.evidence.rails)
     grown = ramp(look.rollout, look.evidence)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_proof import unsafe
 from andon.deploy.rollout_record import LEAST_SHADOWED, Do, Transition
-from andon.deploy.rollout_wait import dependency, quiet, too_many, undecided
+from andon.deploy.rollout_wait import too_many, undecided, without_units
 
 __all__ = ["blue_green", "next_step", "take_over"]
 
@@ -39,12 +39,8 @@ def take_over(look: Look, why: str) -> Transition:
 
 def blue_green(look: Look) -> Transition | None:
     """What comes next of a blue/green that has begun."""
-    if look.route.held:
-        return None
-    if waiting := dependency(look):
-        return look.hold("dependency", waiting)
-    none, held = quiet(look, "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back")
-    if none:
+    waits, held = without_units(look)
+    if waits:
         return held
     if next_step(look) > look.rollout.share:
         return _by_steps(look)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from andon.deploy.ladder import ROOM
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_record import Rail, Transition
 from andon.measure.detect import events_needed
 from andon.measure.evidence import safe_test
 
-__all__ = ["dependency", "quiet", "too_many", "undecided"]
+__all__ = ["dependency", "quiet", "too_many", "undecided", "without_units"]
 
-#: Of what people can decide, so much may come from a rollout.
-_CAPACITY = 0.8
 _QUIET_US = 600_000_000
 
 
@@ -33,13 +32,24 @@ def quiet(look: Look, said: str, *, none: bool = False) -> tuple[bool, Transitio
     return True, look.hold("no_data", said) if waited or look.rollout.state == "hold" else None
 
 
+def without_units(look: Look) -> tuple[bool, Transition | None]:
+    """Whether nothing can be decided on units now (a person holds it, it depends on something, none came lately), and the
+    hold that says so.
+    """
+    if look.route.held:
+        return True, None
+    if waiting := dependency(look):
+        return True, look.hold("dependency", waiting)
+    return quiet(look, "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back")
+
+
 def too_many(look: Look) -> str:
     """Whether people could not keep up with what the candidate passes on to them."""
     rate, comes = look.plan.reviewers_per_hour, look.evidence.deferred_per_hour
-    if rate is None or comes <= _CAPACITY * rate:
+    if rate is None or comes <= ROOM * rate:
         return ""
     return (
-        f"{look.plan.version} would send {comes:.3g} cases an hour to people, more than {_CAPACITY:g} of the "
+        f"{look.plan.version} would send {comes:.3g} cases an hour to people, more than {ROOM:g} of the "
         f"{rate:g} that the charter counts on"
     )
 
