@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from andon.engine.polite import STARVED, WINDOW, Polite
+from andon.engine.polite import FED, HURRIED, RECENT, STARVED, WINDOW, Polite
 
 PID = 7
 
@@ -46,23 +46,31 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_it_begins_with_its_share_and_gives_way_once_it_runs(machine: Machine) -> None:
-    assert not machine.go(WINDOW - 1, 0.0)
+    assert not machine.go(RECENT - 1, 0.0)
     assert machine.go(1, 0.0)
     assert machine.group == "19"
 
 
 @pytest.mark.parametrize("thread", [0, 1])
-def test_who_waits_too_long_gets_its_share_back_and_is_polite_again_later(machine: Machine, thread: int) -> None:
+def test_who_waits_too_long_is_hurried_and_is_polite_again_later(machine: Machine, thread: int) -> None:
     machine.go(WINDOW, 0.0)
-    assert machine.go(WINDOW * STARVED, 1.0, thread), "not yet: half of the window, and no more"
+    assert machine.go(WINDOW * STARVED, 1.0, thread), "not yet: two thirds of the window, and no more"
     assert not machine.go(1, 1.0, thread)
-    assert machine.group == "0"
+    assert machine.group == str(HURRIED)
     assert not machine.go(60, 0.4, thread), "as long as it waits a good part of the time"
-    assert machine.go(WINDOW + 1, 0.1, thread)
+    assert not machine.go(RECENT - 1, FED + 0.01, thread)
+    assert machine.go(RECENT + 1, FED - 0.1, thread)
     assert machine.group == "19"
 
 
-def test_a_little_waiting_keeps_it_polite(machine: Machine) -> None:
+def test_a_load_that_comes_in_bursts_does_not_hurry_it(machine: Machine) -> None:
+    machine.go(WINDOW, 0.0)
+    for _ in range(30):
+        assert machine.go(2, 1.0)
+        assert machine.go(2, 0.0)
+
+
+def test_waiting_a_good_part_keeps_it_polite(machine: Machine) -> None:
     machine.go(WINDOW, 0.0)
     assert machine.go(300, STARVED - 0.01)
 
@@ -84,7 +92,7 @@ def test_what_may_not_be_changed_yet_is_changed_later(machine: Machine, monkeypa
         return len(text)
 
     monkeypatch.setattr(Path, "write_text", write_text)
-    assert not machine.go(WINDOW, 0.0)
+    assert not machine.go(RECENT, 0.0)
     machine.polite.turn(machine.now + 0.1)  # at once, not after a second
     assert machine.polite.yielding and told == ["19", "19"]
 

@@ -4,7 +4,8 @@ Where Linux shares a processor among sessions (``sched_autogroup(7)``, on by def
 only against others of its own session, and each process of a line has a session of its own: a polite one would get as much
 as any. So its session is made nice, too. At niceness 19 that leaves about a seventieth of a contended processor, which is
 right for seconds and wrong for minutes: alarms would come late just when a machine is busy. So a process that has waited
-for a processor most of the last ``WINDOW`` seconds gets its full share back until it waits little; and it begins with it.
+for a processor most of the last ``WINDOW`` seconds gets a quarter of one (niceness ``HURRIED``) until it waits little; and
+it begins with its full share.
 
 >>> one = Polite(1, 19, Path("nowhere"))     # not Linux, or no sessions: nothing to change
 >>> one.turn(0.0)
@@ -19,11 +20,15 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["STARVED", "WINDOW", "Polite"]
+__all__ = ["FED", "HURRIED", "RECENT", "STARVED", "WINDOW", "Polite"]
 
-#: Seconds that are looked back, and what part of them a process may wait before it gets its full share again.
-WINDOW, STARVED = 10.0, 0.5
-_FED = 0.2  # waiting less than this part of the window, it is polite again
+#: Seconds that are looked back, and what part of them a process may wait before it is hurried. A load that comes in bursts
+#: is no reason: between them it gets on.
+WINDOW, STARVED = 30.0, 2 / 3
+#: Waiting less than this part of so many seconds, it is polite (again).
+RECENT, FED = 10.0, 0.2
+#: The niceness of a session that would starve: weight 335 against the 1,024 of others.
+HURRIED = 5
 _EVERY = 1.0
 _NANO = 1e-9
 
@@ -32,16 +37,20 @@ class Polite:
     """One process of our own. ``yielding`` says whether its session is nice now; ``turn`` is called every second or so."""
 
     def __init__(self, pid: int, niceness: int, proc: Path = Path("/proc")) -> None:
-        self.yielding = False
         self._niceness = niceness
         self._group = proc / str(pid) / "autogroup"
         self._tasks = proc / str(pid) / "task"
-        self._wanted = False
+        self._now = self._wanted = 0
         self._waits: deque[tuple[float, float]] = deque()
+
+    @property
+    def yielding(self) -> bool:
+        """Whether it gives way to everything else now."""
+        return self._now == self._niceness
 
     def turn(self, now: float) -> None:
         """Look how long it waited, and set its session's niceness; ``now`` is a steady clock's, in seconds."""
-        if self._waits and now - self._waits[-1][0] < _EVERY and self._wanted == self.yielding:
+        if self._waits and now - self._waits[-1][0] < _EVERY and self._wanted == self._now:
             return
         waited = self._waited()
         if waited is None:
@@ -49,13 +58,17 @@ class Polite:
         self._waits.append((now, waited))
         while len(self._waits) > 2 and now - self._waits[1][0] >= WINDOW:
             self._waits.popleft()
-        part = (waited - self._waits[0][1]) / WINDOW
-        if part > STARVED:
-            self._wanted = False
-        elif part < _FED and now - self._waits[0][0] >= WINDOW:
-            self._wanted = True
-        if self._wanted != self.yielding:
+        if self._now and self._part(now, waited, WINDOW) > STARVED:
+            self._wanted = HURRIED
+        elif now - self._waits[0][0] >= RECENT and self._part(now, waited, RECENT) < FED:
+            self._wanted = self._niceness
+        if self._wanted != self._now:
             self._set(self._wanted)
+
+    def _part(self, now: float, waited: float, seconds: float) -> float:
+        """What part of the last seconds it waited."""
+        before = next(then for at, then in reversed(self._waits) if now - at >= seconds or at == self._waits[0][0])
+        return (waited - before) / seconds
 
     def _waited(self) -> float | None:
         """Seconds that its threads stood ready without a processor; None where the system does not say."""
@@ -65,10 +78,10 @@ class Polite:
                 found.append(int(task.read_text().split()[1]) * _NANO)
         return sum(found) if found else None
 
-    def _set(self, yielding: bool) -> None:
+    def _set(self, niceness: int) -> None:
         try:
-            self._group.write_text(str(self._niceness if yielding else 0))
+            self._group.write_text(str(niceness))
         except OSError as error:
             if error.errno == errno.EAGAIN:  # a user may change one in a tenth of a second: the next turn tries again
                 return
-        self.yielding = yielding
+        self._now = niceness
