@@ -2,14 +2,14 @@
 
 What a turn cost in processor time is read from the kernel's books: of the whole tree below the process that was started; of
 ours also for the workers alone, which answer, while the controller ships what was answered at idle priority. The next turn
-begins when that is done.
+begins when that is done. Whoever is not measured is stopped meanwhile, so that each has the machine to itself.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from andon.deploy.accounting import accounts
 from benchmarks.contestants import Running
 from benchmarks.load import Shape, decision, drive, write_script
 from benchmarks.paired import take_turns
-from benchmarks.processes import cpu_seconds, rest, running
+from benchmarks.processes import alone, cpu_seconds, rest, running
 from benchmarks.project import build, expect_model, free_port
 
 __all__ = ["Settings", "Turn", "constant", "match", "our_line", "values", "with_unit"]
@@ -96,17 +96,23 @@ def match(contestants: dict[str, Running], folder: Path, settings: Settings) -> 
         name: write_script(folder, one.path, wrapped=False, seed=1, shape=one.shape)
         for name, one in contestants.items()
     }
+    others = {name: {other.pid for other in contestants.values()} - {one.pid} for name, one in contestants.items()}
     for name, one in contestants.items():
         drive(one.url, scripts[name], 16, 1)
         _rest(one)
     for connections in settings.connections:
-        count = dict.fromkeys(contestants, 0)
+        count, how = dict.fromkeys(contestants, 0), (connections, settings.seconds)
         calls: dict[str, Callable[[], float]] = {
-            name: partial(_turn, name, one, scripts[name], (connections, settings.seconds), count, turns)
+            name: partial(_by_itself, others[name], partial(_turn, name, one, scripts[name], how, count, turns))
             for name, one in contestants.items()
         }
         take_turns(calls, settings.rounds)
     return [asdict(turn) for turn in turns]
+
+
+def _by_itself(others: Iterable[int], turn: Callable[[], float]) -> float:
+    with alone(others):
+        return turn()
 
 
 def _turn(
