@@ -80,6 +80,14 @@ def test_who_waits_from_the_beginning_never_gives_way(machine: Machine) -> None:
     assert not (machine.proc / str(PID) / "autogroup").exists()
 
 
+def test_what_is_started_again_begins_with_a_quarter(machine: Machine) -> None:
+    machine.polite = Polite(PID, 19, machine.proc, again=True)
+    assert not machine.go(RECENT - 1, 0.0)
+    assert machine.group == str(HURRIED)
+    assert machine.go(2, 0.0)
+    assert machine.group == "19"
+
+
 def test_what_may_not_be_changed_yet_is_changed_later(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
 

@@ -38,6 +38,7 @@ __all__ = [
     "UNREAD_LOSS",
     "Shadow",
     "empty_rings",
+    "pause",
     "predictions",
     "ring_path",
     "rings",
@@ -50,6 +51,9 @@ SHADOW_STREAM = "s0"
 RING_LOSS = "shadow: the ring was damaged"
 #: What the log calls rows of frames that came whole but could not be read.
 UNREAD_LOSS = "shadow: a frame could not be read"
+#: A step that waited for a processor for more than this part of its time was in somebody's way; the longest rest after it.
+_UNDISTURBED, _REST_SECONDS = 0.3, 0.05
+_SCHEDSTAT = Path("/proc/thread-self/schedstat")
 _IDLE_SECONDS = 0.02
 _RETRY_SECONDS = 5.0
 _FRAMES = 64
@@ -260,6 +264,26 @@ class Shadow:
         return True
 
 
+def pause(took: float, waited: float) -> float:
+    """How many seconds to rest after a step that took so many, ``waited`` of them ready and without a processor.
+
+    One that had to wait takes processors from those who answer: it rests as long as it took. What does not fit the ring
+    meanwhile is counted, and live requests are not slower.
+
+    >>> pause(0.010, 0.001), pause(0.010, 0.008), pause(30.0, 29.0)
+    (0.0, 0.01, 0.05)
+    """
+    return 0.0 if waited <= took * _UNDISTURBED else min(took, _REST_SECONDS)
+
+
+def _waited() -> float:
+    """Seconds that this thread stood ready without a processor so far; 0 where the system does not say."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) * 1e-9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def run_shadow(workspace_home: Path, *, parent_fd: int, limits: Limits | None = None) -> None:
     """Run until SIGTERM or until ``parent_fd`` reaches its end. Raises ``Conflict`` when another shadow runs.
 
@@ -274,8 +298,9 @@ def run_shadow(workspace_home: Path, *, parent_fd: int, limits: Limits | None = 
     shadow = Shadow(workspace, wal, load, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
     try:
         while not ending and not _ended(parent_fd):
-            if not shadow.step():
-                time.sleep(_IDLE_SECONDS)
+            began, waited = time.perf_counter(), _waited()
+            found = shadow.step()
+            time.sleep(pause(time.perf_counter() - began, _waited() - waited) if found else _IDLE_SECONDS)
     finally:
         shadow.close()
         wal.close()

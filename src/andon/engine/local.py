@@ -128,7 +128,8 @@ class LocalEngine:
             )
         child.started = self.clock.monotonic()
         child.starts += 1
-        child.polite = Polite(child.process.pid, IDLE) if child.spec.niceness >= IDLE else None
+        idle = child.spec.niceness >= IDLE
+        child.polite = Polite(child.process.pid, IDLE, again=child.starts > 1) if idle else None
         if child.polite is not None:
             child.polite.turn(child.started)
 

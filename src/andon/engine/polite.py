@@ -5,7 +5,7 @@ only against others of its own session, and each process of a line has a session
 as any. So its session is made nice, too. At niceness 19 that leaves about a seventieth of a contended processor, which is
 right for seconds and wrong for minutes: alarms would come late just when a machine is busy. So a process that has waited
 for a processor most of the last ``WINDOW`` seconds gets a quarter of one (niceness ``HURRIED``) until it waits little; and
-it begins with its full share.
+it begins with its full share, the first time: one that ends again and again would else take it all the time.
 
 >>> one = Polite(1, 19, Path("nowhere"))     # not Linux, or no sessions: nothing to change
 >>> one.turn(0.0)
@@ -34,13 +34,13 @@ _NANO = 1e-9
 
 
 class Polite:
-    """One process of our own. ``yielding`` says whether its session is nice now; ``turn`` is called every second or so."""
+    """One process of our own, ``again`` where it was started before; ``turn`` is called every second or so."""
 
-    def __init__(self, pid: int, niceness: int, proc: Path = Path("/proc")) -> None:
+    def __init__(self, pid: int, niceness: int, proc: Path = Path("/proc"), *, again: bool = False) -> None:
         self._niceness = niceness
         self._group = proc / str(pid) / "autogroup"
         self._tasks = proc / str(pid) / "task"
-        self._now = self._wanted = 0
+        self._now, self._wanted = 0, HURRIED if again else 0
         self._waits: deque[tuple[float, float]] = deque()
 
     @property
