@@ -485,6 +485,23 @@ def test_feedback(make: Make) -> None:
         assert rig.call("POST", f"{BASE}/feedback", bad_body)[0] in (400, 422)
 
 
+def test_a_token_file_that_cannot_be_read_is_told_and_lets_nobody_in(make: Make) -> None:
+    rig = make(replace(CONFIG, tokens_required=True))
+    client, _ = rig.access.create("app", "client", now_us=0)
+    headers = ((b"authorization", b"Bearer " + client.encode()),)
+    rig.route(live="v1", levels={"*": "full"})
+    assert rig.call("POST", f"{BASE}/decisions", {"x": {"age": 5}}, headers=headers)[0] == 200
+    path = rig.workspace.home / "tokens.json"
+    path.rename(path.with_suffix(".kept"))
+    path.mkdir()
+    status, body = rig.call("POST", f"{BASE}/decisions", {"x": {"age": 5}}, headers=headers)
+    assert status == 503
+    assert "cannot be read: Is a directory; nobody is let in" in body["error"]["message"]
+    path.rmdir()
+    path.with_suffix(".kept").rename(path)
+    assert rig.call("POST", f"{BASE}/decisions", {"x": {"age": 5}}, headers=headers)[0] == 200
+
+
 def test_tokens(make: Make) -> None:
     rig = make(replace(CONFIG, tokens_required=True))
     client, _ = rig.access.create("app", "client", now_us=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.deploy.rig import CONFIG, FakeServed, Rig, by_age
@@ -119,6 +120,21 @@ def test_a_repeated_id_is_compared_on_what_is_kept(make: Make) -> None:
     assert rig.decide({**x, "mail": "c@d.org"}, id="a1")[0] == 409
     assert rig.decide({**x, "age": 50}, id="a1")[0] == 409
     assert len(kept(rig)) == 1
+
+
+@pytest.mark.parametrize(("rule", "age"), [("truncate(2.5)", 43), ("truncate(0.3)", 7), (None, 1763766926123456789)])
+def test_a_whole_number_for_a_float_is_the_same_case_when_it_comes_again(
+    make: Make, rule: str | None, age: int
+) -> None:
+    rules = {} if rule is None else {"age": rule}
+    rig = make(
+        msgspec.structs.replace(HIDING, redact=tuple(rules), rules=rules), models={"v1": FakeServed(by_age, FIELDS)}
+    )
+    rig.route(live="v1", levels={"*": "full"})
+    assert rig.decide({"age": age}, id="a1")[0] == 200
+    assert rig.decide({"age": age}, id="a1")[0] == 200
+    assert rig.decide({"age": float(age)}, id="a1")[0] == 200
+    assert rig.decide({"age": age * 2}, id="a1")[0] == 409
 
 
 def test_what_was_stored_as_it_came_is_still_the_same_case_after_the_charter_says_more(make: Make) -> None:

@@ -69,3 +69,23 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert len(TokenFile(tmp_path).load()) == 40
+
+
+def test_a_file_that_cannot_be_read_lets_nobody_in(tmp_path: Path) -> None:
+    (tmp_path / "tokens.json").mkdir()
+    with pytest.raises(Unavailable, match="cannot be read: Is a directory; nobody is let in"):
+        TokenFile(tmp_path).load()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="cannot be read: Not a directory"):
+        TokenFile(tmp_path / "file").version()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_writes_belongs_to_who_runs_the_line(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, 12346)
+    TokenFile(home).update(lambda rows: rows)
+    for name in ("tokens.json", "tokens.lock"):
+        found = (home / name).stat()
+        assert (found.st_uid, found.st_gid) == (12345, 12346)

@@ -16,7 +16,7 @@ from andon.core.clock import iso
 from andon.core.record import Decision, Feedback, Scalar
 from andon.deploy.case import Case, Done, Outcome, shown_decision
 from andon.deploy.crew import process_began
-from andon.deploy.idempotency import same_x
+from andon.deploy.idempotency import as_written, same_x
 from andon.deploy.meter import Meter
 from andon.deploy.parts import Parts
 from andon.deploy.placing import Placer
@@ -243,7 +243,7 @@ class Desk:
 
     def _same(self, given: Mapping[str, Scalar], recorded: Mapping[str, Scalar]) -> bool:
         """Whether an input is the one that was written, as far as what is kept of it can tell."""
-        redactor = self.parts.recorder.redactor
+        redactor, given = self.parts.recorder.redactor, as_written(given, recorded)
         if not redactor:
             return same_x(given, recorded)
         return same_x(redactor.row(given), redactor.row(recorded, again=True))

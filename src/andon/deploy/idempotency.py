@@ -28,7 +28,7 @@ from andon.store.frame import Frame, FrameKind
 from andon.store.segment import segment_starts
 from andon.store.wal import StreamReader, streams
 
-__all__ = ["FrameIndex", "Place", "SeenIds", "Written", "id_hash", "owner_of", "recall", "same_x"]
+__all__ = ["FrameIndex", "Place", "SeenIds", "Written", "as_written", "id_hash", "owner_of", "recall", "same_x"]
 
 _INDEX_BITS = 24
 _STREAM_BITS = 16
@@ -56,17 +56,38 @@ def owner_of(id: str, workers: int) -> int:
     return id_hash(id) % workers if workers > 1 else 0
 
 
-def same_x(given: Mapping[str, Any], recorded: Mapping[str, Any], redacted: frozenset[str] = frozenset()) -> bool:
-    """Whether two inputs are the same; null is the same as absent, and what is never stored is not compared.
+def same_x(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Whether two inputs are the same; null is the same as absent.
 
     >>> same_x({"a": 3, "b": None}, {"a": 3.0}), same_x({"a": True}, {"a": 1})
     (True, False)
     """
-    left = {name: value for name, value in given.items() if value is not None and name not in redacted}
-    right = {name: value for name, value in recorded.items() if value is not None and name not in redacted}
+    left = {name: value for name, value in given.items() if value is not None}
+    right = {name: value for name, value in recorded.items() if value is not None}
     return left == right and all(
         isinstance(value, bool) == isinstance(right[name], bool) for name, value in left.items()
     )
+
+
+def as_written(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """An input in the types in which one was written: an integer where a float is kept is the float that was kept of it.
+
+    So what was done to the value on its way (rounding beyond 2**53, a redaction that truncates) is done to this one, too.
+
+    >>> as_written({"a": 2**53 + 1, "b": 3, "c": True}, {"a": 2.0**53, "b": 3, "c": 1.0})
+    {'a': 9007199254740992.0, 'b': 3, 'c': True}
+    """
+    return {
+        name: _float(value) if type(value) is int and isinstance(recorded.get(name), float) else value
+        for name, value in given.items()
+    }
+
+
+def _float(value: int) -> float | int:
+    try:
+        return float(value)
+    except OverflowError:
+        return value
 
 
 class SeenIds:
