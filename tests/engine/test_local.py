@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from andon.core.clock import SystemClock
+from andon.deploy.settings import GatewayConfig
 from andon.engine.local import LocalEngine, backoff
 from andon.engine.polite import WINDOW
 from andon.engine.port import IDLE, ProcessSpec
@@ -123,3 +125,9 @@ def test_idle_work_gives_way_to_other_sessions_after_a_while(
     monkeypatch.setattr(SystemClock, "monotonic", lambda clock: time.monotonic() + WINDOW + 1)
     until(lambda: not engine.poll() and groups[0].read_text().endswith(f"nice {IDLE}\n"))
     assert groups[1].read_text().endswith("nice 0\n")
+
+
+def test_the_end_waits_longer_than_a_gateway_needs_for_what_it_began() -> None:
+    patience = inspect.signature(LocalEngine.close).parameters["grace_seconds"].default
+    config = GatewayConfig(project="screening", fields=(), classes=("a", "b"))
+    assert config.deadline_seconds < config.drain_seconds < patience

@@ -90,7 +90,7 @@ class LocalEngine:
                 said.append(f"{child.spec.name} started again (pid {self._pid(child)})")
         return said
 
-    def close(self, grace_seconds: float = 5.0) -> None:
+    def close(self, grace_seconds: float = 12.0) -> None:
         """Ask every process to finish (SIGTERM), wait, then end what is left (SIGKILL)."""
         running = [child.process for child in self._children.values() if child.process is not None]
         for process in running:

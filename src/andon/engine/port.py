@@ -52,6 +52,6 @@ class Engine(Protocol):
         """Look once: start again what ended; returns a sentence for each thing that happened."""
         ...
 
-    def close(self, grace_seconds: float = 5.0) -> None:
+    def close(self, grace_seconds: float = 12.0) -> None:
         """Ask all to finish, wait so long, then end them."""
         ...
