@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from andon.core.reach import WAYS, Reach, inside, is_loopback
 from andon.core.record import Stays
 from andon.errors import AndonError
-from andon.model.remote import _may_go_to
+from andon.model.remote_line import may_go_to
 from andon.monitor.notify import Notice, Notifier, check_targets
 from andon.monitor.sink import check_sink
 from andon.surface.load import Wish, _confirmed
@@ -52,7 +52,7 @@ def _url(host: str) -> str:
 
 def _remote(host: str, stays: Stays) -> None:
     address = host if _is_address(host) else "8.8.8.8"  # a name leads anywhere
-    _may_go_to("127.0.0.1" if host == "localhost" else address, _url(host), stays, HOSTS)
+    may_go_to("127.0.0.1" if host == "localhost" else address, _url(host), stays, HOSTS)
 
 
 def _load(host: str, stays: Stays) -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, U
 from andon.model.bundle import Parts, load_bundle, seal
 from andon.model.compile import compile_model
 from andon.model.predictor import load_user_source
-from andon.model.remote import Breaker, Remote, RemoteScorer, _may_go_to, seal_remote
+from andon.model.remote import Breaker, Remote, RemoteScorer, SealedRemote, seal_remote
+from andon.model.remote_line import may_go_to
 from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
 
 FIELDS = (Field("age", "float"), Field("site", "category", optional=True))
@@ -189,6 +191,77 @@ def test_what_came_back_in_part_is_not_tried_again(serve: Callable[[Act], Server
     assert len([one for one in server.calls if one[0] == "POST"]) == 1
 
 
+GOOD = b'{"outputs": [{"name": "p", "datatype": "FP32", "shape": [1, 2], "data": [0.25, 0.75]}]}'
+
+
+InPieces = Callable[..., RemoteScorer]
+
+
+@pytest.fixture
+def in_pieces() -> Iterator[InPieces]:
+    """A scorer at a server that answers each call with these, one after the other with rests between, and hangs up."""
+    opened: list[socket.socket | RemoteScorer] = []
+
+    def build(*pieces: bytes, rests: float = 0.03) -> RemoteScorer:
+        listening = socket.create_server(("127.0.0.1", 0))
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    line, _ = listening.accept()
+                    with line, suppress(OSError):
+                        asked = b""
+                        while not asked.endswith(b"]}"):
+                            asked += line.recv(1 << 16)
+                        for piece in pieces:
+                            line.sendall(piece)
+                            time.sleep(rests)
+
+        threading.Thread(target=serve, daemon=True).start()
+        remote = Remote(f"http://127.0.0.1:{listening.getsockname()[1]}", "m")
+        sealed = SealedRemote(remote, (Input("age", "FP64", ("age",)),), "organisation")
+        opened.extend((listening, RemoteScorer(msgspec.json.encode(sealed), CLASSES)))
+        return opened[-1]  # type: ignore[return-value]
+
+    yield build
+    for one in opened:
+        if isinstance(one, socket.socket):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(GOOD),
+        b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(GOOD),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_server_that_hangs_up_behind_its_answer_is_heard_to_the_end(head: bytes, in_pieces: InPieces) -> None:
+    body = [GOOD[:20], GOOD[20:]]
+    if b"chunked" in head:
+        body = [*(b"%x\r\n%s\r\n" % (len(part), part) for part in body), b"0\r\n\r\n"]
+    scorer = in_pieces(head, *body)
+    for _ in range(2):  # the second call makes a connection of its own
+        assert np.allclose(scorer.scores({"age": np.array([1.0])}), [[0.25, 0.75]])
+    assert scorer._line._connection is None
+    late = in_pieces(head, *body, rests=0.5)
+    late.until, began = time.monotonic() + 0.2, time.monotonic()
+    with pytest.raises(Unavailable, match="in time"):
+        late.scores({"age": np.array([1.0])})
+    assert time.monotonic() - began < 0.45
+
+
+def test_an_answer_that_breaks_off_is_the_servers_fault_not_the_rows(in_pieces: InPieces) -> None:
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(GOOD)
+    for cut in (0, 20, len(GOOD) - 1):
+        with pytest.raises(Unavailable, match="does not answer"):
+            in_pieces(head, GOOD[:cut]).scores({"age": np.array([1.0])})
+
+
 def test_time_is_the_deadlines_however_slowly_bytes_come(serve: Callable[[Act], Server]) -> None:
     server = serve(honest)
     scorer = scorer_at(server)
@@ -275,10 +348,10 @@ def test_the_breaker_opens_at_its_edge_and_stays_longer_each_time() -> None:
 )
 def test_rows_go_only_where_they_may(stays: Any, host: str, may: bool) -> None:
     if may:
-        _may_go_to(host, "u", stays)
+        may_go_to(host, "u", stays)
     else:
         with pytest.raises(Denied, match=r"privacy\.stays"):
-            _may_go_to(host, "u", stays)
+            may_go_to(host, "u", stays)
 
 
 def test_a_line_that_may_send_less_than_when_it_was_sealed(serve: Callable[[Act], Server], tmp_path: Path) -> None:
@@ -389,7 +462,8 @@ _tensors = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(st.fixed_dictionaries({"outputs": _tensors | _json}).map(msgspec.json.encode) | st.binary(max_size=80))
 def test_any_answer_is_scores_or_one_sentence(body: bytes) -> None:
-    from andon.model.remote import _answer, _error
+    from andon.model.remote import _answer
+    from andon.model.remote_line import _error
 
     assert _error(body)
     try:

@@ -11,10 +11,7 @@ back is made once more; a server that keeps failing is left alone for a while (`
 
 from __future__ import annotations
 
-import http.client
-import io
 import re
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -24,21 +21,17 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import numpy as np
 
-from andon.core.reach import Reach
 from andon.core.record import Field, Stays
 from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
+from andon.model.remote_line import Line, Refused
 from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
 
-__all__ = ["ANSWER_MAX", "Breaker", "Remote", "RemoteScorer", "SealedRemote", "seal_remote"]
+__all__ = ["Breaker", "Remote", "RemoteScorer", "SealedRemote", "seal_remote"]
 
-#: The longest answer that is read, in bytes.
-ANSWER_MAX = 32 << 20
 _SECONDS = 10.0
 #: What weighs how much, and at which weight in a row the server is left alone.
 _GONE, _FAILED, _OPENS = 4, 1, 12
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
-#: Statuses that say nothing about the rows.
-_NOT_THE_ROWS = frozenset({401, 403, 404, 405, 408, 429, 502, 503, 504})
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -72,10 +65,6 @@ class _Metadata(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     outputs: list[Tensor]
-
-
-class _Said(msgspec.Struct):
-    error: Any = ""
 
 
 def _shown(url: str) -> str:
@@ -113,7 +102,7 @@ def check(remote: Remote, stays: Stays) -> None:
 def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays, hosts: tuple[str, ...] = ()) -> bytes:
     """What is sealed: asks the server which inputs the model takes. Raises as ``check``, ``plan`` and a call do."""
     check(remote, stays)
-    line = _Line(remote, stays, hosts)
+    line = Line(remote.url, stays, hosts)
     try:
         said = line.call("GET", remote.address, b"", time.monotonic() + _SECONDS)
     finally:
@@ -171,7 +160,7 @@ class RemoteScorer:
         self.breaker = Breaker()
         self._classes = classes
         self._lock = threading.Lock()
-        self._line = _Line(self.sealed.remote, self.sealed.stays, self.sealed.hosts)
+        self._line = Line(self.sealed.remote.url, self.sealed.stays, self.sealed.hosts)
 
     def restrict(self, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
         """Hold it to where rows may go now; the stricter of that and what was sealed counts, and of ``hosts`` those that
@@ -214,15 +203,11 @@ class RemoteScorer:
             self.breaker.failed(time.monotonic(), error.message, gone=True)
             raise Unavailable(error.message) from error
         except AndonError as error:
-            if not isinstance(error, _Refused):
+            if not isinstance(error, Refused):
                 self.breaker.failed(time.monotonic(), error.message, gone=isinstance(error, Unavailable))
             raise
         self.breaker.worked()
         return found
-
-
-class _Refused(UserCodeError):
-    """The server says that these rows do not fit: it is well."""
 
 
 def _answer(said: bytes) -> list[Tensor]:
@@ -234,152 +219,3 @@ def _answer(said: bytes) -> list[Tensor]:
 
 def _rows(x: Any, start: int, stop: int) -> Any:
     return x[start:stop] if hasattr(x, "shape") else {name: column[start:stop] for name, column in x.items()}
-
-
-class _Line:
-    """One kept connection."""
-
-    def __init__(self, remote: Remote, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
-        self.hosts = hosts
-        self._connection: http.client.HTTPConnection | None = None
-        parts = urlsplit(remote.url)
-        self.stays = stays
-        self._host, self._port, self._secure = parts.hostname or "", parts.port, parts.scheme == "https"
-        self._url = remote.url
-        self._clock = _Clock()
-
-    def call(self, method: str, address: str, body: bytes, until: float) -> bytes:
-        """The body of a good answer. Raises ``Unavailable``, ``Denied``, or ``UserCodeError`` where rows may be to blame."""
-        self._clock.until = until
-        try:
-            status, said = self._twice(method, urlsplit(address).path, body)
-        except TimeoutError:
-            self.close()
-            raise Unavailable(f"{self._url} did not answer in time") from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise Unavailable(f"{self._url} does not answer: {reason}") from None
-        except AndonError:
-            self.close()
-            raise
-        if status == 200:
-            return said
-        message = f"{self._url} answered {status}: {_error(said)}"
-        if status in _NOT_THE_ROWS or status < 400:
-            raise Unavailable(message)
-        raise (_Refused if status < 500 else UserCodeError)(message)
-
-    def _twice(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        try:
-            return self._once(method, path, body)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if self._clock.heard:
-                raise
-            self.close()
-            return self._once(method, path, body)
-
-    def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
-        connection = self._connection or self._connect()
-        self._clock.heard = False
-        connection.request(
-            method, path, body or None, {"content-type": "application/json", "accept": "application/json"}
-        )
-        answer = connection.getresponse()
-        said = answer.read(ANSWER_MAX + 1)
-        if len(said) > ANSWER_MAX:
-            raise ValueError(f"its answer is longer than {ANSWER_MAX} bytes")
-        if answer.will_close:
-            self.close()
-        return answer.status, said
-
-    def _connect(self) -> http.client.HTTPConnection:
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._clock.left())
-        connection.connect()
-        connection.auto_open = 0  # never by itself again: where it leads is looked at below
-        found = connection.sock
-        try:
-            _may_go_to(str(found.getpeername()[0]), self._url, self.stays, self.hosts)
-        except Denied:
-            connection.close()
-            raise
-        connection.sock = _Timed(found, self._clock)
-        self._connection = connection
-        return connection
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def __del__(self) -> None:
-        self.close()  # an evaluation lets its model go without a word
-
-
-def _may_go_to(host: str, url: str, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
-    """Raise ``Denied`` when an address is outside of what ``stays`` allows."""
-    if stays == "device" or not Reach(stays, hosts).allows(host, urlsplit(url).hostname or ""):
-        raise Denied(
-            f"rows may not be sent to {url} ({host}): checklist.privacy.stays is {stays!r}",
-            hint="only loopback, private addresses and checklist.privacy.hosts are inside the organisation",
-        )
-
-
-def _error(said: bytes) -> str:
-    """What a server says is wrong, shortened."""
-    try:
-        found = msgspec.json.decode(said, type=_Said).error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        found = said[:300].decode("utf-8", "replace")
-    text = found if isinstance(found, str) else msgspec.json.encode(found).decode()
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:300]).split()) or "(nothing)"
-
-
-class _Clock:
-    """When the call under way must be over, and whether anything came back."""
-
-    def __init__(self) -> None:
-        self.until = 0.0
-        self.heard = False
-
-    def left(self) -> float:
-        """Seconds left; raises ``TimeoutError`` when there are none."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-
-class _Timed:
-    """A socket whose every wait ends when the call must be over, however slowly bytes come."""
-
-    def __init__(self, inner: socket.socket, clock: _Clock) -> None:
-        self._inner = inner
-        self._clock = clock
-
-    def sendall(self, data: bytes) -> None:
-        self._inner.settimeout(self._clock.left())
-        self._inner.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._inner, self._clock))
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, inner: socket.socket, clock: _Clock) -> None:
-        super().__init__()
-        self._inner = inner
-        self._clock = clock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, into: Any) -> int:
-        self._inner.settimeout(self._clock.left())
-        count = self._inner.recv_into(into)
-        self._clock.heard = self._clock.heard or count > 0
-        return count
