@@ -275,6 +275,17 @@ def test_what_cannot_be_done_is_told_and_tried_again(climbing: Make, monkeypatch
         assert line.climb.turn() == ["automation of everything could not be set to partial: the disk is full"]
     assert line.events("automation.failed") == ["demote to partial: the disk is full"]
     assert line.climb.turn() == [], "not at once"
+    with (
+        monkeypatch.context() as patched
+    ):  # each try leaves routes behind, and another leader tries: it is the same trouble
+        patched.setattr(climb_module.Climb, "_do", broken)
+        for _ in range(3):
+            line.workspace.routes.publish(
+                msgspec.structs.replace(line.route, epoch=line.route.epoch + 1, action="warm")
+            )
+            line.climb = line.leader()
+            assert len(line.climb.turn()) == 1
+    assert len(line.events("automation.failed")) == 1
     line.climb = line.leader()
     line.climb.turn()
     assert line.level() == "partial"

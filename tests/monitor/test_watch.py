@@ -195,6 +195,25 @@ def test_the_reference_comes_from_the_bundle_at_work(
     assert [action.what for action in AlarmWatch(workspace, charter).look()] == ["fired"]
 
 
+def test_a_bundle_that_could_not_be_read_once_is_read_again(
+    workspace: Workspace, charter: Charter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from andon.core.record import Route
+    from andon.model import bundle
+    from andon.model.profile import Profile
+
+    workspace.routes.publish(Route(1, 0, 0, "ann", "switch", "", live="v1", bundles={"v1": "ab" * 32}))
+    put(workspace, "drift", 0, count(12))
+    at(workspace, 1)
+    watch = AlarmWatch(workspace, charter)
+    assert watch.look() == [], "its bundle is not there"
+    known = Profile(windows={"drift": tuple(wilson(10 + i % 3, 100) for i in range(10))})
+    monkeypatch.setattr(bundle, "load_profile", lambda path, hash: known)
+    put(workspace, "drift", 1, count(60))
+    at(workspace, 2)
+    assert [action.what for action in watch.look()] == ["fired"]
+
+
 def test_a_bundle_that_is_gone_judges_nothing(workspace: Workspace, charter: Charter) -> None:
     from andon.core.record import Route
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from andon.config import Project, open_project
-from andon.core.clock import HOUR, MINUTE
+from andon.core.clock import HOUR, MINUTE, iso
 from andon.core.record import Item
 from andon.deploy.crew import process_began
 from andon.deploy.line import Line
@@ -29,6 +29,8 @@ from andon.measure.estimate import Estimate, wilson
 from andon.measure.gate import Bound
 from andon.measure.summary import Count, Moments
 from andon.monitor.holder import holder_name
+from andon.monitor.report import Report, Trouble
+from andon.monitor.report import leave as leave_report
 from andon.monitor.watch import AlarmWatch, acknowledge_alarm
 from andon.store.routes import Ack
 from andon.store.windows import WindowRow
@@ -260,6 +262,47 @@ def test_a_controller_that_is_gone_is_silent_since_its_last_sign_of_life(project
     assert "the controller is silent for" in found.sentence and found.state == "look"
     leases.release("controller", dead, term)
     assert leases.seen("controller") is None and line_status(project).running.controller_silent == 0
+
+
+def test_a_controller_that_leads_and_does_not_act_or_cannot_is_told(project: Project) -> None:
+    me, wall, run_dir = holder_name(), project.clock.wall(), project.workspace.run_dir
+    worker(project, 1)
+    worker(project, 1, "w1")
+    term = project.workspace.leases.acquire("controller", me, 60)
+    assert term == 1
+
+    def found(**more: Any) -> tuple[str, str, str]:
+        leave_report(run_dir, Report(**{"holder": me, "term": 1, "acted_us": wall, "seen_us": wall, **more}))
+        runs = line_status(project).running
+        return runs.state, runs.sentence.partition("; ")[2], runs.controller
+
+    assert found() == ("good", "the controller leads", "leads")
+    state, said, _ = found(acted_us=wall - 40_000_000)
+    assert (state, said.partition(" UTC")[0]) == (
+        "look",
+        f"the controller has not acted since {iso(wall - 40_000_000)[11:19]}",
+    )
+    assert said.endswith(" s): answers go on, nothing is watched")
+    state, said, _ = found(acted_us=wall - 90_000_000, waiting="the database is locked")
+    assert said.endswith("(1 min): answers go on, nothing is watched; it waits: the database is locked")
+    troubles = (Trouble("log", "what the gateway writes is not taken in: no space", wall), Trouble("alarms", "b", wall))
+    state, said, _ = found(troubles=troubles)
+    assert (state, said.partition(" UTC ")[2]) == (
+        "look",
+        "what the gateway writes is not taken in: no space, and 1 more",
+    )
+    assert "the controller, since" in told(line_status(project), 100)
+    assert found(holder="another")[1] == "the controller leads", "of who led before nothing is said"
+    project.workspace.leases.release("controller", me, term)
+    leave_report(run_dir, Report(me.replace(f"-{os.getpid()}-", "-1-"), 1, wall - 40_000_000, wall - 40_000_000))
+    assert "no controller leads: answers go on" in line_status(project).running.sentence
+    project.workspace.close()
+    (project.workspace.home / "andon.db").rename(project.workspace.home / "elsewhere.db")
+    again = open_project(project.root)
+    runs = line_status(again).running
+    assert runs.controller == "none" and "the controller is silent since" in runs.sentence
+    assert "nothing is watched" in runs.sentence
+    again.workspace.close()
 
 
 def test_a_worker_that_hangs_or_whose_process_id_is_another_program_now(project: Project) -> None:

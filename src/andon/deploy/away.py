@@ -16,10 +16,14 @@ from andon.core.record import Stays
 from andon.data.contract import Contract
 from andon.model.columns import Columns
 
-__all__ = ["Away", "Isolation", "Limits", "Model"]
+__all__ = ["LOAD_SECONDS", "Away", "Isolation", "Limits", "Model"]
 
 #: ``auto``: models that are kept as Python objects get a process of their own; ``process``: all do; ``none``: none does.
 Isolation = Literal["auto", "process", "none"]
+
+
+LOAD_SECONDS = 600.0
+"""Seconds in which a model's process has to have loaded its model: large ones take minutes."""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -32,7 +36,7 @@ class Limits(msgspec.Struct, frozen=True):
     isolation: Isolation = "auto"
     memory_mb: int = 0
     seconds: float = 5.0
-    load_seconds: float = 30.0
+    load_seconds: float = LOAD_SECONDS
     stays: Stays = "anywhere"
     hosts: tuple[str, ...] = ()
 

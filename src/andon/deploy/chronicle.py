@@ -61,6 +61,8 @@ def sentence(route: Route) -> str:
         "stop": _stopped(route),
         "start": f"the line goes on with {rest} at level {levels_text(route)}",
         "hold": f"{route.candidate} stays at {route.share * 100:.4g} % of the units until somebody resumes",
+        "freeze": "the automatic rollout is frozen: nothing moves by itself, not even back",
+        "go-on": "the automatic rollout may go on",
         "resume": f"the rollout of {route.candidate} may go on from {route.share * 100:.4g} % of the units",
     }
     return told.get(route.action, f"{route.action}: {rest} answers")

@@ -32,6 +32,7 @@ ENDS_MAX = 24
 #: How long a process that ended is told of after a new one answers.
 LINGER_SECONDS = 60.0
 _GRACE = 0.5
+_LOADS_LEAST, _LOADS_TIMES = 30.0, 4.0
 
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 Start = Callable[[], Child]
@@ -124,7 +125,7 @@ class Isolated(Away):
             self._later()
         if self._child is None:
             return now >= self._not_before
-        overdue = now - self._child.started > self._limits.load_seconds
+        overdue = now - self._child.started > self._loads_within
         return not self._ready and (overdue or self._child.speaks)
 
     def revive(self) -> None:
@@ -142,6 +143,12 @@ class Isolated(Away):
         child, self._child, self._ready = self._child, None, False
         if child is not None:
             child.close(_GRACE)
+
+    @property
+    def _loads_within(self) -> float:
+        """How long loading may take: what is allowed at first, then several times what it took, so that a hang shows."""
+        most = self._limits.load_seconds
+        return min(most, max(_LOADS_LEAST, _LOADS_TIMES * self._loads_in)) if self._loads_in else most
 
     def _left(self) -> float:
         return max(0.001, self._until - time.monotonic())
@@ -178,8 +185,8 @@ class Isolated(Away):
         try:
             decode_ready(child.hear(max(seconds, 0.001)))
         except TimeoutError:
-            if time.monotonic() - child.started > self._limits.load_seconds:
-                self._lose(f"the model's process did not load the model within {self._limits.load_seconds:g} s")
+            if time.monotonic() - child.started > self._loads_within:
+                self._lose(f"the model's process did not load the model within {self._loads_within:.3g} s")
             raise Unavailable(self._said or "the model is being loaded") from None
         except (Unavailable, ValueError) as gone:
             self._lose(f"the model's process {gone}, while it loaded the model")

@@ -22,6 +22,7 @@ from andon.deploy.chronicle import reconcile, sentence
 from andon.deploy.crew import Following, alive, wait_followed, wait_loaded
 from andon.deploy.ladder_stretch import broken_us
 from andon.deploy.learning import Learnt, learn
+from andon.deploy.publish import publish
 from andon.deploy.standing import bundles_of, first_route, predicates_of, route_before, rules
 from andon.deploy.transition import Stamp
 from andon.errors import Conflict, Corrupt, Unavailable
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
 __all__ = ["Act", "Line", "doubling", "open_inbox", "reconcile", "user_name"]
-
-#: How often an action looks again when somebody else published first.
-TRIES = 50
 
 
 class Act(msgspec.Struct, frozen=True):
@@ -252,19 +250,12 @@ class Line:
         return Act(route, sentence(route), notes, journalled, following, workers)
 
     def _publish(self, change: Change, actor: str | None, reason: str) -> Route:
-        plane = self._workspace.routes
-        for _ in range(TRIES):
-            current = self._current(actor)
-            if self._only is not None:
-                self._only(current)
-            made = change(current, self._stamp(actor, reason))
-            if made is current:
-                return current
-            try:
-                return plane.publish(msgspec.structs.replace(made, epoch=max(current.epoch, plane.word()) + 1))
-            except Conflict:
-                continue
-        raise Conflict(f"others published {TRIES} routes while this one was tried; look at deploy status and try again")
+        return publish(
+            self._workspace.routes,
+            lambda: self._current(actor),
+            lambda route: change(route, self._stamp(actor, reason)),
+            self._only,
+        )
 
     def _current(self, actor: str | None) -> Route:
         """The route in force; the first one is published when there is none."""

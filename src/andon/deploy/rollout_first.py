@@ -116,6 +116,8 @@ def _harm(look: Look) -> Transition | None:
     worse = _worse(look)
     if not worse or (now.state == "frozen" and now.reason != "person"):
         return None
+    if look.evidence.word is not None and look.evidence.word.what == "freeze" and now.state != "frozen":
+        return None  # a person froze it before this look: that comes first, and the harm is told behind it
     told = "; ".join(worse)
     if now.state == "frozen":
         return look.to("frozen", HARM, f"{told}; frozen by a person, so nothing was changed")
@@ -136,5 +138,12 @@ def _worse(look: Look) -> list[str]:
     return found
 
 
-FIRST: tuple[Rule, ...] = (_person, _superseded, _split, _harm, _word)
+def _unfit(look: Look) -> Transition | None:
+    """What runs in the shadow and cannot be loaded to answer is taken out of it."""
+    if not look.evidence.unfit or look.rollout.place != "shadow" or look.rollout.state in _SETTLED_MINDS:
+        return None
+    return look.back("unfit", f"{look.plan.version} is taken out of the shadow: {look.evidence.unfit}")
+
+
+FIRST: tuple[Rule, ...] = (_person, _superseded, _split, _harm, _word, _unfit)
 """The rules, in this order; the first that asks for something has it."""

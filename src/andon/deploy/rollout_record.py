@@ -173,7 +173,8 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     ``fresh`` counts the candidate's cases under the share now. ``last_us`` is the last case of either arm, ``per_hour`` how
     many units there are lately, ``deferred_per_hour`` how many cases would come to people if the candidate had all.
     ``every_us`` is how soon it is looked at again. ``newer`` names a rollout begun later, ``older`` one that still runs;
-    ``unfit`` says why the version cannot be used at all, ``failed`` what went wrong when this rollout last acted.
+    ``unfit`` says why the version cannot be used at all, ``failed`` what went wrong when this rollout last acted, ``loading``
+    which workers have not loaded it yet.
     """
 
     standing: Standing
@@ -194,6 +195,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     unfit: str = ""
     failed: str = ""
     word: Word | None = None
+    loading: str = ""
 
 
 class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from andon.deploy.frozen import put, word_of
 from andon.deploy.rollout_plan import Pattern, plan_of
 from andon.deploy.rollout_record import Evidence, Rollout, Transition, Word
 from andon.deploy.standing import bundles_of, first_route
 from andon.deploy.transition import Stamp
-from andon.errors import Conflict, NotFound, UsageError
+from andon.errors import Conflict, NotFound, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
     from andon.store.workspace import Workspace
 
-__all__ = ["KIND", "Kept", "Pending", "active", "ask", "drafted", "kept", "may_resume", "newest", "start"]
+__all__ = ["KIND", "Kept", "Pending", "active", "ask", "drafted", "freeze", "kept", "may_resume", "newest", "start"]
 
 KIND = "rollout"
 """The kind under which rollouts are kept among the workspace's states."""
+
+_TRIES = 20
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -131,7 +134,8 @@ def drafted(
 def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, reason: str = "") -> Rollout:
     """Freeze the rollout that is on its way, or let it go on. Raises ``NotFound`` or ``UsageError`` where that is nothing.
 
-    It is done with the controller's next look.
+    It is done with the controller's next look. A freeze is a route first of all (``andon.deploy.frozen``), so that nothing
+    which was decided before can be done any more, whether or not the controller has the database.
     """
     now = active(workspace)
     if now is None:
@@ -141,12 +145,38 @@ def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, 
         raise UsageError(f"the rollout {rollout.name} is {rollout.state.replace('_', ' ')} already: {rollout.sentence}")
     if what == "resume" and not may_resume(rollout):
         raise UsageError(_no_way_on(rollout))
-    found = workspace.states.get(KIND, rollout.name, Kept)
-    assert found is not None
-    changed = msgspec.structs.replace(found[0], word=Word(what, actor, reason))
-    workspace.states.put(KIND, rollout.name, changed, found[1])
+    last = word_of(workspace.routes, rollout.first_epoch)
+    if workspace.routes.current() is not None and (what == "freeze" or (last is not None and last.what == "freeze")):
+        put(workspace, what, actor=actor, reason=reason)
+    _write(workspace, rollout.name, Word(what, actor, reason))
     workspace.journal.append("rollout.asked", rollout.name, actor, reason, {"what": what})
     return rollout
+
+
+def freeze(workspace: Workspace, *, actor: str, reason: str = "") -> tuple[str, str]:
+    """Freeze the rollout that is on its way, also with the database gone; (its name, or "" where that is not known, a sentence).
+
+    Raises ``NotFound`` or ``UsageError`` where nothing is to be frozen.
+    """
+    try:
+        made = ask(workspace, "freeze", actor=actor, reason=reason)
+    except Unavailable as error:
+        route = put(workspace, "freeze", actor=actor, reason=reason)
+        return "", f"route {route.epoch} freezes whatever rollout is on its way; it is told later: {error.message}"
+    return made.name, f"the rollout {made.name} is frozen with the controller's next look"
+
+
+def _write(workspace: Workspace, name: str, word: Word) -> None:
+    """Keep a word for the controller, which may be writing the same state."""
+    for _ in range(_TRIES):
+        found = workspace.states.get(KIND, name, Kept)
+        assert found is not None
+        try:
+            workspace.states.put(KIND, name, msgspec.structs.replace(found[0], word=word), found[1])
+            return
+        except Conflict:
+            continue
+    raise Conflict(f"the rollout {name} changes faster than it can be written; try again")
 
 
 def may_resume(rollout: Rollout) -> bool:

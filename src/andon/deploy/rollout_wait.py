@@ -19,7 +19,7 @@ def dependency(look: Look) -> str:
         return "the line is stopped"
     if not look.route.asked:
         return "people decide everything and no model is asked; raise the level with: andon automate"
-    return look.route.trouble or look.evidence.failed
+    return look.route.trouble or look.evidence.failed or look.evidence.loading
 
 
 def quiet(look: Look, said: str, *, none: bool = False) -> tuple[bool, Transition | None]:

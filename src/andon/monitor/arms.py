@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from andon.core.record import Route
-from andon.errors import AndonError
+from andon.errors import Corrupt, NotFound
 from andon.measure.metric import Metric
 from andon.measure.summary import Summary
 from andon.monitor.deciders import DECIDED, decided
@@ -81,13 +81,16 @@ class Rollouts:
                     yield arm_cohort(salt, arm), part
 
     def _salt(self, epoch: int) -> str | None:
-        """The salt of the rollout that ran under a route; None where none did, or the route cannot be read."""
+        """The salt of the rollout that ran under a route; None where none did, or the route is gone or damaged.
+
+        Raises ``Unavailable``: what is measured once must not be measured without it because of a passing fault.
+        """
         if epoch not in self._salts:
             if len(self._salts) >= _KEPT:
                 self._salts.clear()
             try:
                 route = self._at(epoch)
-            except AndonError:
+            except (NotFound, Corrupt):
                 return None
             self._salts[epoch] = route.salt if route.candidate is not None and route.share > 0 else None
         return self._salts[epoch]

@@ -45,6 +45,7 @@ _REST = {
     True: 19.0,
 }  # after a look that took t seconds, rest for so many times t: a tenth, a twentieth of a core
 _AGAIN = 30.0  # seconds after a look or an act that failed
+_LONGEST = 3600.0  # a promotion that fails is tried again twice as late each time, up to this
 _REFRESH_US = 60_000_000  # what is shown is at most so old (event time), where nothing changes
 
 
@@ -84,6 +85,9 @@ class Climb:
         self._stored: Rungs | None = None
         self._untold: list[Move] = []
         self._fault = ""
+        self._later: dict[
+            str, tuple[float, int]
+        ] = {}  # by slice: when an act that failed is tried again, and how often it was
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
@@ -112,6 +116,11 @@ class Climb:
         if self._seconds:
             self._due = max(self._due, time.monotonic() + _REST[False] * (time.monotonic() - began))
         return said
+
+    @property
+    def fault(self) -> str:
+        """Why the levels cannot be judged now; empty while they are."""
+        return self._fault
 
     def _cannot(self, why: str) -> None:
         """While nothing can be judged no broken promise is seen: told in the journal and to whom alarms tell, once."""
@@ -160,6 +169,8 @@ class Climb:
         self._keep(found)
         said = []
         for rung in found.rungs:
+            if self._later.get(rung.slice, (0.0, 0))[0] > began:
+                continue
             if rung.kind == "demote" or (rung.kind == "promote" and rung.automatic):
                 move = Move(rung, self._ladder.facts[rung.slice], found.epoch, found.as_of_us)
                 self._workspace.states.put(MOVE, rung.slice, move)
@@ -217,10 +228,13 @@ class Climb:
             # With the database gone this raises as well, and the move stays pending.
             self._tell("automation.failed", slice, move, f"{rung.kind} to {rung.to}: {error.message}")
             self._workspace.states.delete(MOVE, slice)
-            self._due = time.monotonic() + _AGAIN
+            tries = self._later.get(slice, (0.0, 0))[1]
+            rest = _AGAIN if rung.kind == "demote" else min(_LONGEST, _AGAIN * 2.0**tries)
+            self._later[slice] = time.monotonic() + rest, tries + 1
             return [f"automation of {_named(slice)} could not be set to {rung.to}: {error.message}"]
         self._told(move)
         self._workspace.states.delete(MOVE, slice)
+        self._later.pop(slice, None)
         return [_moved(rung)]
 
     def _told(self, move: Move) -> None:
@@ -247,13 +261,22 @@ class Climb:
             for route in self._ladder.routes()
         )
 
+    def _moved_since(self, subject: str, sequence: int) -> bool:
+        journal = self._workspace.journal
+        done = [journal.latest(1, action=f"automation.{kind}", subject=subject) for kind in ("demote", "promote")]
+        return any(events[0].sequence > sequence for events in done if events)
+
     def _tell(self, action: str, slice: str, move: Move, reason: str) -> None:
         """One event for each move, however often it is made."""
         journal, rung = self._workspace.journal, move.rung
         subject = f"{rung.version}/{slice}"
         for event in journal.latest(3, action=action, subject=subject):
-            if action == "automation.failed" and (event.evidence.get("epoch"), event.reason) == (move.epoch, reason):
-                return
+            if (
+                action == "automation.failed"
+                and event.reason == reason
+                and not self._moved_since(subject, event.sequence)
+            ):
+                return  # each try may leave routes behind (a version that is loaded, and dropped again): it is the same trouble
             if (event.evidence.get("epoch"), event.evidence.get("at_us")) == (move.epoch, move.now_us):
                 return
         evidence = {

@@ -3,7 +3,8 @@
 Any number of controllers may run; one leads, by a lease with a term, the others stand by. Everything it does is begun
 again by the next leader where it was left. With the database locked or gone it waits, says so once, and goes on: the
 live path does not need it, and the write-ahead log keeps everything meanwhile. Only harm is not waited with: a rollout
-that shows it goes back all the same.
+that shows it goes back all the same. When it last did its round, and what is in its way, it leaves in a file
+(``andon.monitor.report``).
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from andon.core.clock import SECOND
 from andon.errors import AndonError, Conflict, Corrupt, NotFound, Unavailable
 from andon.monitor.duty import Duties
 from andon.monitor.holder import holder_name, is_dead
 from andon.monitor.ingest import Pace, Tick
 from andon.monitor.notify import Notifier, understood
+from andon.monitor.report import Report, leave, report
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -35,6 +39,7 @@ TTL = 15.0
 """Seconds for which the lease is held without a sign of life."""
 
 _TICK = 0.2
+_LEAVE = 1.0  # seconds between two reports
 _log = logging.getLogger("andon.controller")
 
 
@@ -65,6 +70,7 @@ class Controller:
         self._duties: Duties | None = None
         self._said: str | None = None
         self._faults: frozenset[str] = frozenset()
+        self._left = Report("", 0)
 
     def _notify(self) -> Notifier:
         """To whoever can be told: an address with a fault must not keep everything else from being done."""
@@ -108,6 +114,7 @@ class Controller:
             self._say(sentence)
         self._report(tick)
         self._recovered()
+        self._leave_report(acted=True)
         return tick.more
 
     def _lead(self) -> bool:
@@ -139,11 +146,28 @@ class Controller:
     def _begin(self) -> Duties:
         self._workspace.routes.reconcile()
         self._duties = Duties(self._workspace, self._charter, self._pace, self._notifier)
+        self._leave_report()
         return self._duties
 
     def _stand_by(self, why: str) -> None:
         self._say(f"this controller no longer leads: {why}")
         self._leave()
+
+    def _leave_report(self, *, acted: bool = False, waiting: str = "") -> None:
+        """Say when the last round was and what is in the way; at most once a second where nothing is new."""
+        if self._duties is None or self._term is None:
+            return
+        last, wall, troubles = self._left, self._workspace.clock.wall(), self._duties.troubles.now
+        mine = (last.holder, last.term) == (self._holder, self._term)
+        first = acted and not last.acted_us
+        same = mine and not first and last.waiting == waiting and last.troubles == troubles
+        if same and 0 <= wall - last.seen_us < _LEAVE * SECOND:
+            return
+        acted_us = wall if acted else last.acted_us if mine else 0
+        since = 0 if not waiting else last.waiting_us if mine and last.waiting else wall
+        self._left = Report(self._holder, self._term, acted_us, wall, waiting, since, troubles)
+        with suppress(Unavailable):  # a full disk: it is said as the database's own trouble, or by the log's
+            leave(self._workspace.run_dir, self._left)
 
     def _leave(self) -> None:
         if self._duties is not None:
@@ -166,9 +190,14 @@ class Controller:
 
     def _without_database(self, error: AndonError) -> None:
         """What a leader does even so. Others need not be told: whoever was quicker has published who answers."""
-        if isinstance(error, Unavailable) and self._duties is not None:
-            for sentence in self._duties.without_database():
-                self._say(sentence)
+        if not isinstance(error, Unavailable) or self._duties is None:
+            return
+        last = report(self._workspace.run_dir)
+        if last is not None and last.term > (self._term or 0):
+            return  # another one led since: what it did is not known here
+        self._leave_report(waiting=error.message)
+        for sentence in self._duties.without_database():
+            self._say(sentence)
 
     def _tell_once(self, sentence: str) -> None:
         if sentence != self._said:

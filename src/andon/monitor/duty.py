@@ -1,16 +1,19 @@
 """A leader's duties: read, measure, let deadlines pass, judge, tidy up; one round of all of them is a ``turn``.
 
-The order matters in one place: what labels bring is measured before alarms look at labelled windows.
+The order matters in one place: what labels bring is measured before alarms look at labelled windows. A duty that cannot
+be done does not keep the others from being done (``andon.monitor.trouble``); without the database none is.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from andon.deploy.line import open_inbox, reconcile
+from andon.errors import AndonError, Conflict, Unavailable
 from andon.measure.metric import parse_metric
 from andon.monitor.climb import Climb
 from andon.monitor.events import emitter_of
@@ -21,6 +24,7 @@ from andon.monitor.notify import Notifier
 from andon.monitor.remeasure import Remeasure
 from andon.monitor.shedding import note_begun
 from andon.monitor.steer import Steer
+from andon.monitor.trouble import Troubles
 from andon.monitor.watch import AlarmWatch
 from andon.monitor.window import Measured, WindowRow
 
@@ -38,6 +42,10 @@ _LAST_SECONDS = 1.0
 #: Between two looks at rollouts and degrees of automation, and at all their labelled cases, where the log is written
 #: every so many seconds; sooner where that is written sooner, as on a fast clock.
 _LOOK, _SLOW, _SHIP = 3.0, 60.0, 5.0
+#: Duties that measure: who meets another controller there no longer leads.
+_FENCED = frozenset({"log", "labels"})
+
+T = TypeVar("T")
 
 
 class Duties:
@@ -47,6 +55,7 @@ class Duties:
         plan = Measured.of(charter)
         self._workspace = workspace
         self._plan = plan
+        self.troubles = Troubles(workspace, charter.project, notifier)
         self._keeper = Keeper(workspace, charter.checklist.logging.retain_days)
         self._inbox = open_inbox(workspace, charter)
         self.ingest = Ingest(workspace, charter, plan=plan, pace=pace, wall=self._keeper.believed.wall_us)
@@ -54,7 +63,7 @@ class Duties:
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
         part = min(1.0, (pace.ship or _SHIP) / _SHIP)
-        self._steer = Steer(workspace, charter, seconds=_LOOK * part)
+        self._steer = Steer(workspace, charter, seconds=_LOOK * part, notifier=notifier)
         self._climb = Climb(workspace, charter, notifier, seconds=_LOOK * part, slow=_SLOW * part)
         self._events, self._told = emitter_of(workspace, charter)
         self._labelled_us: int | None = None
@@ -67,33 +76,68 @@ class Duties:
         forget_changed(workspace, charter)
 
     def turn(self) -> tuple[Tick, list[str]]:
-        """One round of everything; what was read, and sentences about what was done."""
-        tick = self.ingest.tick()
+        """One round of everything; what was read, and sentences about what was done.
+
+        Raises ``Unavailable`` where the database is gone, ``Conflict`` where another controller measures.
+        """
+        said, self._told = self._told, []
+        tick = self._do("log", self.ingest.tick, Tick(), said)
+        for fault in tick.faults:
+            self.troubles.note("log", fault)
         self._shipped |= bool(tick.shipped)
-        self._routes()
-        self._remeasure.note()
-        self._remeasure.run()
-        if not self._remeasure.waiting:
+        self._do("routes", self._routes, None, said)
+        if self._do("labels", self._measure, False, said) and not self._remeasure.waiting:
             self._labelled_us = self.ingest.closed_us
         if self._is_time("deadlines", _DEADLINES_EVERY):
-            self._inbox.settle()
-            self._inbox.expire()
-            self._inbox.flush_outbox()
-        said, self._told = [*self._told, *self._alarms(), *self._steer.turn(), *self._climb.turn()], []
+            self._do("review", self._deadlines, None, said)
+        said += self._do("alarms", self._alarms, [], said)
+        said += self._do("rollouts", self._steer.turn, [], said)
+        said += self._do("automation", self._climb.turn, [], said)
         if self._events is not None:
-            said += self._events.turn()
+            said += self._do("events", self._events.turn, [], said)
         if self._is_time("shed", _SHED_EVERY):
-            said += note_begun(self._workspace)
-        if self._is_time("keep", _KEEP_EVERY):
-            self._keep()
-        return tick, said
+            said += self._do("shed", lambda: note_begun(self._workspace), [], said)
+        if not self.troubles.waits("retention") and self._is_time("keep", _KEEP_EVERY):
+            self._next["keep"] = 0.0  # again at once, as far as its trouble lets it, where it cannot be done now
+            if self._do("retention", self._keep, False, said) and not self._next["keep"]:
+                self._next["keep"] = time.monotonic() + _KEEP_EVERY
+        return tick, [*said, *self._standing(), *self.troubles.turn()]
 
     def without_database(self) -> list[str]:
         """What is not put off until the database is back: harm takes a rollout back, a broken promise a level.
 
         Returns sentences about what was done.
         """
-        return [*self._steer.without_database(), *self._climb.without_database()]
+        said = [*self._steer.without_database(), *self._climb.without_database()]
+        self._hands.send()
+        return [*said, *self._standing()]
+
+    def _do(self, duty: str, call: Callable[[], T], nothing: T, said: list[str]) -> T:
+        """A duty, unless it failed a moment ago; what fails is said where it is new, and comes to ``nothing``."""
+        if self.troubles.waits(duty):
+            return nothing
+        try:
+            return call()
+        except (AndonError, OSError) as error:
+            if isinstance(error, Conflict) and duty in _FENCED:
+                raise
+            if isinstance(error, Unavailable):
+                with self._workspace.db.write():
+                    pass  # it raises where it is the database that is gone: then nothing else can be done either
+            why = error.message if isinstance(error, AndonError) else str(error)
+            said += self.troubles.note(duty, why, again=True)
+            return nothing
+
+    def _standing(self) -> list[str]:
+        """What duties say is in their way, although they were done."""
+        said = []
+        for name, why in self._steer.faults.items():
+            said += self.troubles.note("rollouts", f"{name} {why}")
+        if self._climb.fault:
+            said += self.troubles.note("automation", self._climb.fault, silent=True)
+        if self._events is not None and self._events.fault:
+            said += self.troubles.note("events", self._events.fault)
+        return said
 
     def finish(self) -> None:
         """Measure and ship everything that is there."""
@@ -109,6 +153,16 @@ class Duties:
         """Let go of what is open."""
         if self._events is not None:
             self._events.close()
+
+    def _measure(self) -> bool:
+        self._remeasure.note()
+        self._remeasure.run()
+        return True
+
+    def _deadlines(self) -> None:
+        self._inbox.settle()
+        self._inbox.expire()
+        self._inbox.flush_outbox()
 
     def _routes(self) -> None:
         epoch = self._workspace.routes.word()
@@ -129,13 +183,14 @@ class Duties:
         self._looked = state
         return said
 
-    def _keep(self) -> None:
+    def _keep(self) -> bool:
         """Retention, whatever was shipped; compaction only where something was."""
         if self._keeper.turn():
             self._next["keep"] = time.monotonic() + _KEEP_SOON
         if self._shipped:
             self._workspace.log.compact(orphans=True)
             self._shipped = False
+        return True
 
     def _is_time(self, what: str, seconds: float) -> bool:
         now = time.monotonic()

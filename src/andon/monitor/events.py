@@ -132,6 +132,11 @@ class Emitter:
             self._store_due = now + _STORE_EVERY
         return said
 
+    @property
+    def fault(self) -> str:
+        """What is in the way now; empty while events are taken."""
+        return self._said or ""
+
     def store(self) -> None:
         """Remember how far the receiver has got."""
         moved = {name: stream for name, stream in self._streams.items() if stream.reached > stream.stored}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from andon.core.clock import DAY, HOUR
+from andon.deploy.loading import LONGEST, loading
 from andon.deploy.path import Way, rollout_way, ways
 from andon.deploy.rollout_first import SPLIT_ALPHA
 from andon.deploy.rollout_green import next_step
@@ -117,8 +118,12 @@ def explain(workspace: Workspace, charter: Charter, kept: Kept, *, fresh: bool =
 def _known(workspace: Workspace, charter: Charter, rollout: Rollout, fresh: bool) -> Evidence:
     stand = standing(workspace, rollout)
     if fresh and not rollout.ended:
-        return Proof(workspace, charter).look(rollout, stand)
-    return newest_look(workspace, rollout.name) or Evidence(stand)
+        found = Proof(workspace, charter).look(rollout, stand)
+    else:
+        found = newest_look(workspace, rollout.name) or Evidence(stand)
+    coming = loading(workspace.routes, rollout.plan.version)
+    now = "" if coming is None else coming.sentence(workspace.clock.wall())
+    return msgspec.structs.replace(found, loading=now)
 
 
 def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
@@ -126,6 +131,8 @@ def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
     plan, place = rollout.plan, rollout.place
     if rollout.state == "frozen":
         return ["a person: andon deploy resume (where a person froze it), rollback or switch"]
+    if place in ("preflight", "shadow") and evidence.loading:
+        return [f"{evidence.loading}; it gets no unit before (at most {LONGEST / 60:.0f} min)"]
     if place in ("draft", "preflight"):
         return ["the controller: it looks every few seconds while the line runs (andon up)"]
     if place == "shadow":

@@ -17,7 +17,7 @@ from andon.core.record import Route
 from andon.deploy.line import Line
 from andon.errors import AndonError, Unavailable
 from andon.monitor.alarm import AlarmAction
-from andon.monitor.notify import Notifier, notice_of
+from andon.monitor.notify import Delivery, Notifier, notice_of
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -42,6 +42,7 @@ class Hands:
         self._window_us = charter.monitor.window_us
         self._notifier = notifier
         self._line = line or (lambda: Line(workspace, charter, patience=2.0))
+        self._unwritten: list[Delivery] = []
 
     def do(self, actions: Iterable[AlarmAction], settle: Settle) -> list[str]:
         """Do each action and settle it; a sentence for each. Raises ``Unavailable``: what is left stays owed."""
@@ -54,13 +55,18 @@ class Hands:
 
     def tell(self) -> None:
         """Send one waiting notice; what became of it is an event of the journal once it is final."""
-        if not self._notifier.waiting:
-            return
-        for delivery in self._notifier.flush(1):
-            if delivery.ok or delivery.final:
-                told = "was told" if delivery.ok else f"could not be told: {delivery.detail}"
-                reason = f"{delivery.target} {told}"
-                self._workspace.journal.append("alarm.notified", delivery.alarm, ACTOR, reason, {"ok": delivery.ok})
+        self.send()
+        while self._unwritten:
+            delivery = self._unwritten[0]
+            told = "was told" if delivery.ok else f"could not be told: {delivery.detail}"
+            reason = f"{delivery.target} {told}"
+            self._workspace.journal.append("alarm.notified", delivery.alarm, ACTOR, reason, {"ok": delivery.ok})
+            del self._unwritten[0]
+
+    def send(self) -> None:
+        """Send one waiting notice, also with the database gone; ``tell`` writes down later what became of it."""
+        if self._notifier.waiting:
+            self._unwritten += [one for one in self._notifier.flush(1) if one.ok or one.final]
 
     def _do(self, action: AlarmAction) -> str:
         if action.what in ("fired", "resolved"):

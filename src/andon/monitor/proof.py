@@ -17,7 +17,7 @@ import polars as pl
 from andon.core.clock import HOUR
 from andon.deploy.rollout_plan import guarded
 from andon.deploy.rollout_record import Evidence, Rollout, Shadowed, Standing
-from andon.errors import AndonError
+from andon.errors import Corrupt, NotFound
 from andon.measure.evidence import Assigned
 from andon.measure.figure import Figure
 from andon.monitor.cases import KEPT, Look, beyond, column, counted, key, limited, measurable, reached, shape
@@ -162,7 +162,7 @@ class Proof:
             if (rollout.name, epoch) not in self._mine:
                 try:
                     route = self._workspace.routes.at(epoch)
-                except AndonError:
+                except (NotFound, Corrupt):  # for good; what cannot be read now is read with the next look
                     continue
                 self._audits[epoch] = route.audit_share
                 drawn = route.candidate == plan.version and 0 < route.share < 1

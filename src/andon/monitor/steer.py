@@ -4,26 +4,32 @@ A transition is written down as pending with all it was decided from, then done 
 command line calls, then told in the journal, then the rollout is in its new state. Whoever is killed in between leaves
 the pending one, which is taken up again: what the line has done already is seen by the line itself. Where a person was
 quicker, it is dropped, and the next look sees what they did.
+
+Without the database harm is acted on all the same, on the rollout as it was last known. What may have changed since and
+stops it is files: who answers, and a person's freeze (``andon.deploy.frozen``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from andon.core.clock import SECOND
 from andon.core.record import Route
 from andon.deploy.crew import alive
+from andon.deploy.frozen import refused, word_of
 from andon.deploy.line import Act, Line
 from andon.deploy.rollout import record, step
-from andon.deploy.rollout_record import CONTROLLER, HARM, Evidence, Rollout, Standing, Transition
+from andon.deploy.rollout_record import CONTROLLER, HARM, Evidence, Rollout, Standing, Transition, Word
 from andon.deploy.rollout_store import KIND, Kept, Pending, kept
 from andon.deploy.standing import bundles_of
 from andon.errors import AndonError, Conflict, Corrupt, Unavailable, UsageError
+from andon.monitor.bringing import Bringing
 from andon.monitor.course import LOOKED, keep
+from andon.monitor.notify import Notice, Notifier
 from andon.monitor.proof import Proof
 
 if TYPE_CHECKING:
@@ -38,7 +44,8 @@ ACTOR = CONTROLLER
 _LOOK = 3.0  # seconds of wall time between two looks
 _REST = 9.0  # after a look that took t seconds of processor time, rest for this many times t: at most a tenth of a core
 _AGAIN = {True: 30.0, False: 300.0}  # seconds after an act that failed: one that takes something back, another one
-_PATIENCE = 10.0  # seconds that the workers get to load a version; the lease, renewed every 3 s, lasts 15
+_LONGEST = 300.0  # one that takes something back is tried again twice as late each time, up to this
+_PATIENCE = 10.0  # seconds that the workers get to load what a way back needs; the lease, renewed every 3 s, lasts 15
 _LEAST_US = 300 * SECOND  # of event time that a share is kept
 _BACK = frozenset({"rollback", "unshadow", "people", "hold"})
 _STEPS = 8  # transitions in one look
@@ -48,6 +55,8 @@ class Steer:
     """Takes every rollout that is on its way further. Made anew by each leader; it keeps nothing that matters.
 
     ``seconds`` of wall time pass at least between two looks, and more where a look costs much; 0 looks at every turn.
+    ``faults`` are what stands in the way of a rollout now, by name. ``notifier`` is told what the journal cannot be told
+    while the database is gone.
     """
 
     def __init__(
@@ -57,13 +66,21 @@ class Steer:
         *,
         line: Callable[[Callable[[Route], None]], Line] | None = None,
         seconds: float = _LOOK,
+        notifier: Notifier | None = None,
     ) -> None:
+        self.faults: dict[str, str] = {}
         self._workspace = workspace
+        self._project = charter.project
+        self._notifier = notifier
+        self._bringing = Bringing(workspace)
         self._proof = Proof(workspace, charter)
         self._line = line or (lambda only: Line(workspace, charter, patience=_PATIENCE, only=only))
         self._seconds = seconds
         self._due = 0.0
         self._last: dict[str, Rollout] = {}
+        self._later: dict[str, float] = {}
+        self._tries: dict[str, int] = {}
+        self._warned: set[str] = set()
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
@@ -74,15 +91,20 @@ class Steer:
         said: list[str] = []
         all_of = kept(self._workspace)
         going = [name for name, one in all_of.items() if not one.rollout.ended]
-        self._last = {name: one for name, one in self._last.items() if name in going}
+        by_name: tuple[dict[str, Any], ...] = (self._last, self._later, self._tries, self.faults)
+        for mine in by_name:
+            for name in set(mine) - set(going):
+                del mine[name]
+        self._warned.clear()
         for name in going:
+            if self._later.get(name, 0.0) > began:
+                continue
             try:
                 said += self._take(name, all_of, going)
             except Conflict:
                 continue  # somebody asked something meanwhile: the next look reads it
             except (Corrupt, UsageError) as error:
-                said.append(f"rollout {name} cannot be judged: {error.message}")
-                self._due = time.monotonic() + _AGAIN[True]
+                said += self._cannot(name, f"cannot be judged: {error.message}")
         if going and self._seconds:
             self._due = max(self._due, time.monotonic() + _REST * (time.process_time() - worked))
         return said
@@ -98,28 +120,70 @@ class Steer:
         self._due = began + self._seconds
         said: list[str] = []
         for name, rollout in list(self._last.items()):
+            if self._later.get(name, 0.0) > began:
+                continue
             try:
                 said += self._harm(rollout)
             except Conflict:
                 continue  # somebody changed who answers meanwhile: the next look sees it
             except AndonError as error:
-                said.append(f"rollout {name} cannot be judged: {error.message}")
-                self._due = time.monotonic() + _AGAIN[True]
+                said += self._cannot(name, f"cannot be judged: {error.message}")
         if self._seconds:
             self._due = max(self._due, time.monotonic() + _REST * (time.process_time() - worked))
         return said
 
+    def _cannot(self, name: str, why: str) -> list[str]:
+        """What stands in the way of a rollout: said when it is new; looked at again in a while, the others meanwhile."""
+        new = self.faults.get(name) != why
+        self.faults[name] = why
+        self._later[name] = time.monotonic() + _AGAIN[True]
+        return [f"rollout {name} {why}"] if new else []
+
     def _harm(self, rollout: Rollout) -> list[str]:
         stand = standing(self._workspace, rollout)
         every_us = max(_LEAST_US, round(self._seconds * SECOND * self._workspace.clock.rate()))
-        known = msgspec.structs.replace(self._proof.look(rollout, stand), standing=stand, every_us=every_us)
-        hour = self._workspace.clock.now()
+        looked = self._proof.look(rollout, stand)
+        self.faults.pop(rollout.name, None)
+        word, hour = self._word(rollout, None), self._workspace.clock.now()
+        known = msgspec.structs.replace(looked, standing=stand, every_us=every_us)
+        if word is not None and word.what == "resume":
+            rollout = msgspec.structs.replace(rollout, state=rollout.place, reason="")
         made = step(rollout, known, hour)
+        if word is not None and word.what == "freeze":
+            return self._asked_not_to(rollout, made, word)
         if made is None or made.reason != HARM or made.do not in _BACK:
             return []
         self._do(rollout, Pending(made, known, hour))
         del self._last[rollout.name]
+        self._warn(rollout, "was acted on with the database gone", made.sentence)
         return [f"rollout {rollout.name}, with the database gone: {made.sentence}"]
+
+    def _asked_not_to(self, rollout: Rollout, made: Transition | None, word: Word) -> list[str]:
+        """A person froze it, which the database does not know yet: harm is told, to them, and nothing is done."""
+        if made is None or made.reason != HARM or rollout.name in self._warned:
+            return []
+        said = f"{made.sentence.partition(';')[0]}; frozen by {word.actor}, so nothing was changed"
+        self._warn(rollout, "shows harm, and nothing is done", said)
+        return [f"rollout {rollout.name}, with the database gone: {said}"]
+
+    def _warn(self, rollout: Rollout, what: str, said: str) -> None:
+        """Tell people what the journal cannot be told now."""
+        self._warned.add(rollout.name)
+        if self._notifier is not None:
+            title = f"{self._project}: rollout {rollout.name} {what}"
+            now = self._workspace.clock.now()
+            self._notifier.add(Notice(title, said, f"rollout/{rollout.name}", now, "harm", self._project))
+
+    def _word(self, rollout: Rollout, said: Word | None) -> Word | None:
+        """What a person asked: ``said`` is in the database, a freeze and its end are routes as well, which count."""
+        found = word_of(self._workspace.routes, rollout.first_epoch)
+        if found is None:
+            return said
+        if found.what == "freeze":
+            return said if rollout.state == "frozen" else found
+        if (rollout.state, rollout.reason) == ("frozen", "person"):
+            return found
+        return None if said is not None and said.what == "freeze" else said
 
     def _take(self, name: str, all_of: dict[str, Kept], going: list[str]) -> list[str]:
         """One rollout as far as it goes now."""
@@ -143,7 +207,11 @@ class Steer:
             evidence = self._with(known, now, stand, name, going)
             hour = self._workspace.clock.now()
             made = step(now.rollout, evidence, hour)
+            loads = self._bringing.first(now.rollout, made, evidence, self._only(evidence))
+            if loads is not None:
+                evidence, made = loads, step(now.rollout, loads, hour)
             if made is None:
+                self.faults.pop(name, None)
                 self._forget(now, revision)
                 self._workspace.states.put(LOOKED, name, evidence)
                 keep(self._workspace, now.rollout, evidence)
@@ -167,7 +235,7 @@ class Steer:
                 raise
             except AndonError as error:
                 unfit = error.message
-        return msgspec.structs.replace(
+        whole = msgspec.structs.replace(
             known,
             standing=stand,
             every_us=max(_LEAST_US, round(self._seconds * SECOND * clock.rate())),
@@ -175,8 +243,9 @@ class Steer:
             older=going[place - 1] if place else "",
             unfit=unfit,
             failed=now.failed,
-            word=now.word,
+            word=self._word(now.rollout, now.word),
         )
+        return self._bringing.seen(now.rollout, whole)
 
     def _forget(self, now: Kept, revision: int) -> None:
         """A word that asks for nothing, and a failure that has been told, are not kept; the act is tried again."""
@@ -192,8 +261,10 @@ class Steer:
         except AndonError as error:
             # With the database gone this raises as well, and the transition stays pending.
             said = self._give_up(now, revision, made, error)
-            return said, not said or made.do not in _BACK
+            return said, isinstance(error, Conflict) or made.do not in _BACK
         self._last[name] = after = made.applied(now.rollout, pending.now_us)
+        self._tries.pop(name, None)
+        self.faults.pop(name, None)
         self._tell(now.rollout, pending)
         failed = now.failed if made.reason == "dependency" else ""
         word = None if now.word == pending.evidence.word else now.word  # one that came meanwhile is still to be heard
@@ -208,8 +279,12 @@ class Steer:
                 "rollout.failed", name, ACTOR, failed, {"after": made.after, "do": made.do, "number": made.number}
             )
         self._workspace.states.put(KIND, name, msgspec.structs.replace(now, pending=None, failed=failed), revision)
-        self._due = time.monotonic() + (0.0 if quicker else _AGAIN[made.do in _BACK])
-        return [] if quicker else [f"rollout {name} could not {made.do}: {failed}"]
+        if quicker:
+            return []
+        said, tries = self._cannot(name, f"could not {made.do}: {failed}"), self._tries.get(name, 0)
+        self._tries[name] = tries + 1
+        self._later[name] = time.monotonic() + min(_LONGEST, _AGAIN[made.do in _BACK] * 2.0**tries)
+        return said
 
     def _tell(self, rollout: Rollout, pending: Pending) -> None:
         """One event for each transition, however often it is made."""
@@ -222,10 +297,11 @@ class Steer:
 
     def _do(self, rollout: Rollout, pending: Pending) -> None:
         made, version = pending.transition, rollout.plan.version
+        self._bringing.drop(rollout, made)
         route = self._workspace.routes.current()
         if not made.do or (route is not None and (_is_done(route, rollout, made) or self._was_done(route, pending))):
             return
-        line = self._line(lambda current: _refuse_changed(current, pending.evidence.standing))
+        line = self._line(self._only(pending.evidence))
         said = made.sentence
         acts: dict[str, Callable[[], Act]] = {
             "shadow": lambda: line.shadow(version, actor=ACTOR, reason=said),
@@ -238,6 +314,17 @@ class Steer:
             "people": lambda: line.to_people(actor=ACTOR, reason=said),
         }
         acts[made.do]()
+
+    def _only(self, evidence: Evidence) -> Callable[[Route], None]:
+        """Refuses what was decided on ``evidence`` once somebody changed who answers, or froze it, since."""
+        seen = evidence.standing
+
+        def only(route: Route) -> None:
+            _refuse_changed(route, seen)
+            if why := refused(self._workspace.routes, seen.epoch):
+                raise Conflict(why)
+
+        return only
 
     def _was_done(self, route: Route, pending: Pending) -> bool:
         """Whether it was done before whoever did it was killed, and somebody has undone it since: it is not done twice."""

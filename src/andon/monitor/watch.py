@@ -152,17 +152,14 @@ class AlarmWatch:
             return Reference(0.0, 0.0, 0.0, 0, self._alpha, "no release is at work, so there is no reference")
         bundle = route.bundles[version]
         if (bundle, metric) not in self._references:
-            self._references[bundle, metric] = self._learn(bundle, metric)
+            from andon.model.bundle import load_profile
+
+            try:
+                profile = load_profile(self._workspace.home / "bundles" / bundle, bundle)
+            except AndonError as error:  # not kept: it may be there the next time
+                return Reference(0.0, 0.0, 0.0, 0, self._alpha, error.message)
+            self._references[bundle, metric] = reference(profile.windows.get(metric, ()), self._alpha)
         return self._references[bundle, metric]
-
-    def _learn(self, bundle: str, metric: str) -> Reference:
-        from andon.model.bundle import load_profile
-
-        try:
-            profile = load_profile(self._workspace.home / "bundles" / bundle, bundle)
-        except AndonError as error:
-            return Reference(0.0, 0.0, 0.0, 0, self._alpha, error.message)
-        return reference(profile.windows.get(metric, ()), self._alpha)
 
     def _store(self, alarm: Alarm, expected: Alarm | None) -> None:
         found = self._workspace.states.get(KIND, alarm.key, Alarm)

@@ -11,6 +11,7 @@ _LATEST = 1_000
 _ROUTES = 50
 _SILENT = 10.0
 _GONE = 60.0
+_ACTS = 15.0  # seconds that a round of the controller takes at most
 _NOT_OPEN = "the workspace cannot be opened"
 
 
@@ -130,6 +131,7 @@ def controller(case: Case) -> Check:
     from andon.deploy.crew import alive
     from andon.monitor.controller import LEASE
     from andon.monitor.holder import is_dead
+    from andon.monitor.report import report
 
     if case.workspace is None:
         return unknown("controller", _NOT_OPEN)
@@ -142,6 +144,15 @@ def controller(case: Case) -> Check:
     silent = None if seen is None else max(0.0, (workspace.clock.wall() - seen) / 1e6)
     facts = {"leads": holder is not None, "silent_seconds": silent}
     if holder is not None and not is_dead(holder):
+        left, see = report(workspace.run_dir), "run/controller.log in the workspace says more"
+        mine = left if left is not None and left.holder == holder else None
+        idle = (workspace.clock.wall() - mine.acted_us) / 1e6 if mine is not None and mine.acted_us else 0.0
+        if idle > _ACTS:
+            return look("controller", f"one leads, but has not acted for {idle:.0f} s", see, **facts)
+        if mine is not None and mine.troubles:
+            return look(
+                "controller", f"one leads, but {'; '.join(one.sentence for one in mine.troubles)}", see, **facts
+            )
         return good("controller", f"one leads; it gave a sign of life {silent or 0:.0f} s ago", **facts)
     if not answers:
         return good("controller", "none leads, and none is needed while the line does not run", **facts)

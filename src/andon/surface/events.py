@@ -33,6 +33,7 @@ def look(project: Project) -> Marks:
     """The marks now; what cannot be read has the mark "gone"."""
     from andon.deploy.crew import alive
     from andon.monitor.controller import LEASE
+    from andon.monitor.report import report
     from andon.store.items import last_decided
 
     workspace, known = project.workspace, Known()
@@ -40,6 +41,8 @@ def look(project: Project) -> Marks:
     counts = known.ask(lambda: (workspace.items.counts("open", "taken"), last_decided(workspace.db)))
     offsets = known.ask(lambda: [sum(workspace.windows.offsets(name).values()) for name in _CONSUMERS])
     holder = known.ask(lambda: workspace.leases.holder(LEASE) or "none")
+    left = report(workspace.run_dir)
+    behind = "" if left is None else "".join([*("+" for _ in left.troubles), "waits" if left.waiting else ""])
     acks = sorted(
         f"{one.worker}:{one.epoch}:{len(one.loaded)}:{len(one.faults)}" for one in alive(workspace.routes.acks())
     )
@@ -48,7 +51,7 @@ def look(project: Project) -> Marks:
         "journal": journal or "gone",
         "items": "gone" if counts is None else f"{counts[0].get('open', 0)},{counts[0].get('taken', 0)},{counts[1]}",
         "windows": "gone" if offsets is None else ",".join(map(str, offsets)),
-        "crew": " ".join([holder or "gone", *acks]),
+        "crew": " ".join([f"{holder or 'gone'}{behind}", *acks]),
     }
 
 

@@ -1,7 +1,7 @@
 """Is the line running: where it listens, which workers answer, whether a controller leads, and what was lost on the way.
 
-``andon up`` leaves a note of where it listens; workers acknowledge the route they serve; the controller holds a lease.
-All of that but the lease is files, so it is known with the database gone.
+``andon up`` leaves a note of where it listens; workers acknowledge the route they serve; the controller holds a lease and
+leaves a report of its rounds. All of that but the lease is files, so it is known with the database gone.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from andon.core.clock import SECOND
+from andon.core.clock import SECOND, iso
 from andon.core.record import Route
 from andon.deploy.crew import alive
+from andon.monitor.report import Trouble, report
 from andon.surface.station import Known, State, count
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ __all__ = [
 
 _NOTE = "line.json"
 _SILENT_SECONDS = 10.0
+_ACTS_SECONDS = 15.0  # a round of the controller takes seconds at most
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -95,7 +97,9 @@ class Working(msgspec.Struct, frozen=True):
 class Running(msgspec.Struct, frozen=True):
     """Whether the line runs. ``controller`` is "leads", "none" or "unknown" (the database is gone).
 
-    ``controller_silent`` is how many seconds ago the last one gave a sign of life, where none leads and that is known.
+    ``controller_silent`` is how many seconds ago the last one gave a sign of life, where none leads and that is known;
+    ``controller_acted_us`` the end of its last whole round (the machine's time; 0: not known), ``controller_waits`` why it does
+    none, and ``troubles`` what it cannot do.
     ``lost_rows`` is what damage to the log has cost, as far as it is known, in ``gaps`` places; the shadow's and the
     log's counters are those of the workers that run now.
     """
@@ -113,6 +117,9 @@ class Running(msgspec.Struct, frozen=True):
     shadow_dropped: int = 0
     log_failures: int = 0
     controller_silent: float = 0.0
+    controller_acted_us: int = 0
+    controller_waits: str = ""
+    troubles: tuple[Trouble, ...] = ()
     board: str | None = None
     uds: str = ""
 
@@ -190,7 +197,7 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
     meters = [read_meter(workspace.run_dir / f"meter-{one.worker}.json") for one in workers]
     counted = [meter for meter in meters if meter is not None]
     lost = _gaps(project, known)
-    controller, silent = _controller(project, known)
+    led = _led(project, known)
     plain = Running(
         state="idle",
         sentence="",
@@ -200,15 +207,14 @@ def running(project: Project, known: Known, route: Route | None) -> Running:
         uds=note.uds if note is not None else "",
         wanted=note.workers if note is not None else project.charter.gateway.workers,
         workers=workers,
-        controller=controller,
-        controller_silent=silent,
+        **msgspec.structs.asdict(led),
         gaps=len(lost),
         lost_rows=sum(lost),
         shadow_offered=sum(meter.shadow_offered for meter in counted),
         shadow_dropped=sum(meter.shadow_dropped for meter in counted),
         log_failures=sum(meter.log_failures for meter in counted),
     )
-    state, sentence, next_ = _judge(plain, note, route, workspace.run_dir)
+    state, sentence, next_ = _judge(plain, note, route, workspace.run_dir, project.clock.wall())
     return msgspec.structs.replace(plain, state=state, sentence=sentence, next=next_)
 
 
@@ -229,7 +235,9 @@ def _workers(project: Project) -> tuple[Working, ...]:
     )
 
 
-def _judge(found: Running, note: Listening | None, route: Route | None, logs: Path) -> tuple[State, str, str]:
+def _judge(
+    found: Running, note: Listening | None, route: Route | None, logs: Path, wall: int
+) -> tuple[State, str, str]:
     """(state, sentence, what next), the gravest first."""
     n, see = len(found.workers), f"see {logs.name}/*.log in the workspace"
     if not n:
@@ -244,17 +252,26 @@ def _judge(found: Running, note: Listening | None, route: Route | None, logs: Pa
         return "look", sentence, see
     if late := [one.worker for one in found.workers if route is not None and one.epoch < route.epoch]:
         return "look", f"{sentence}; {', '.join(late)} not yet on route {route.epoch if route else 0}", see
-    if found.controller == "none":
-        gone = f"the controller is silent for {_for(found.controller_silent)}" if found.controller_silent else ""
-        return "look", f"{sentence}; {gone or 'no controller leads'}: answers go on, nothing is watched", see
+    if behind := _behind(found, wall):
+        return "look", f"{sentence}; {behind}", see
     if found.log_failures:
         return "look", f"{sentence}; {count(found.log_failures, 'frame')} the log could not take", "is the disk full?"
     led = "the controller leads" if found.controller == "leads" else "of the controller nothing is known now"
     return "good", f"{sentence}; {led}", "`curl` it, or `andon stop` is the cord"
 
 
-def _controller(project: Project, known: Known) -> tuple[str, float]:
-    """Whether a controller leads, and where none does for how many seconds it has been silent (0: not known)."""
+class Led(msgspec.Struct, frozen=True):
+    """What is known of the controller, as ``Running`` has it."""
+
+    controller: str
+    controller_silent: float = 0.0
+    controller_acted_us: int = 0
+    controller_waits: str = ""
+    troubles: tuple[Trouble, ...] = ()
+
+
+def _led(project: Project, known: Known) -> Led:
+    """Whether a controller leads, and what it left of itself."""
     from andon.monitor.controller import LEASE
     from andon.monitor.holder import is_dead
 
@@ -262,11 +279,45 @@ def _controller(project: Project, known: Known) -> tuple[str, float]:
         leases = project.workspace.leases
         holder = leases.holder(LEASE)
         if holder is not None and not is_dead(holder):
-            return "leads", 0.0
+            return holder, 0.0
         seen = leases.seen(LEASE)
-        return "none", 0.0 if seen is None else max(0.0, (project.clock.wall() - seen) / SECOND)
+        return "", 0.0 if seen is None else max(0.0, (project.clock.wall() - seen) / SECOND)
 
-    return known.ask(held) or ("unknown", 0.0)
+    left, asked = report(project.workspace.run_dir), known.ask(held)
+    acted = 0 if left is None else left.acted_us
+    if asked is None:  # the database is gone: its own report says how it is
+        if left is None:
+            return Led("unknown")
+        gone = is_dead(left.holder)
+        silent = max(0.0, (project.clock.wall() - left.seen_us) / SECOND)
+        return Led("none" if gone else "unknown", silent, acted, "" if gone else left.waiting, left.troubles)
+    holder, silent = asked
+    if not holder:
+        return Led("none", silent, acted)
+    if left is None or left.holder != holder:
+        return Led("leads")
+    return Led("leads", 0.0, acted, left.waiting, left.troubles)
+
+
+def _behind(found: Running, wall: int) -> str:
+    """What is wrong with the controller, and since when it has not acted; empty where it does all that it should."""
+    idle = (wall - found.controller_acted_us) / SECOND if found.controller_acted_us else 0.0
+    since = f" since {iso(found.controller_acted_us)[11:19]} UTC ({_for(idle)})" if idle else ""
+    if found.controller == "none":
+        if not since and found.controller_silent:
+            since = f" for {_for(found.controller_silent)}"
+        silent = f"the controller is silent{since}" if found.controller_silent else "no controller leads"
+        return f"{silent}: answers go on, nothing is watched"
+    if found.controller == "unknown" and not found.controller_acted_us:
+        return ""
+    if idle > _ACTS_SECONDS:
+        why = f"; it waits: {found.controller_waits}" if found.controller_waits else ""
+        return f"the controller has not acted{since}: answers go on, nothing is watched{why}"
+    if found.troubles:
+        more = f", and {len(found.troubles) - 1} more" if len(found.troubles) > 1 else ""
+        first = found.troubles[0]
+        return f"the controller leads, but since {iso(first.since_us)[11:19]} UTC {first.sentence}{more}"
+    return ""
 
 
 def _for(seconds: float) -> str:

@@ -180,6 +180,8 @@ def _running(found: Running) -> list[tuple[RenderableType, ...]]:
     for worker in found.workers:
         for fault in worker.faults:
             rows.append((_sign("look"), Text(f"{worker.worker}: {fault}")))
+    for one in found.troubles[1:]:  # the sentence has the first
+        rows.append((_sign("look"), Text(f"the controller, since {minute(one.since_us)}: {one.sentence}")))
     if found.shadow_dropped:
         share = found.shadow_dropped / max(1, found.shadow_offered)
         said = f"shadows were too slow for {count(found.shadow_dropped, 'row')} ({share:.1%} of those offered); answers did not wait"

@@ -12,6 +12,7 @@ from andon.errors import AndonError, NotFound, Unavailable, UsageError
 from andon.surface.cli.output import console, emit, note
 
 if TYPE_CHECKING:
+    from andon.config import Project
     from andon.deploy.rollout_plan import Pattern
     from andon.deploy.rollout_proof import Judged
     from andon.monitor.explain import Explained
@@ -79,7 +80,7 @@ def resumed(project: str | None, actor: str | None, reason: str, as_json: bool) 
     try:
         now = active(opened.workspace)
     except Unavailable:
-        return False
+        return _resumed_by_route(opened, actor or user_name(), reason, as_json)
     route = opened.workspace.routes.current()
     held = route is not None and route.held
     if now is None or (now.rollout.state != "frozen" and held):
@@ -87,7 +88,23 @@ def resumed(project: str | None, actor: str | None, reason: str, as_json: bool) 
     made = ask(opened.workspace, "resume", actor=actor or user_name(), reason=reason)
     if held:
         Line(opened.workspace, opened.charter).resume(actor=actor, reason=reason)
-    _asked(made.name, "goes on", as_json)
+    _asked(made.name, "goes on", f"the rollout {made.name} goes on with the controller's next look", as_json)
+    return True
+
+
+def _resumed_by_route(opened: Project, actor: str, reason: str, as_json: bool) -> bool:
+    """With the database gone: take back a freeze that a route says; False where none does."""
+    from andon.deploy.frozen import put, word_of
+    from andon.deploy.line import Line
+
+    plane = opened.workspace.routes
+    word, route = word_of(plane, 0), plane.current()
+    if word is None or word.what != "freeze" or route is None:
+        return False
+    put(opened.workspace, "resume", actor=actor, reason=reason)
+    if route.held:
+        Line(opened.workspace, opened.charter).resume(actor=actor, reason=reason)
+    _asked("", "goes on", f"the freeze by {word.actor} is taken back; it is told once the database is back", as_json)
     return True
 
 
@@ -95,17 +112,17 @@ def frozen(project: str | None, actor: str | None, reason: str, as_json: bool) -
     """Freeze the automatic rollout."""
     from andon.config import open_project
     from andon.deploy.line import user_name
-    from andon.deploy.rollout_store import ask
+    from andon.deploy.rollout_store import freeze
 
-    made = ask(open_project(project).workspace, "freeze", actor=actor or user_name(), reason=reason)
-    _asked(made.name, "is frozen", as_json)
+    name, said = freeze(open_project(project).workspace, actor=actor or user_name(), reason=reason)
+    _asked(name, "is frozen", said, as_json)
 
 
-def _asked(name: str, what: str, as_json: bool) -> None:
+def _asked(name: str, what: str, said: str, as_json: bool) -> None:
     if as_json:
         emit({"rollout": name, "asked": what})
     else:
-        console.print(f"The rollout {name} {what} with the controller's next look.", markup=False)
+        console.print(f"{said[0].upper()}{said[1:]}.", markup=False)
 
 
 def explained(name: str | None, project: str | None, as_json: bool) -> None:

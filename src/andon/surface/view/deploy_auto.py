@@ -48,17 +48,20 @@ def _ask_begin(visit: Visit, given: OfVersion) -> Preview:
     )
 
 
-def _asked(what: Literal["freeze", "resume"], told: str) -> Command:
+def _asked(what: Literal["freeze", "resume"]) -> Command:
     def run(visit: Visit, given: Why) -> Done:
         from andon.deploy.line import Line
-        from andon.deploy.rollout_store import ask
+        from andon.deploy.rollout_store import ask, freeze
 
         project = visit.project
+        if what == "freeze":
+            frozen, said = freeze(project.workspace, actor=visit.viewer.name, reason=given.reason)
+            return Begun(sentence=said, rollout=frozen)
         made = ask(project.workspace, what, actor=visit.viewer.name, reason=given.reason)
         route = project.workspace.routes.current()
-        if what == "resume" and route is not None and route.held:
+        if route is not None and route.held:
             Line(project.workspace, project.charter).resume(actor=visit.viewer.name, reason=given.reason)
-        return Begun(sentence=f"the rollout {made.name} {told} with the controller's next look", rollout=made.name)
+        return Begun(sentence=f"the rollout {made.name} goes on with the controller's next look", rollout=made.name)
 
     name, title = ("deploy.freeze", "Freeze it") if what == "freeze" else ("deploy.go-on", "Let it go on")
     return Command(name, title, Why, run, "deploy", None, Begun, back="/deploy")
@@ -66,6 +69,6 @@ def _asked(what: Literal["freeze", "resume"], told: str) -> Command:
 
 COMMANDS: tuple[Command, ...] = (
     Command("deploy.auto", "Roll it out by evidence", OfVersion, _begin, "deploy", _ask_begin, Begun, back="/deploy"),
-    _asked("freeze", "is frozen"),
-    _asked("resume", "goes on"),
+    _asked("freeze"),
+    _asked("resume"),
 )

@@ -207,7 +207,7 @@ def _rolled(event: Event, units: Units) -> str:
 
 _ROUTES = (
     "begin", "policy", "warm", "cool", "shadow", "unshadow", "canary", "ramp", "blue-green", "switch", "hold", "resume",
-    "rollback", "automate", "stop", "start",
+    "rollback", "automate", "stop", "start", "freeze", "go-on",
 )  # fmt: skip
 _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "data.add": _added,
@@ -221,6 +221,8 @@ _TOLD: dict[str, Callable[[Event, Units], str]] = {
     "automation.failed": _leveled,
     "rollout.asked": _asked,
     "rollout.transition": _rolled,
+    "controller.failed": lambda event, units: f"the controller cannot do all that it should: {event.reason}",
+    "controller.recovered": lambda event, units: f"the controller does all of it again: {event.reason}",
     "rollout.failed": lambda event, units: f"the rollout {event.subject} could not go on: {event.reason}",
     "feedback.import": _fed,
     "log.gap": _why,

@@ -13,7 +13,7 @@ import msgspec
 from andon.core.record import Route
 from andon.monitor.deciders import labels_so_far
 from andon.surface.page import Empty, Page
-from andon.surface.station import Known, State, count
+from andon.surface.station import Known, State, count, minute
 from andon.surface.status import LineStatus, Need, line_status
 from andon.surface.view.journal_words import units_of
 from andon.surface.view.line_deciders import Deciders, deciders
@@ -133,6 +133,8 @@ def _notices(project: Project, status: LineStatus, route: Route | None) -> tuple
     began = route is not None or runs.address is not None
     if runs.state != "good" and began:
         found.append(Notice(runs.state, f"{runs.sentence}.", linked(runs.next)))
+    for one in runs.troubles[1:]:  # the sentence above has the first
+        found.append(Notice("look", f"Since {minute(one.since_us)}: {one.sentence}."))
     if project.clock.rate() == 0:
         found.append(Notice("idle", "The clock is moved by hand, as in a story: between its steps nothing comes due."))
     if runs.gaps:

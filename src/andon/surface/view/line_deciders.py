@@ -139,6 +139,7 @@ def _mark(before: Route | None, route: Route) -> RouteMark | None:
         "switch": f"{route.live} live",
         "start": "goes on",
         "hold": "held",
+        "freeze": "frozen",
     }
     if route.action == "stop":
         return RouteMark(route.time_us, "stopped", "alarm")
