@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.deploy.rig import CONFIG, Rig
+from tests.deploy.rig import BASE, CONFIG, Rig
 
-from andon.deploy.idempotency import FrameIndex, Place, SeenIds, owner_of, same_x
-from andon.store.wal import drop_before
+from andon.deploy.idempotency import Place, SeenIds, owner_of, same_x
+from andon.store.wal import FrameIndex, drop_before
 
 Make = Callable[..., Rig]
 replace = msgspec.structs.replace
@@ -85,6 +86,20 @@ def test_another_number_of_workers_finds_the_ids_of_the_old_ones(make: Make) -> 
     for n in range(20):
         owner = rigs[owner_of(f"a{n}", 3)]
         assert owner.decide({"age": 1.0}, id=f"a{n}")[0] == 409
+
+
+def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = make(index=1, workers=2)
+    ids = [old.decide()[1]["id"] for _ in range(20)]
+    old.close()
+    rig = make()
+    monkeypatch.setattr("andon.store.lookup._BLOCK", 64)
+    monkeypatch.setattr("andon.store.lookup._BLOCKS", 1)
+    looked = rig.ask("GET", f"{BASE}/decisions/{ids[19]}")
+    assert not looked and rig.decide(id="a")[0] == 202 and not looked
+    rig.until(lambda: bool(looked))
+    assert looked[0].status == 200
+    assert rig.call("GET", f"{BASE}/decisions/{ids[0]}")[0] == 200
 
 
 def test_segments_that_were_dropped_and_bytes_that_are_damaged(make: Make) -> None:

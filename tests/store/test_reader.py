@@ -14,6 +14,7 @@ from andon.errors import Corrupt, NotFound, Unavailable
 from andon.store.frame import HEAD_SIZE, MAGIC
 from andon.store.segment import SEGMENT_HEAD_SIZE, segment_path, segment_starts
 from andon.store.wal import (
+    Finder,
     Frame,
     FrameKind,
     Gap,
@@ -191,6 +192,72 @@ def test_a_row_is_found_by_its_sequence(tmp_path: Path, fill: Fill) -> None:
         find_sequence(tmp_path, "w0", 0)
 
 
+@pytest.fixture
+def bytes_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each read of a file took from here on."""
+    taken: list[int] = []
+    pread = os.pread
+
+    def counted(fd: int, n: int, offset: int) -> bytes:
+        data = pread(fd, n, offset)
+        taken.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", counted)
+    return taken
+
+
+def test_a_look_at_one_frame_reads_that_frame_and_not_the_rest_of_the_log(
+    tmp_path: Path, fill: Fill, bytes_read: list[int]
+) -> None:
+    frames = fill(tmp_path, 4000, 5000, 90_000, *[10_000] * 50)
+    for frame in frames[:3]:
+        bytes_read.clear()
+        assert fetch(tmp_path, "w0", frame.offset) == frame
+        assert sum(bytes_read) <= 4096 + frame.end - frame.offset
+    bytes_read.clear()
+    assert StreamReader(tmp_path, "w0", frames[2].offset).poll(max_bytes=1 << 16) == [frames[2]]
+    assert sum(bytes_read) == (1 << 16) + frames[2].end - frames[2].offset
+
+
+def test_the_way_to_a_row_is_walked_in_steps_over_the_headers_alone(
+    tmp_path: Path, fill: Fill, bytes_read: list[int]
+) -> None:
+    frames = fill(tmp_path, *[60_000] * 150, segment_bytes=1 << 30)
+    last, step = frames[-1].first, 32 * (1 << 14)
+    finder = Finder(tmp_path)
+    for there in (False, False, False, False, True):
+        bytes_read.clear()
+        assert finder.reach("w0", last) is there
+        assert sum(bytes_read) <= step + SEGMENT_HEAD_SIZE
+    bytes_read.clear()
+    assert finder.find("w0", last) == frames[-1]
+    assert sum(bytes_read) < 100_000  # the way is remembered
+    assert finder.reach("w0", 10**9)  # behind the end there is nothing to walk for
+    fresh = Finder(tmp_path)
+    assert fresh.reach("w0", last, near=frames[-2].offset) and not fresh.reach("w0", last - 1)
+    assert not fresh.reach("w0", last, near=frames[3].offset)  # two walks do not hold each other up
+    steps = [(fresh.reach("w0", last - 1), fresh.reach("w0", last, near=frames[3].offset)) for _ in range(5)]
+    assert steps[-1] == (True, True)
+    assert fresh.find("w0", frames[70].first) == frames[70]
+
+
+def test_a_walk_passes_damage_and_waits_for_nothing_unfinished(tmp_path: Path, fill: Fill) -> None:
+    frames = fill(tmp_path, 10, 50_000, 10, 5000)
+    path = segment_path(tmp_path / "w0", 0)
+    damage(path, frames[1].offset, 40_000)
+    os.truncate(path, frames[3].end - 1)
+    finder = Finder(tmp_path)
+    for frame in (frames[2], frames[0], frames[2]):
+        assert finder.find("w0", frame.first) == frame
+    for lost in (frames[1], frames[3]):
+        with pytest.raises(NotFound, match="has no row"):
+            finder.find("w0", lost.first)
+    damage(path, frames[2].end - 1)
+    with pytest.raises(Corrupt, match="not a sound frame"):
+        finder.find("w0", frames[2].first)
+
+
 def test_an_unreadable_stream_is_unavailable(tmp_path: Path) -> None:
     folder = tmp_path / "w0"
     (folder / f"{0:016x}.wal").mkdir(parents=True)
@@ -229,6 +296,8 @@ def test_whatever_is_damaged_frames_and_gaps_add_up(
     writer = WalWriter(directory, "w0")
     closing = writer.append(FrameKind.LOSS, b"", count=1, time_us=0)
     writer.close()
+    finder = Finder(directory)
+    assert finder.find("w0", closing.first) == closing
     reader = StreamReader(directory, "w0")
     entries: list[Frame | Gap] = []
     while new := reader.poll(max_bytes=piece):
@@ -239,6 +308,7 @@ def test_whatever_is_damaged_frames_and_gaps_add_up(
         if isinstance(entry, Frame):
             assert entry is entries[-1] or entry == written[entry.offset]
             assert entry.first == expected
+            assert finder.find("w0", entry.first + entry.count - 1) == entry
             expected += entry.count
         else:
             assert entry.rows is not None

@@ -110,6 +110,9 @@ class Desk:
             done(shed[1])
             return
         try:
+            if not parts.memory.reach(id):
+                parts.post(partial(self.find, id, done, handed=True))  # everybody else first
+                return
             found = parts.memory.recorded(id)
             if found is None:
                 raise NotFound(

@@ -14,8 +14,6 @@ is full or old it becomes the older one and the oldest ids are forgotten togethe
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -28,7 +26,7 @@ from andon.store.frame import Frame, FrameKind
 from andon.store.segment import segment_starts
 from andon.store.wal import StreamReader, streams
 
-__all__ = ["FrameIndex", "Place", "SeenIds", "Written", "as_written", "id_hash", "owner_of", "recall", "same_x"]
+__all__ = ["Place", "SeenIds", "Written", "as_written", "id_hash", "owner_of", "recall", "same_x"]
 
 _INDEX_BITS = 24
 _STREAM_BITS = 16
@@ -149,44 +147,6 @@ class SeenIds:
     def _unpack(self, packed: int) -> Place:
         stream, rest = packed & (1 << _STREAM_BITS) - 1, packed >> _STREAM_BITS
         return Place(self._streams[stream], rest >> _INDEX_BITS, rest & (1 << _INDEX_BITS) - 1)
-
-
-class FrameIndex:
-    """From a row's sequence number to its frame's offset, for one stream; every second entry goes when it is full.
-
-    >>> index = FrameIndex(limit=4)
-    >>> for n in range(6):
-    ...     index.add(first=10 * n, offset=1000 * n)
-    >>> index.near(35), len(index)
-    (2000, 3)
-    """
-
-    def __init__(self, limit: int = 1 << 18) -> None:
-        self._limit = limit
-        self._stride = 1
-        self._skipped = 0
-        self._firsts = array("Q")
-        self._offsets = array("Q")
-
-    def __len__(self) -> int:
-        return len(self._firsts)
-
-    def add(self, first: int, offset: int) -> None:
-        """A frame begins with row ``first`` at ``offset``; frames come in order."""
-        self._skipped += 1
-        if self._firsts and self._skipped < self._stride:
-            return
-        self._skipped = 0
-        self._firsts.append(first)
-        self._offsets.append(offset)
-        if len(self._firsts) > self._limit:
-            self._firsts, self._offsets = self._firsts[::2], self._offsets[::2]
-            self._stride *= 2
-
-    def near(self, sequence: int) -> int | None:
-        """The offset of the last known frame that begins at or before a row; None when it is before all of them."""
-        at = bisect_right(self._firsts, sequence) - 1
-        return None if at < 0 else self._offsets[at]
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):

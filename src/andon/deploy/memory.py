@@ -7,10 +7,10 @@ from pathlib import Path
 
 from andon.core.record import Decision, Field
 from andon.deploy.case import Case
-from andon.deploy.idempotency import FrameIndex, Place, SeenIds, owner_of, recall
+from andon.deploy.idempotency import Place, SeenIds, owner_of, recall
 from andon.errors import NotFound
 from andon.store.codec import row_of, wire_of
-from andon.store.wal import Frame, FrameKind, StreamReader, fetch, find_sequence, parse_server_id
+from andon.store.wal import Finder, Frame, FrameIndex, FrameKind, fetch, parse_server_id
 
 __all__ = ["Memory"]
 
@@ -31,6 +31,7 @@ class Memory:
         self._fields_of = fields_of
         self._stream = f"w{index}"
         self._frames = FrameIndex()
+        self._finder = Finder(wal_dir)
 
     def owner(self, id: str) -> int:
         """The worker that keeps a decision, whoever gave the id."""
@@ -57,6 +58,14 @@ class Memory:
         self._frames.add(frame.first, frame.offset)
         self.seen.add_frame(frame.stream, frame.offset, ids, now)
 
+    def reach(self, id: str) -> bool:
+        """Go on towards a decision, for a few milliseconds at most; False: ask again before ``recorded`` is asked.
+
+        Only an id of the server's own that names an old part of the log has a way. Raises ``Unavailable``.
+        """
+        found = parse_server_id(id)
+        return found is None or self._finder.reach(found[0], found[2], self._near(found[0], found[2]))
+
     def recorded(self, id: str) -> tuple[Decision, Frame] | None:
         """The decision with this id as it was written, and its frame, or None. Raises ``Unavailable`` or ``Corrupt``."""
         found = parse_server_id(id)
@@ -73,26 +82,14 @@ class Memory:
         return (decision, frame) if decision.id == id else None
 
     def _by_number(self, id: str, stream: str, generation: str, sequence: int) -> tuple[Decision, Frame] | None:
-        start = self._frames.near(sequence) if stream == self._stream else None
-        if start is None:
-            frame = find_sequence(self._wal_dir, stream, sequence, generation)
-        else:
-            frame = self._from(start, sequence)
+        frame = self._finder.find(stream, sequence, generation, self._near(stream, sequence))
         if frame.kind != FrameKind.DECISION:
             return None
         decision = row_of(self._fields_of(frame.contract), frame, sequence - frame.first)
         return (decision, frame) if decision.id == id else None
 
-    def _from(self, start: int, sequence: int) -> Frame:
-        """The frame that holds a row, read on from a frame at or before it."""
-        reader = StreamReader(self._wal_dir, self._stream, start)
-        while entries := reader.poll(1 << 16):
-            for entry in entries:
-                if isinstance(entry, Frame) and entry.first + entry.count > sequence:
-                    if entry.first <= sequence:
-                        return entry
-                    break
-        raise NotFound(f"the log {self._stream} has no row {sequence}")
+    def _near(self, stream: str, sequence: int) -> int | None:
+        return self._frames.near(sequence) if stream == self._stream else None
 
     def _mine(self, frame: Frame) -> dict[int, str]:
         ids = wire_of(self._fields_of(frame.contract), frame).id

@@ -34,8 +34,10 @@ __all__ = [
     "Frame",
     "FrameKind",
     "Gap",
+    "Head",
     "Span",
     "frame_at",
+    "head_at",
     "next_span",
     "pack_head",
     "parse_server_id",
@@ -103,6 +105,17 @@ class Fault(Enum):
     BAD = "bad"
 
 
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What a sound header says of its frame, whose payload nobody has looked at: ``end`` is where the next one begins."""
+
+    end: int
+    first: int
+    count: int
+    generation: int
+    time_us: int
+    check: int
+
+
 class Span(msgspec.Struct, frozen=True, gc=False):
     """Where a frame lies in a buffer and which rows it holds, without a copy of its payload.
 
@@ -139,20 +152,29 @@ def pack_head(kind: int, payload: bytes, stamp: tuple[int, bytes, int, int, int,
 _pack, _seal = _HEAD.pack, _SEAL.pack
 
 
-def span_at(data: bytes | mmap, position: int) -> Span | Fault:
-    """The frame that starts at ``position`` of ``data``, or the fault there. Both checksums are verified."""
+def head_at(data: bytes | mmap, position: int) -> Head | Fault:
+    """The header at ``position`` of ``data``, or the fault there. Its own checksum is verified, the payload not read."""
     body = position + HEAD_SIZE
     if len(data) < body:
         start = bytes(data[position : position + len(MAGIC)])
         return Fault.SHORT if MAGIC.startswith(start) else Fault.BAD
     head = data[position : position + _HEAD.size]
-    magic, format, _, _, generation, _, _, first, count, _, length, check = _HEAD.unpack(head)
+    magic, format, _, _, generation, _, _, first, count, time_us, length, check = _HEAD.unpack(head)
     if magic != MAGIC or format != FORMAT or _SEAL.unpack_from(data, body - _SEAL.size)[0] != crc32(head):
         return Fault.BAD
-    end = body + length
+    return Head(body + length, first, count, generation, time_us, check)
+
+
+def span_at(data: bytes | mmap, position: int) -> Span | Fault:
+    """The frame that starts at ``position`` of ``data``, or the fault there. Both checksums are verified."""
+    head = head_at(data, position)
+    if not isinstance(head, Head):
+        return head
+    end = head.end
     if len(data) < end:
         return Fault.SHORT
-    return Span(position, end, first, count, generation, crc32(data[body:end]) == check)
+    sound = crc32(data[position + HEAD_SIZE : end]) == head.check
+    return Span(position, end, head.first, head.count, head.generation, sound)
 
 
 def frame_at(stream: str, data: bytes | mmap, span: Span, base: int) -> Frame | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from andon.store.files import unavailable
-from andon.store.frame import Fault, Frame, Gap, Span, frame_at, next_span, span_at
+from andon.store.frame import Fault, Frame, Gap, Head, Span, frame_at, head_at, next_span, span_at
 from andon.store.segment import SEGMENT_HEAD_SIZE, read_head, segment_path, segment_starts, sequence_at
 
 __all__ = ["StreamReader", "read_piece", "read_stream"]
@@ -126,7 +126,9 @@ class StreamReader:
     def _stuck(self, data: bytes, whole: bool, start: int, following: int | None) -> bool:
         """No whole frame begins here: read more, wait for the writer, or find the next frame behind the damage."""
         if not whole:
-            data, _ = read_piece(segment_path(self._folder, start), self._at - start, 1 << 40)
+            head = head_at(data, 0)
+            rest = head.end if isinstance(head, Head) else 1 << 40  # behind damage the next frame may be anywhere
+            data, _ = read_piece(segment_path(self._folder, start), self._at - start, rest)
             if self._parse_first(data):
                 return True
         if following is None and span_at(data, 0) is Fault.SHORT:

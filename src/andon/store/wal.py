@@ -20,14 +20,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from andon.store.frame import Frame, FrameKind, Gap, parse_server_id, server_id
-from andon.store.lookup import fetch, find_sequence
+from andon.store.lookup import Finder, FrameIndex, fetch, find_sequence
 from andon.store.reader import StreamReader, read_stream
 from andon.store.segment import drop_segments, streams
 from andon.store.shared import SharedWriter, append_shared
 from andon.store.writer import WalWriter
 
 __all__ = [
+    "Finder",
     "Frame",
+    "FrameIndex",
     "FrameKind",
     "Gap",
     "SharedWriter",
