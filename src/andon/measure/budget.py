@@ -65,7 +65,7 @@ def suffered(rail: Guardrail, alpha: float = 0.05) -> float:
     >>> round(suffered(rail), 1)
     4.3
     """
-    high = rail.ratio(alpha / 2, alpha).high
+    high = rail.highest(alpha)
     bad = rail.harm.candidate
     return float(bad) if high is None else bad * max(0.0, 1 - 1 / high)
 
@@ -84,7 +84,7 @@ def excess(rail: Guardrail, candidate: int, live: int, alpha: float = 0.05) -> f
     bad, others = rail.harm.candidate, rail.harm.live
     own = share_sequence(bad, candidate, alpha / 2).high
     base = share_sequence(others, live, alpha / 4).high
-    high = rail.ratio(alpha / 4, alpha / 4).high
+    high = rail.highest(alpha / 4)
     bounds = [1.0]
     if own is not None:
         bounds.append(own)

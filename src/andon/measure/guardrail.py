@@ -38,7 +38,8 @@ Said = Literal["harm", "safe", "not_yet"]
 #: Events under one probability of assignment: (rho, candidate, live).
 Step = tuple[float, int, int]
 
-_HALVINGS = 60
+#: How near the logarithm of a ratio is found, and after how many steps at most.
+_NEAR, _STEPS = 1e-10, 200
 #: Ratios outside of this are called open.
 _FARTHEST = math.log(1e6)
 
@@ -100,16 +101,25 @@ class Guardrail(msgspec.Struct, frozen=True):
         if not self.events:
             return undefined("no unit had an event yet")
         low = _turn(self.steps, [math.log(one) for one in HARM_GRID], alpha)
-        high = _turn(self.steps, [math.log(one) for one in SAFE_GRID], beta)
         best = _best(self.steps)
         return Estimate(
             None if best is None else math.exp(best),
             0.0 if low is None else math.exp(low),
-            None if high is None else math.exp(high),
+            self.highest(beta),
             self.events,
             "e-process",
             "only the candidate had events" if best is None else None,
         )
+
+    def highest(self, beta: float = 0.025) -> float | None:
+        """The upper end of that interval alone, which is all that a budget asks for; None where it is open.
+
+        >>> rail = Guardrail.begin("errors").add(30, 320, 0.1)
+        >>> rail.highest() == rail.ratio().high, Guardrail.begin("errors").highest()
+        (True, None)
+        """
+        high = _turn(self.steps, [math.log(one) for one in SAFE_GRID], beta) if self.events else None
+        return None if high is None else math.exp(high)
 
     def sentence(self, alpha: float = 0.05, beta: float = 0.05) -> str:
         """The verdict for people.
@@ -210,11 +220,25 @@ def _best(steps: Sequence[Step]) -> float | None:
 
 
 def _root(falling: Callable[[float], float]) -> float | None:
-    """Where a falling function is 0, by bisection; None outside of what is looked at."""
+    """Where a falling function is 0; None outside of what is looked at.
+
+    By the secant of both ends; an end that stays twice counts for half then (the Illinois rule), so that both come near.
+    """
     low, high = -_FARTHEST, _FARTHEST
-    if falling(low) <= 0 or falling(high) >= 0:
+    above, below = falling(low), falling(high)
+    if above <= 0 or below >= 0:
         return None
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
+    rose = False
+    for step in range(_STEPS):
+        if high - low <= _NEAR:
+            break
+        # Were a function so odd that this is slow, halving ends it.
+        middle = (low + high) / 2 if step % 4 == 3 else low + (high - low) * above / (above - below)
+        value = falling(middle)
+        stays = (value > 0) == rose if step else False
+        rose = value > 0
+        if rose:
+            low, above, below = middle, value, below / 2 if stays else below
+        else:
+            high, below, above = middle, value, above / 2 if stays else above
     return (low + high) / 2
