@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import threading
@@ -20,13 +21,17 @@ from tests.line.toyline import MODEL, Running, make_toy
 
 from andon.config import open_project
 from andon.core.record import Route
+from andon.data.contract import Contract
 from andon.demo.client import Client
 from andon.deploy.release import release
 from andon.deploy.rollout import replayed
 from andon.deploy.rollout_record import Rollout
-from andon.deploy.rollout_store import ask, newest, start
+from andon.deploy.rollout_store import ask, freeze, newest, start
 from andon.errors import Unavailable
+from andon.model.bundle import Compiled, Parts, seal
+from andon.model.predictor import load_user_source
 from andon.model.training import Options, train
+from andon.monitor.report import report
 
 pytestmark = [pytest.mark.line, pytest.mark.slow]
 
@@ -197,6 +202,93 @@ def test_harm_takes_a_release_back_while_the_database_is_gone(begun: Any) -> Non
     assert (now(line).state, now(line).reason) == ("rolled_back", "harm")
     traffic.end()
     assert not traffic.failures
+
+
+def test_a_freeze_with_the_database_gone_keeps_the_controller_from_acting_on_harm(begun: Any) -> None:
+    line, traffic = begun()
+    roll(line, BAD)
+    line.until(lambda: now(line).state == "canary", 30, "the canary did not begin")
+    with moved_away(line.project.workspace.home):
+        _, said = freeze(line.project.workspace, actor="ann", reason="irreversible")
+        assert "freezes whatever rollout is on its way" in said
+        line.until(lambda: "frozen by ann, so nothing was changed" in line.log("controller"), 60, "harm was not told")
+        assert route_of(line).candidate == BAD
+    line.until(lambda: now(line).reason == "harm", 60, "it was not told")
+    assert now(line).state == "frozen" and route_of(line).candidate == BAD and route_of(line).held
+    assert "frozen" in told(line) and "rolling_back" not in told(line)
+    traffic.end()
+    assert not traffic.failures
+
+
+SLOW = b"""
+import time
+from pathlib import Path
+import numpy as np
+
+
+class Slow:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        while Path(self.mark).exists():
+            time.sleep(0.05)
+
+    def predict_proba(self, x):
+        p = np.where(x["a"].to_numpy() > 0, 0.9, 0.1)
+        return np.stack([1 - p, p], axis=1)
+"""
+
+
+def slow_release(line: Running, mark: Path) -> str:
+    """A release whose model loads as long as a file is there."""
+    mark.touch()
+    project, code = line.project, load_user_source(SLOW, Path("model.py"))
+    contract = Contract(project.charter.fields(), "y", project.charter.target.classes)
+    model = Compiled("python", pickle.dumps(code.module.Slow(str(mark))), reason="a test", trusted_by="owner")
+    bundle = seal(Parts(contract, model, code), project.workspace.home / "bundles")
+    project.workspace.records.put("release", "v5", {"version": "v5", "bundle": bundle, "run": "r"})
+    return "v5"
+
+
+def test_a_release_that_loads_for_longer_than_the_lease_lasts_is_waited_for_and_nothing_else_waits(
+    begun: Any, tmp_path: Path
+) -> None:
+    line, traffic = begun()
+    version, mark = slow_release(line, tmp_path / "loading"), tmp_path / "loading"
+    roll(line, version)
+    line.until(lambda: now(line).state == "hold", 30, "it does not say that it is loading")
+    assert now(line).reason == "dependency" and "is loading since" in now(line).sentence
+    workspace, began, idle = line.project.workspace, time.monotonic(), 0.0
+    shipped, killed = _rows(line), False
+    while time.monotonic() - began < 20.0:
+        line.engine.poll()
+        left = report(workspace.run_dir)
+        assert left is not None
+        if not killed:
+            idle = max(idle, (workspace.clock.wall() - left.acted_us) / 1e6)
+        if not killed and time.monotonic() - began > 17.0:  # longer than the lease lasts
+            pid, killed = line.pid("controller"), True
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    print(f"its rounds were {idle:.1f} s apart at most while a release was loading")
+    assert idle < 5.0 and _rows(line) > shipped + 1000
+    assert now(line).state == "hold" and route_of(line).candidate is None
+    mark.unlink()
+    line.until(lambda: now(line).ended, 90, "it does not go on")
+    assert now(line).state == "settled" and route_of(line).live == version
+    assert told(line)[:4] == ["preflight", "hold", "preflight", "canary"]
+    assert [one.action for one in workspace.routes.history() if one.actor == "controller"].count("warm") == 1
+    traffic.end()
+    assert not traffic.failures
+
+
+def _rows(line: Running) -> int:
+    """How many decisions are in the log's tables."""
+    log = line.project.workspace.log
+    return sum(log.rows(name) for name in log.tables() if name.startswith("decisions/"))
 
 
 STATES: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
