@@ -249,6 +249,16 @@ def test_preflight(evidence: dict[str, Any], after: str) -> None:
     assert made is not None and made.after == after
 
 
+def test_where_people_decide_every_case_nothing_clears_a_version() -> None:
+    alone = replace(ROUTES["canary"], used=False)
+    made = step(at("canary"), known("canary", rails=CALM, standing=alone), HOUR)
+    assert made is not None and (made.after, made.reason) == ("hold", "dependency")
+    assert "people decide every case without a model" in made.sentence and "andon automate" in made.sentence
+    shadowed = replace(ROUTES["shadow"], used=False)
+    beside = step(at("shadow"), known("shadow", standing=shadowed), HOUR)
+    assert beside is None or beside.reason != "dependency", "beside people a model may predict"
+
+
 def test_people_who_could_not_keep_up_hold_it() -> None:
     plan = replace(PLAN, reviewers_per_hour=100.0)
     for comes, after in ((80.0, "bake"), (80.1, "hold")):

@@ -139,7 +139,8 @@ class Shadowed(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The route as a rollout sees it. ``asked``: some slice asks a model. ``trouble`` says what a worker says is wrong.
+    """The route as a rollout sees it. ``asked``: some slice asks a model; ``used``: in some one an answer of a model counts,
+    or is seen by whoever decides. ``trouble`` says what a worker says is wrong.
 
     ``actor``, ``action`` and ``why`` are of the route with which who answers, and how far, last changed.
     """
@@ -152,6 +153,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     shadows: tuple[str, ...] = ()
     stopped: bool = False
     asked: bool = True
+    used: bool = True
     trouble: str = ""
     actor: str = ""
     action: str = ""

@@ -38,9 +38,19 @@ def without_units(look: Look) -> tuple[bool, Transition | None]:
     """
     if look.route.held:
         return True, None
-    if waiting := dependency(look):
+    if waiting := dependency(look) or _unused(look):
         return True, look.hold("dependency", waiting)
     return quiet(look, "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back")
+
+
+def _unused(look: Look) -> str:
+    """Where people decide everything by themselves both versions have the same outcomes: that shows nothing."""
+    if look.route.used:
+        return ""
+    return (
+        f"people decide every case without a model, so nothing that {look.plan.version} says is used; raise the level with: "
+        "andon automate"
+    )
 
 
 def too_many(look: Look) -> str:

@@ -387,6 +387,7 @@ def standing(workspace: Workspace, rollout: Rollout) -> Standing:
         shadows=route.shadows,
         stopped=bool(route.stopped),
         asked=any(level != "human" for level in route.levels.values()),
+        used=any(level not in ("human", "shadow") for level in route.levels.values()),
         trouble=faults[0] if faults and wanted else "",
         actor=since.actor,
         action=since.action,
