@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from tests.board.deploying import CHARTER, Yard, waiting
 
 from andon.core.clock import DAY
-from andon.core.record import Level
+from andon.core.record import Level, Route
 from andon.deploy.automation import LEVELS, Threshold
 from andon.deploy.ladder import Capacity, Facts, Rules, Rung, decide
 from andon.measure.audit import audited
@@ -24,10 +25,10 @@ from andon.store.codec import DecisionRow
 from andon.surface.page import Empty
 from andon.surface.station import Known
 from andon.surface.view.deploy_automation import AutomationView, automation_view
-from andon.surface.view.deploy_dial import Dial, dial, lamp_of
+from andon.surface.view.deploy_dial import Dial, dial
 
 LABELLED = 600
-WORDS = {"human": "differ from people's", "external": "be wrong"}
+WORDS = {"human": "differ from people's", "external": "are wrong"}
 #: Every case below this confidence is wrong in one of five, every other one right.
 SURE = 0.7
 
@@ -65,7 +66,7 @@ def test_before_anything_was_deployed_it_says_what_comes_first(yard: Yard) -> No
     assert one.picture is None and "no release" in one.why and "andon release" in one.missing
     assert yard.workspace.routes.current() is None
     page = yard.person("vera", "viewer").page("/automation")
-    assert "nothing was deployed yet" in page and "No curve yet: there is no release to draw it of." in page
+    assert "nothing was deployed yet" in page and "No curve yet: no release is on the line to draw it of." in page
     assert "/act/automate" not in page
 
 
@@ -99,7 +100,7 @@ def test_the_threshold_in_force_is_pointed_out_with_what_it_decides(yard: Yard) 
     assert now.threshold == threshold and now.accepted == now.risk.n > 149
     assert now.errors == 0 and now.risk.high is not None and now.risk.high < 0.03
     page = yard.person("otto", "owner").page("/automation")
-    assert f"now ≥ {threshold:.3g}" in page and f"from {threshold:.4g} on" in page
+    assert f"now ≥ {threshold:.3g}" in page and f"from a confidence of {threshold:.4g} on" in page
     assert re.search(r'<svg class="chart[^"]*"[^>]*aria-label="Share wrong among automatic answers', page)
     assert 'class="band machine"' in page
     twin = yard.person("pia", "viewer").twin("/automation")
@@ -156,11 +157,12 @@ def test_what_the_charter_leaves_out_is_left_out_here(tmp_path: Path) -> None:
     assert [stop.level for stop in one.stops if not stop.listed] == ["human", "assist", "full"]
     page = yard.person("vera", "viewer").page("/automation")
     assert "only reject may be automatic" in page and "left out" in page
-    assert f"Automatic answers may {WORDS[yard.project.charter.target.truth]} in at most" in page
+    assert f"2 %</strong> {WORDS[yard.project.charter.target.truth]}, with 95 % confidence" in unescape(page)
     yard.close()
     other = {"human": "external", "external": "human"}[yard.project.charter.target.truth]
     yard = Yard(tmp_path / "other", CHARTER.replace("reject]}", f"reject], truth: {other}}}"))
-    assert f"Automatic answers may {WORDS[other]} in at most" in yard.person("vera", "viewer").page("/automation")
+    page = unescape(yard.person("vera", "viewer").page("/automation"))
+    assert f"2 %</strong> {WORDS[other]}, with 95 % confidence" in page
     yard.close()
 
 
@@ -169,7 +171,7 @@ def test_what_the_charter_leaves_out_is_left_out_here(tmp_path: Path) -> None:
 
 def said(rung: Rung) -> Dial:
     """The dial of a rung of which no case is known."""
-    return dial(rung, RULED, {}, None, Known())
+    return dial(rung, RULED, ROUTE, None, Known())
 
 
 def rung(level: Level = "shadow", rules: Rules = Rules(), **facts: Any) -> Rung:
@@ -177,6 +179,8 @@ def rung(level: Level = "shadow", rules: Rules = Rules(), **facts: Any) -> Rung:
 
 
 RULED = parse(CHARTER)
+ROUTE = Route(1, 0, 0, "ann", "begin", "", live="v1")
+FEW = audited([False] * 20, [0.1] * 20, 0.02)
 LEARNT = Threshold(0.9, 0.6, 1000, 600, 2, 0.02, 0.05, "2 of 600 accepted answers were wrong")
 
 
@@ -190,8 +194,9 @@ def test_what_is_missing_is_one_sentence_for_every_reason() -> None:
         "capacity": rung("assist", learnt=LEARNT, capacity=crowd),
         "breach": rung("full", audit=bad),
         "top": rung("full", audit=good),
-        "only": rung("partial", Rules(limited=True), audit=good, whole=good),
-        "people": rung("partial", audit=good, whole=good, human=wilson(2, 900), model=wilson(40, 900)),
+        "only": rung("partial", Rules(limited=True), threshold=0.9, audit=good, whole=good),
+        "people": rung("partial", threshold=0.9, whole=good, human=wilson(2, 900), model=wilson(40, 900)),
+        "bare": rung("partial", audit=good, whole=FEW),
         "automatic": rung(rules=Rules(promote="automatic"), learnt=LEARNT),
         "release": decide(Rules(), Facts("*", "shadow")),
         "bad": rung(learnt=msgspec.structs.replace(LEARNT, value=None, coverage=0.0)),
@@ -206,7 +211,7 @@ def test_what_is_missing_is_one_sentence_for_every_reason() -> None:
     assert found["bad"].word == "errs too often" and "A better model" in found["bad"].missing
     assert found["people"].errs_less == "people" and found["learnt"].errs_less == ""
     assert "who can decide 30 %" in found["capacity"].work and "100 % of them wait" in found["capacity"].work
-    assert "not known yet" in found["labels"].work
+    assert "No case came in the last day" in found["labels"].work
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -214,4 +219,4 @@ def test_the_dial_has_five_stops_of_which_one_is_here(level: Level) -> None:
     stops = said(rung(level)).stops
     assert [stop.level for stop in stops] == list(LEVELS)
     assert [stop.level for stop in stops if stop.place == "here"] == [level]
-    assert lamp_of(rung(level))[1]
+    assert said(rung(level)).word

@@ -50,7 +50,7 @@ def test_the_newest_is_shown_and_each_can_be_chosen(room: Room, owner: Person) -
     assert [(one.name, one.shown, one.ended) for one in view.rollouts] == [
         ("v2#3", True, False), ("v3#2", False, True), ("v2#1", False, True),
     ]  # fmt: skip
-    assert view.found is not None and view.found.name == "v2#3" and view.word == "hold (human gate)"
+    assert view.found is not None and view.found.name == "v2#3" and view.word == "hold (by a person)"
     page = owner.page("/deploy/rollout")
     assert "Rollout v2#3" in page and all(f"/deploy/rollout?name={name.replace('#', '%23')}" in page for name in NAMES)
     past = owner.page("/deploy/rollout?name=v3%232")
@@ -83,7 +83,7 @@ def test_what_is_missing_what_it_may_cost_and_why_it_holds(room: Room, owner: Pe
     assert view.found is not None and view.found.missing and view.found.eta_us is not None
     assert view.since_us <= view.found.began_us < view.until_us
     assert "held by olga" in page and "Missing for the next step" in page and "Not before" in page
-    assert "Harm budget: " in page and "of 20 units</strong> may be spent" in page
+    assert "Harm budget: " in page and "20 units or more</strong> may be spent" in page
     assert "as promised" in page and "shown, not decided on" in page
 
 

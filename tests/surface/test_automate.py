@@ -1,4 +1,4 @@
-"""``andon automate`` without a level: what each slice has earned, on a real workspace, in words and as JSON."""
+"""``andon automate`` without a level: what evidence says of each slice, on a real workspace, in words and as JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_each_slice_has_earned(line: Climbing) -> None:
     older, rest = (next(row for row in said.splitlines() if row.startswith(name)) for name in ("older ", "all others "))
     assert older.split()[1:3] == ["shadow", "assist"] and "would be from" in older and "of 100 % allowed" in older
     assert rest.split()[2:4] == ["full", "-"] and "at most 2 %" in rest and "every answer" in rest
-    assert "do it with: andon automate assist --slice older" in said
+    assert "Do it with: andon automate assist --slice older" in said
     found: Any = json.loads(call("--json"))
     assert (found["promote"], found["highest"], len(found["path"])) == ("suggest", "partial", 5)
     rungs = {rung["slice"]: rung for rung in found["rungs"]}

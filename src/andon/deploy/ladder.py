@@ -24,7 +24,17 @@ from msgspec.structs import replace
 
 from andon.core.record import Level
 from andon.deploy.automation import LEVELS, Threshold
-from andon.deploy.ladder_words import broken, interval, too_few, too_much, were_wrong
+from andon.deploy.ladder_words import (
+    broken,
+    count_as,
+    err_less,
+    interval,
+    no_model,
+    seen_by,
+    too_few,
+    too_much,
+    were_wrong,
+)
 from andon.measure.audit import Audited, cases_needed
 from andon.measure.estimate import Estimate, undefined
 
@@ -129,8 +139,9 @@ class Rung(msgspec.Struct, frozen=True):
     ``to`` is the next level (None: it stays). A ``promote`` is a suggestion unless ``automatic``; ``held`` says then why
     only a person may do it. ``threshold`` and ``coverage`` (share of the cases) are those in force at level partial, else
     what was learnt. ``error`` is that of the automatic answers; it must be at most ``max_error``. ``evidence`` of a breach
-    demotes from ``breach_at`` on (natural logarithms of e-values). ``drawn`` answers were drawn into the audit since. ``labels_needed`` is how many labels in all would be
-    enough, after about ``eta_hours``.
+    demotes from ``breach_at`` on (natural logarithms of e-values). ``drawn`` answers were drawn into the audit since.
+    ``labels`` are the cases with a known truth that the next step is decided from (at partial and full the answers judged
+    since it is as it is); ``labels_needed`` is how many in all would be enough, after about ``eta_hours``.
     """
 
     slice: str
@@ -235,9 +246,7 @@ def decide(rules: Rules, facts: Facts) -> Rung:
     if up is None:
         return _stay(rules, facts, "top", f"{facts.level} is the highest level of automation.path")
     if facts.version is None:
-        return _stay(
-            rules, facts, "release", f"there is no release that {up} could be based on; make one: andon release"
-        )
+        return _stay(rules, facts, "release", no_model(up))
     rung = {"shadow": _shadow, "full": _full}.get(up, _partial)(rules, facts, up)
     return _by_whom(rules, facts, rung) if rung.kind == "promote" else rung
 
@@ -285,7 +294,7 @@ def _rung(rules: Rules, facts: Facts) -> Rung:
         human_error=facts.human,
         model_error=facts.model,
         capacity=facts.capacity,
-        labels=facts.labels,
+        labels=_counted(facts),
         version=facts.version,
         evidence=0.0 if audit is None else audit.log_breach,
         breach_at=-math.log(rules.delta),
@@ -293,11 +302,19 @@ def _rung(rules: Rules, facts: Facts) -> Rung:
     )
 
 
+def _counted(facts: Facts) -> int:
+    """The cases with a known truth that the next step is decided from; where answers are automatic, those judged since."""
+    if facts.level not in ("partial", "full"):
+        return facts.labels
+    judged = facts.audit if facts.whole is None else facts.whole
+    return 0 if judged is None else judged.n
+
+
 def _stay(rules: Rules, facts: Facts, why: Why, reason: str, needed: int | None = None) -> Rung:
     rung = replace(_rung(rules, facts), why=why, reason=reason, labels_needed=needed)
     if needed is None or facts.per_hour <= 0:
         return rung
-    return replace(rung, eta_hours=max(0.0, (needed - facts.labels) / facts.per_hour))
+    return replace(rung, eta_hours=max(0.0, (needed - rung.labels) / facts.per_hour))
 
 
 def _up(rules: Rules, facts: Facts, to: Level, why: Why, reason: str) -> Rung:
@@ -310,13 +327,13 @@ def _down(rules: Rules, facts: Facts, audit: Audited) -> Rung:
     again = facts.fallback
     rung = replace(_rung(rules, facts), kind="demote", why="breach")
     if facts.level == "full" and "partial" in rules.path and again is not None and again.value is not None:
-        goes_on = f"from a confidence of {again.value:.4g} on it keeps the promise ({again.reason})"
+        goes_on = f"from a confidence of {again.value:.4g} on it keeps the promise ({seen_by(rules, again.reason)})"
         return replace(rung, to="partial", threshold=again.value, coverage=again.coverage, reason=f"{said}; {goes_on}")
     return replace(rung, to=lower(rules.path), reason=f"{said}; people decide again")
 
 
 def _shadow(rules: Rules, facts: Facts, up: Level) -> Rung:
-    return _up(rules, facts, up, "watch", f"{facts.version} can be watched in the shadow: people decide as before")
+    return _up(rules, facts, up, "watch", f"in the shadow {facts.version} can be watched: people decide as before")
 
 
 def _partial(rules: Rules, facts: Facts, up: Level) -> Rung:
@@ -326,8 +343,9 @@ def _partial(rules: Rules, facts: Facts, up: Level) -> Rung:
         least = facts.look_at or fewest(rules.max_error, rules.delta)
         return _stay(rules, facts, "labels", too_few(rules, facts, least), least)
     if learnt.value is None:
-        return _stay(rules, facts, "labels", learnt.reason, learnt.labels_needed)
-    shown = f"from a confidence of {learnt.value:.4g} on, {learnt.coverage * 100:.3g} % of the cases, {learnt.reason}"
+        return _stay(rules, facts, "labels", seen_by(rules, learnt.reason), learnt.labels_needed)
+    said = seen_by(rules, learnt.reason)
+    shown = f"from a confidence of {learnt.value:.4g} on, {learnt.coverage * 100:.3g} % of the cases, {said}"
     shown += f" ({facts.source})" if facts.source else ""
     room = facts.capacity
     if up == "partial" and room.allowed is not None and 1 - learnt.coverage > room.allowed * (1 + 1e-9):
@@ -345,22 +363,16 @@ def _full(rules: Rules, facts: Facts, up: Level) -> Rung:
         return _stay(rules, facts, "unjudged", said)
     if better(facts.human, facts.model) == "people":
         assert facts.human is not None and facts.model is not None
-        said = f"people err less here: {interval(facts.human)} of their answers are wrong, {interval(facts.model)} of the model's"
-        return _stay(rules, facts, "people", said)
+        return _stay(rules, facts, "people", err_less(rules, facts.human, facts.model))
     # The j-th time that a slice rises spends its part of the chance to err (as looks do).
     turn = facts.rises + 1
     alpha, whole = rules.delta / (turn * (turn + 1)), facts.whole
     if whole is None or not whole.n:
-        return _stay(
-            rules,
-            facts,
-            "labels",
-            "no answer of the model was judged yet at this level",
-            fewest(rules.max_error, rules.delta),
-        )
-    seen = f"of {whole.n} of its answers whose truth is known, {interval(whole.error)} {were_wrong(rules)}"
+        said = "no answer of the model was judged yet at this level"
+        return _stay(rules, facts, "labels", said, fewest(rules.max_error, rules.delta))
+    seen = f"of {whole.n:,} of its answers whose truth is known, {interval(whole.error)} {were_wrong(rules)}"
     if whole.missing:
-        seen += f", and {whole.missing} that nobody judged yet count as wrong"
+        seen += f", and {whole.missing:,} that nobody judged yet count as {count_as(rules)}"
     if whole.kept(alpha):
         return _up(
             rules, facts, up, "earned", f"{seen}: at most {rules.max_error:.4g} of all with {1 - alpha:.4g} confidence"
@@ -371,8 +383,8 @@ def _full(rules: Rules, facts: Facts, up: Level) -> Rung:
             rules, facts, "unjudged", f"{seen}; no automatic answer is audited (automation.partial.audit_share)"
         )
     if whole.missing > rules.max_error * (whole.n + whole.missing):
-        return replace(_stay(rules, facts, "unjudged", not_yet), labels=whole.n)
-    return replace(_stay(rules, facts, "evidence", not_yet, _enough(rules, whole, alpha)), labels=whole.n)
+        return _stay(rules, facts, "unjudged", not_yet)
+    return _stay(rules, facts, "evidence", not_yet, _enough(rules, whole, alpha))
 
 
 def _enough(rules: Rules, whole: Audited, alpha: float) -> int | None:

@@ -22,6 +22,7 @@ import msgspec
 import polars as pl
 
 from andon.deploy.automation import Threshold, learn_threshold
+from andon.deploy.ladder_words import as_people
 from andon.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
@@ -120,9 +121,7 @@ def look_at(charter: Charter, rows: pl.DataFrame, of: tuple[str, str, str], look
     delta = (1 - partial.confidence) / (look * (look + 1))
     threshold = learn_from(rows, partial.max_error, delta, partial.only)
     if charter.target.truth == "human":
-        # Nobody knows whether people were right.
-        said = threshold.reason.replace("were wrong", "differed from people's")
-        threshold = msgspec.structs.replace(threshold, reason=said)
+        threshold = msgspec.structs.replace(threshold, reason=as_people(threshold.reason))
     return Learnt(version, slice, source, threshold, look, partial.confidence, first, last)
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, Literal, TypeVar
 
@@ -29,6 +30,7 @@ __all__ = [
     "count",
     "figure_text",
     "minute",
+    "share_text",
     "span",
     "told",
     "unit_shown",
@@ -160,6 +162,24 @@ def count(n: int, thing: str) -> str:
     ('1 case', '1,400 cases')
     """
     return f"{n:,} {thing}{'' if n == 1 else 's'}"
+
+
+def share_text(share: float) -> str:
+    """A share of 1 in per cent, to two or three digits and without an exponent; only what is all of it is 100 %.
+
+    >>> share_text(0.0213), share_text(0.625), share_text(0.99996), share_text(3e-7)
+    ('2.1 %', '62.5 %', '99.996 %', '0.00003 %')
+    """
+    percent = share * 100
+    size = abs(percent)
+    decimals = None
+    if 0 < size < 10:
+        decimals = max(0, 1 - math.floor(math.log10(size)))
+    elif size < 100 <= float(f"{size:.3g}"):
+        decimals = 1 - math.floor(math.log10(100 - size))
+    if decimals is None:
+        return f"{percent:.3g} %"
+    return f"{percent:.{min(12, decimals)}f}".rstrip("0").rstrip(".") + " %"
 
 
 def minute(time_us: int) -> str:

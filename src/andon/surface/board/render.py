@@ -22,7 +22,7 @@ from andon.core.clock import iso
 from andon.measure.estimate import Estimate
 from andon.surface.doctor_check import size_text
 from andon.surface.page import piece
-from andon.surface.station import count, span
+from andon.surface.station import count, share_text, span
 
 __all__ = ["STATIC", "asset", "code", "environment", "figure", "number"]
 
@@ -101,12 +101,13 @@ def number(value: float | None, unit: str = "") -> str:
 
     >>> number(0.0213, "share"), number(1234.5, "ms"), number(None)
     ('2.1 %', '1,234 ms', '–')
+    >>> number(0.99996, "share"), number(1.0, "share"), number(3e-7, "share")   # never all, or none, that is not
+    ('99.996 %', '100 %', '0.00003 %')
     """
     if value is None or not math.isfinite(value):
         return "–"
     if unit == "share":
-        percent = value * 100
-        return (f"{percent:.2g}" if abs(percent) < 10 else f"{percent:.3g}") + " %"
+        return share_text(value)
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return text + _MARKS.get(unit, f" {unit}")
 

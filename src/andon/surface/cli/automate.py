@@ -1,4 +1,4 @@
-"""The command ``automate``: how much the model decides by itself, slice by slice, and what it has earned."""
+"""The command ``automate``: how much the model decides by itself, slice by slice, and what evidence says of it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from andon.errors import NotFound, UsageError
 from andon.surface.cli.output import ActorOption, JsonFlag, ProjectOption, ReasonOption, console, emit, note
 
 if TYPE_CHECKING:
+    from andon.core.record import Route
     from andon.deploy.ladder import Capacity, Rung
     from andon.measure.estimate import Estimate
+    from andon.scope.charter import Charter
 
 __all__ = ["automate"]
 
@@ -23,7 +25,7 @@ _STYLES = {"demote": "bold red", "promote": "green", "stay": ""}
 def automate(
     level: Annotated[
         str | None,
-        typer.Argument(help="human, shadow, assist, partial or full; if not given, what each slice has earned."),
+        typer.Argument(help="human, shadow, assist, partial or full; if not given, what evidence says of each slice."),
     ] = None,
     slice: Annotated[
         str | None,
@@ -34,7 +36,7 @@ def automate(
     reason: ReasonOption = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Set how much the model decides by itself; without a level, show what each slice has earned and what is missing."""
+    """Set how much the model decides by itself; without a level, show what evidence says of each slice and what is missing."""
     if level is None:
         if actor is not None or reason:
             raise UsageError("nothing changes without a level, so there is no --actor and no --reason; name a level")
@@ -52,6 +54,7 @@ def automate(
 def _show(project: str | None, slice: str | None, as_json: bool) -> None:
     from andon.config import open_project
     from andon.deploy.ladder_evidence import rungs
+    from andon.surface.view.deploy_dial_words import error_is
 
     opened = open_project(project)
     found = rungs(opened.workspace, opened.charter)
@@ -62,21 +65,37 @@ def _show(project: str | None, slice: str | None, as_json: bool) -> None:
                 f"no slice with a level of its own is called {slice!r}; there are: {', '.join(named) or 'none'}"
             )
         found = msgspec.structs.replace(found, rungs=tuple(rung for rung in found.rungs if rung.slice == slice))
-    automation = opened.charter.automation
+    automation, route = opened.charter.automation, opened.workspace.routes.current()
     if as_json:
         body: dict[str, Any] = msgspec.to_builtins(found)
-        emit({**body, "promote": automation.promote, "highest": automation.highest, "path": list(automation.path)})
-    elif not found.rungs:
+        truth = {"truth": opened.charter.target.truth, "error_is": error_is(opened.charter)}
+        more = {"promote": automation.promote, "highest": automation.highest, "path": list(automation.path)}
+        emit({**body, "rungs": [_told(rung, opened.charter, route) for rung in found.rungs], **more, **truth})
+    elif not found.rungs or route is None:
         console.print("Nothing has been deployed yet. Begin with: andon deploy shadow VERSION", markup=False)
     else:
-        _print(found.rungs, opened.charter.target.truth == "human")
+        _print(found.rungs, opened.charter, route)
 
 
-def _print(found: tuple[Rung, ...], people: bool) -> None:
-    """The table and its sentences; where ``people`` are the truth, an error is an answer that differs from theirs."""
+def _told(rung: Rung, charter: Charter, route: Route | None) -> dict[str, Any]:
+    """A rung as JSON, with the sentences that the board's page says of it."""
+    from andon.surface.view import deploy_dial_words as words
+
+    body: dict[str, Any] = msgspec.to_builtins(rung)
+    if route is None:
+        return body
+    said = {"now": words.now_does(rung, route), "automatic_answers": words.automatic(rung, charter, route)}
+    return {**body, **said, "missing": words.missing(rung, charter, route)}
+
+
+def _print(found: tuple[Rung, ...], charter: Charter, route: Route) -> None:
+    """The table and its sentences; where people are the truth, an error is an answer that differs from theirs."""
     from rich.table import Table
     from rich.text import Text
 
+    from andon.surface.view.deploy_dial_words import automatic, missing
+
+    people = charter.target.truth == "human"
     table = Table(
         "slice", "level", "next", "automatic that differ from people" if people else "wrong of the automatic", "automatic", "for people", "people err", "model errs",
         box=None, pad_edge=False, header_style="dim",
@@ -87,7 +106,7 @@ def _print(found: tuple[Rung, ...], people: bool) -> None:
             Text(rung.level, style="cyan"),
             Text(rung.to or "-", style=_STYLES[rung.kind]),
             Text(_audit(rung)),
-            Text(_automatic(rung)),
+            Text(_would(rung) or automatic(rung, charter, route)),
             Text(_work(rung.capacity)),
             Text("-" if rung.human_error is None else _percent(rung.human_error)),
             Text("-" if rung.model_error is None else _percent(rung.model_error)),
@@ -95,8 +114,8 @@ def _print(found: tuple[Rung, ...], people: bool) -> None:
     console.print(table)
     for rung in found:
         note(f"{_named(rung.slice)}: {rung.reason}")
-        if missing := _missing(rung):
-            note(f"{_named(rung.slice)}: {missing}")
+        told = missing(rung, charter, route).replace("`", "")
+        note(f"{_named(rung.slice)}: {told}{_by_hand(rung)}")
 
 
 def _named(slice: str) -> str:
@@ -122,14 +141,12 @@ def _audit(rung: Rung) -> str:
     return f"{_percent(rung.error)}, at most {rung.max_error * 100:.3g} %; {known}"
 
 
-def _automatic(rung: Rung) -> str:
-    if rung.level == "full" and rung.kind != "demote":
-        return "every answer"
-    if rung.threshold is None:
-        return "none"
+def _would(rung: Rung) -> str:
+    """What would be automatic at the next level; empty where no threshold was learnt for it."""
+    if rung.threshold is None or rung.level == "partial":
+        return ""
     share = "" if rung.coverage is None else f", {rung.coverage * 100:.3g} %"
-    would = "" if rung.level == "partial" and rung.kind == "stay" else "would be "
-    return f"{would}from {rung.threshold:.4g} on{share}"
+    return f"would be from {rung.threshold:.4g} on{share}"
 
 
 def _work(room: Capacity) -> str:
@@ -139,17 +156,9 @@ def _work(room: Capacity) -> str:
     return f"{room.deferral * 100:.3g} %{allowed}, {room.arrivals:.3g} cases an hour"
 
 
-def _missing(rung: Rung) -> str:
-    """What the next level waits for."""
-    if rung.kind == "promote":
-        by = "the controller does it with its next look" if rung.automatic else rung.held
-        where = "" if rung.slice == "*" else f" --slice {rung.slice}"
-        return f"{rung.to} is earned: {by}" + (
-            "" if rung.automatic else f"; do it with: andon automate {rung.to}{where}"
-        )
-    if rung.kind == "demote":
-        return f"the controller lowers it to {rung.to} with its next look (andon up)"
-    if rung.labels_needed is None:
+def _by_hand(rung: Rung) -> str:
+    """The command with which a person does what is offered."""
+    if rung.kind != "promote" or rung.automatic:
         return ""
-    pace = "" if rung.eta_hours is None else f", in about {rung.eta_hours:.3g} hours at today's pace"
-    return f"{rung.labels:,} of about {rung.labels_needed:,} labels are there{pace}"
+    where = "" if rung.slice == "*" else f" --slice {rung.slice}"
+    return f" Do it with: andon automate {rung.to}{where}"

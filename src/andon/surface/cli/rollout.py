@@ -128,7 +128,7 @@ def _asked(name: str, what: str, said: str, as_json: bool) -> None:
 def explained(name: str | None, project: str | None, as_json: bool) -> None:
     """An automatic rollout (the newest), with its evidence as of now and its course."""
     from andon.config import open_project
-    from andon.deploy.rollout_store import kept, newest
+    from andon.deploy.rollout_store import kept, may_resume, newest
     from andon.monitor.course import course_of
     from andon.monitor.explain import explain
 
@@ -144,7 +144,7 @@ def explained(name: str | None, project: str | None, as_json: bool) -> None:
     if as_json:
         emit({**msgspec.to_builtins(found), "course": msgspec.to_builtins(course)})
     else:
-        _show(found)
+        _show(found, opened.clock.now(), may_resume(one.rollout))
         _show_steps(course)
 
 
@@ -161,21 +161,25 @@ def _state(state: str, reason: str) -> str:
     return f"{state} ({reason})".replace("_", " ") if reason else state.replace("_", " ")
 
 
-def _show(found: Explained) -> None:
+def _show(found: Explained, now_us: int, may_keep: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from andon.surface.view.deploy_rollout_words import earliest, next_of
+
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_row("rollout", Text(f"{found.name} by {found.actor}, {found.version} against {found.live}"))
+    old = found.live or "people"
+    table.add_row("rollout", Text(f"{found.name} by {found.actor or 'somebody'}, {found.version} against {old}"))
     table.add_row("state", Text(f"{_state(found.state, found.reason)} since {iso(found.since_us)}", style="bold"))
     table.add_row("why", Text(found.sentence))
     table.add_row("way", Text(str(found.path)))
     for number, sentence in enumerate(found.missing):
         table.add_row("missing" if not number else "", Text(sentence))
-    eta = "not known" if found.eta_us is None else iso(found.eta_us)
-    if found.missing:
-        table.add_row("earliest", Text(f"{eta}, if {found.version} is as good as {found.live}"))
-    table.add_row("units", Text(f"{found.units[0]} on {found.version}, {found.units[1]} on {found.live}"))
+    if (eta := earliest(found, now_us)) is not None:
+        table.add_row("earliest", Text(f"{iso(eta)}, if {found.version} is as good as {found.live or 'its goals ask'}"))
+    if told := next_of(found.state, found.reason, may_keep=may_keep):
+        table.add_row("needs", Text(told.replace("`", "")))
+    table.add_row("units", Text(f"{found.units[0]} on {found.version}, {found.units[1]} on {old}"))
     table.add_row("budget", Text(f"{found.budget_left:.3g} of {found.budget:g} units with an event are left"))
     table.add_row("split", Text(f"evidence {found.log_split:.2f}, freezes from {found.split_at:.2f} on"))
     console.print(table)

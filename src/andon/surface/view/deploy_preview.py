@@ -190,7 +190,11 @@ def _model_decides(route: Route) -> bool:
 
 
 def _levels(visit: Visit, before: Route, after: Route) -> Iterator[str]:
-    partial = visit.project.charter.automation.partial
+    charter = visit.project.charter
+    partial, errs = (
+        charter.automation.partial,
+        "differ from people's" if charter.target.truth == "human" else "are wrong",
+    )
     raised = list(_raised(before, after))
     models = [one for one in (after.live, after.candidate if after.share else None) if one is not None]
     for name, _, level in raised:
@@ -202,7 +206,7 @@ def _levels(visit: Visit, before: Route, after: Route) -> Iterator[str]:
         elif level == "partial":
             yield (
                 f"a look at the evidence comes first: only a confidence at which at most {percent(partial.max_error)} of "
-                "the answers are wrong is automatic; each look is written down and makes the next one ask for more"
+                f"the answers {errs} is automatic; each look is written down and makes the next one ask for more"
             )
     if after.action == "automate" and not raised and before.levels != after.levels:
         yield "a lowered level is no step that a rollback undoes: raise it again by hand"

@@ -11,8 +11,9 @@ from andon.errors import NotFound
 from andon.monitor.explain import Explained
 from andon.monitor.race import Drawn
 from andon.surface.page import Page
+from andon.surface.running import running
 from andon.surface.station import Known, State
-from andon.surface.view.deploy_rollout import lamp_of, word_of
+from andon.surface.view.deploy_rollout_words import Outlook, lamp_of, outlook, word_of
 
 if TYPE_CHECKING:
     from andon.deploy.rollout_store import Kept
@@ -45,7 +46,8 @@ class RaceView(msgspec.Struct, frozen=True):
     """The whole page. ``found`` and ``course`` are None where there is no rollout, or it cannot be read now (``trouble``).
 
     ``found`` is what ``andon deploy explain`` says, ``course`` the same over time. The charts run over [``since_us``,
-    ``until_us``], which reaches to ``eta_us`` where that is near. ``rollouts`` are the newest first, ``older`` more there are.
+    ``until_us``], which reaches to the ``outlook``'s time where that is near. ``controller`` says whether somebody leads who
+    moves it: "leads", "none" or "unknown". ``rollouts`` are the newest first, ``older`` more there are.
     """
 
     now_us: int
@@ -61,11 +63,13 @@ class RaceView(msgspec.Struct, frozen=True):
     may_freeze: bool
     may_resume: bool
     trouble: str = ""
+    outlook: Outlook = Outlook()
+    controller: str = "unknown"
 
 
 def race_view(visit: Visit, params: Params) -> RaceView:
     """Look once. Raises ``NotFound`` for a rollout that there never was."""
-    from andon.deploy.rollout_store import kept, may_resume
+    from andon.deploy.rollout_store import kept
     from andon.monitor.course import course_of
     from andon.monitor.explain import explain
 
@@ -73,11 +77,14 @@ def race_view(visit: Visit, params: Params) -> RaceView:
     all_of = known.ask(lambda: kept(project.workspace)) or {}
     one = None if known.trouble else _chosen(all_of, params.name)
     found = None if one is None else known.ask(lambda: explain(project.workspace, project.charter, one))
+    why = known.why
     course = None if one is None else known.ask(lambda: course_of(project.workspace, one.rollout))
+    why, route = why or known.why, project.workspace.routes.current()
     name = "" if one is None else one.rollout.name
     newest = list(all_of.values())[::-1]
     going = one is not None and not one.rollout.ended
-    since, until = _span(found, course)
+    comes = Outlook() if one is None else outlook(one.rollout, found, route, visit.now_us)
+    since, until = _span(comes.eta_us, course)
     return RaceView(
         now_us=visit.now_us,
         by=params.by,
@@ -90,8 +97,10 @@ def race_view(visit: Visit, params: Params) -> RaceView:
         since_us=since,
         until_us=until,
         may_freeze=going and one is not None and one.rollout.state not in ("frozen", "rolling_back"),
-        may_resume=going and one is not None and may_resume(one.rollout),
-        trouble=known.trouble or known.why,
+        may_resume=comes.may_resume,
+        trouble=known.trouble or why,
+        outlook=comes,
+        controller=running(project, known, route).controller,
     )
 
 
@@ -109,12 +118,11 @@ def _listed(one: Kept, shown: bool) -> Chosen:
     return Chosen(now.name, word_of(now.state, now.reason), lamp_of(now.state), now.began_us, now.ended, shown)
 
 
-def _span(found: Explained | None, course: Drawn | None) -> tuple[int, int]:
+def _span(eta: int | None, course: Drawn | None) -> tuple[int, int]:
     """The time that is drawn: as far as is known, and on to where safe may be proven if that is not far."""
     if course is None:
         return 0, 0
     since, until = course.since_us, course.until_us
-    eta = None if found is None else found.eta_us
     if eta is not None and until < eta <= until + (until - since):
         until = eta
     return since, until

@@ -8,21 +8,13 @@ import msgspec
 
 from andon.measure.estimate import Estimate
 from andon.surface.station import Known, State
+from andon.surface.view.deploy_rollout_words import Outlook, lamp_of, outlook, word_of
 
 if TYPE_CHECKING:
     from andon.config import Project
     from andon.deploy.rollout_proof import Judged
 
-__all__ = ["RailNow", "RolloutNow", "lamp_of", "rollout_now", "word_of"]
-
-_LAMPS: dict[str, State] = {
-    "hold": "look",
-    "rolling_back": "stop",
-    "frozen": "stop",
-    "rolled_back": "stop",
-    "rejected": "stop",
-    "aborted": "stop",
-}
+__all__ = ["RailNow", "RolloutNow", "rollout_now"]
 
 
 class RailNow(msgspec.Struct, frozen=True):
@@ -43,7 +35,10 @@ class RailNow(msgspec.Struct, frozen=True):
 
 
 class RolloutNow(msgspec.Struct, frozen=True):
-    """The newest automatic rollout. ``missing`` is what the next step waits for; ``eta_us`` when it may come (None: not known)."""
+    """The newest automatic rollout. ``missing`` is what the next step waits for, ``outlook`` who can do what about it.
+
+    ``eta_us`` is when it may come, where evidence is what it waits for (None: not known).
+    """
 
     name: str
     version: str
@@ -63,11 +58,12 @@ class RolloutNow(msgspec.Struct, frozen=True):
     as_of_us: int
     may_freeze: bool
     may_resume: bool
+    outlook: Outlook = Outlook()
 
 
 def rollout_now(project: Project, known: Known) -> RolloutNow | None:
     """The rollout that is on its way; None where there is none, or it cannot be read now (``known`` keeps why)."""
-    from andon.deploy.rollout_store import active, may_resume
+    from andon.deploy.rollout_store import active
     from andon.monitor.explain import explain
 
     kept = known.ask(lambda: active(project.workspace))
@@ -76,6 +72,7 @@ def rollout_now(project: Project, known: Known) -> RolloutNow | None:
     found = known.ask(lambda: explain(project.workspace, project.charter, kept))
     if found is None:
         return None
+    comes = outlook(kept.rollout, found, project.workspace.routes.current(), project.clock.now())
     return RolloutNow(
         name=found.name,
         version=found.version,
@@ -91,25 +88,12 @@ def rollout_now(project: Project, known: Known) -> RolloutNow | None:
         shown=found.shown,
         budget=found.budget,
         budget_left=found.budget_left,
-        eta_us=found.eta_us,
+        eta_us=comes.eta_us,
         as_of_us=found.as_of_us,
         may_freeze=found.state not in ("frozen", "rolling_back"),
-        may_resume=may_resume(kept.rollout),
+        may_resume=comes.may_resume,
+        outlook=comes,
     )
-
-
-def lamp_of(state: str) -> State:
-    """How grave a rollout's state is."""
-    return _LAMPS.get(state, "good")
-
-
-def word_of(state: str, reason: str) -> str:
-    """A rollout's state for people.
-
-    >>> word_of("hold", "no_data"), word_of("rolled_back", "")
-    ('hold (no data)', 'rolled back')
-    """
-    return state.replace("_", " ") + (f" ({reason.replace('_', ' ')})" if reason else "")
 
 
 def _rail(one: Judged) -> RailNow:
