@@ -21,14 +21,15 @@ from andon.deploy.rollout_proof import ramp, said_of, told_of
 from andon.deploy.rollout_record import Evidence, Plan, Rail, Rollout, Standing
 from andon.deploy.route import assign
 from andon.measure.guardrail import Guardrail
-from andon.monitor.cases import counted, measurable
+from andon.monitor.cases import Asked, measurable, shape
 from andon.monitor.explain import foresee
 from andon.monitor.proof import Proof
-from andon.monitor.rails import late_rail
 from andon.monitor.steer import standing
+from andon.monitor.units import Units
 from andon.scope.charter import Charter, parse
 from andon.store.codec import DecisionBatch, DecisionRow, encode_decisions
 from andon.store.frame import FrameKind
+from andon.store.shape import SCHEMAS
 from andon.store.view import Seen
 
 PARTIAL = HEAD.replace("delay: %s", "delay: %s, truth: human").replace(
@@ -45,9 +46,7 @@ def charter(share: float, *, rails: str = "wrong", more: str = "") -> Charter:
 
 
 class Log:
-    """Cases at level partial as the log would give them: ``defer`` of them went to people, ``q`` of the rest is looked at again."""
-
-    inputs = ("cough",)
+    """Cases at level partial as the log has them: ``defer`` of them went to people, ``q`` of the rest is looked at again."""
 
     def __init__(
         self, units: int, wrong: tuple[float, float], q: float, seed: int, *, defer: float = 0.4, each: int = 1
@@ -69,39 +68,42 @@ class Log:
                 "arm": np.where(mine, "candidate", "live"),
                 "version": np.where(mine, "v2", "v1"),
                 "probability": 0.5,
-                "status": "decided",
-                "decided_by": np.where(deferred, "person", "model"),
-                "saw_suggestion": False,
-                "decision": "negative",
-                "decided_us": np.where(deferred, at + 1, 0),
+                "status": np.where(deferred, "pending", "decided"),
+                "decided_by": np.where(deferred, "nobody", "model"),
+                "decision": np.where(deferred, "", "negative"),
                 "human": pl.Series([None] * cases, dtype=pl.String),
                 "audit": np.where(drawn, q, 0.0),
             }
-        ).with_columns(decided_us=pl.when(pl.col("decided_by") == "person").then("decided_us"))
-        said = pl.DataFrame(
-            {"id": self.rows["id"], "audited": np.where(bad, "positive", "negative"), "audited_us": at + 9}
         )
-        self.said = said.filter(pl.Series(drawn))
-
-    def later(self, table: str) -> pl.LazyFrame:
-        schema: dict[str, Any] = dict.fromkeys(("id", "kind", "value", "stream"), pl.String)
-        return pl.LazyFrame(schema=schema | dict.fromkeys(("time_us", "received_us", "sequence"), pl.Int64))
-
-    def final(self) -> pl.LazyFrame:
-        return self.rows.lazy()
-
-    def audits(self) -> pl.LazyFrame:
-        return self.said.lazy()
+        self.reviews = pl.DataFrame(
+            {
+                "id": self.rows["id"],
+                "kind": np.where(deferred, "decision", "audit"),
+                "decision": np.where(bad, "positive", "negative"),
+                "decided_by": "person",
+                "reviewer": "ann",
+                "time_us": np.where(deferred, at + 1, at + 9),
+                "seconds": 1.0,
+                "saw_suggestion": False,
+                "simulated": False,
+                "stream": "people",
+                "sequence": np.arange(cases),
+            }
+        ).filter(pl.Series(deferred | drawn))
 
     def rail(self, *, name: str = "wrong", alone: str = "") -> Rail:
         """What a rollout makes of it."""
         rules = charter(0.01, rails=name)
-        looks: Any = guarded(rules, alone=bool(alone))
-        table = measurable(self, {name: looks[name]}, rules, None, alone).collect()  # type: ignore[arg-type]
-        kind = "bad" if f"bad:{name}" in table.columns else "value"
-        q = float(self.rows["audit"].max() or 0.0)  # type: ignore[arg-type]
+        looks: Any = {name: guarded(rules, alone=bool(alone))[name]}
         plan = replace(PLAN, limits={name: 0.1}) if alone else replace(PLAN, margins={"worth": 0.2})
-        return late_rail(name, plan, looks[name], *counted(table, name, kind, {1: q}), NOW + 2 * table.height)
+        q = float(self.rows["audit"].max() or 0.0)  # type: ignore[arg-type]
+        units, asked = Units(plan, looks, {1: q}, alone=bool(alone)), Asked(looks, rules, alone, ("cough",))
+        told = asked.outcomes(self.rows.lazy(), self.reviews.lazy(), pl.LazyFrame(schema=SCHEMAS["feedback"]))
+        new = self.rows.select(shape(alone))
+        place = ["stream", "sequence"]
+        known = new.select("key", *place).join(told.select(*place, *asked.columns).collect(), on=place)
+        units.take(new, known, NOW + 2 * new.height)
+        return units.rail(name)
 
 
 def test_a_candidate_that_is_worse_is_not_called_negligible_by_what_people_decided_and_a_sample_of_the_rest() -> None:

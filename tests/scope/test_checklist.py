@@ -85,12 +85,19 @@ def test_columns_measured_from_inputs_are_those_that_are_measured() -> None:
 
 def test_no_input_may_be_called_what_a_view_calls_its_own() -> None:
     """A view renames such an input, so that a metric or slice that names it would look at another column."""
+    import polars as pl
+
     from andon.scope.consistency import RESERVED
-    from andon.store import view
+    from andon.store import outcome, view
+    from andon.store.shape import SCHEMAS, SYSTEM
 
     # Andon's own on both sides, but for where a decision keeps its inputs and feedback what it is.
     apart = view._TAKEN ^ RESERVED
     assert apart == {"x", "kind"}
+    tables = [pl.LazyFrame(schema=SCHEMAS[name]) for name in ("reviews", "feedback")]
+    joined = outcome.known(pl.LazyFrame(schema=SYSTEM), *tables, kinds=True)
+    beside = {name for name in joined.collect_schema().names() if not name.startswith(":")}
+    assert beside <= RESERVED, "what stands beside inputs in a join"
 
 
 REDACTING = """

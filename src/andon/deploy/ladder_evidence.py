@@ -19,7 +19,7 @@ from andon.core.clock import DAY, HOUR
 from andon.core.record import Event, Level, Route
 from andon.deploy.automation import Threshold
 from andon.deploy.ladder import Facts, Rules, Rung, decide, next_up, rules_of
-from andon.deploy.ladder_rows import NO_ROWS, judged_of, work_of
+from andon.deploy.ladder_rows import NO_ROWS, Answers, work_of
 from andon.deploy.ladder_stretch import Stretch, broken_us, level_of, slices_of, stretch, turns, version_of
 from andon.deploy.learning import LIVE, Evidence, Learnt, due_at, learn_from
 from andon.deploy.raters import rate
@@ -92,7 +92,7 @@ def last_look(workspace: Workspace, version: str, slice: str, since_us: int) -> 
 
 @dataclass
 class Ladder:
-    """Looks at the slices of a line. Keeps what never changes (routes) and, for a while, what takes long.
+    """Looks at the slices of a line. Keeps what never changes (routes, what was read of the log) and, for a while, what takes long.
 
     ``facts`` are those that the last look decided from, by slice.
     """
@@ -104,6 +104,9 @@ class Ladder:
     _unread: str = ""
     _known: dict[str, Known] = field(default_factory=dict)
     _known_of: tuple[object, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._answers = Answers(self.workspace, self.charter.target.truth)
 
     @property
     def rules(self) -> Rules:
@@ -191,9 +194,8 @@ class Ladder:
         stretches = {slice: self._stretch(routes, slice, now) for slice in slices_of(route)}
         day = max(now - _PACE_US, routes[-1].time_us)
         automatic = {name: one for name, one in stretches.items() if one.level in _AUTOMATIC}
-        seen = Seen(self.workspace, min([day, *(max(one.time_us, one.since_us) for one in automatic.values())]), None)
-        work = work_of(seen, stretches, day, now, self.charter.review.reviewers_per_hour)
-        judged = judged_of(seen, automatic, self.charter.target.truth) if automatic else {}
+        judged, came = self._answers.look(automatic, day)
+        work = work_of(came, stretches, day, now, self.charter.review.reviewers_per_hour)
         busy = self._busy(route)
         found = []
         for slice, one in stretches.items():
@@ -281,8 +283,7 @@ class Ladder:
         if not automatic:
             return Rungs((), 0, now)
         try:
-            seen = Seen(self.workspace, min(max(one.time_us, one.since_us) for one in automatic.values()), None)
-            judged = judged_of(seen, automatic, self.charter.target.truth)
+            judged, _ = self._answers.look(automatic, max(now - _PACE_US, routes[-1].time_us))
         except pl.exceptions.PolarsError as error:
             raise unreadable("decisions", error) from error
         version = version_of(routes[0])

@@ -3,21 +3,28 @@
 An automatic answer that was drawn into the audit is judged once its truth is known: by the label that came, or, where
 the charter says ``truth: human``, by the person who looked at it (by a third one where two differed). At level partial
 the answers that went to people are there, too: each of them was looked at, so its probability is 1.
+
+A look reads on from where the last one ended (``andon.store.follow``), and anew where a slice begins a new stretch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from andon.core.clock import HOUR, MINUTE
 from andon.deploy.ladder import Capacity, room_for
 from andon.deploy.ladder_stretch import Stretch
-from andon.store.shape import day_of
-from andon.store.view import Seen, Truth
+from andon.store import outcome
+from andon.store.follow import FEEDBACK, REVIEWS, Follow
+from andon.store.outcome import Truth
 
-__all__ = ["NO_ROWS", "judged_of", "work_of"]
+if TYPE_CHECKING:
+    from andon.store.workspace import Workspace
+
+__all__ = ["NO_ROWS", "Answers", "work_of"]
 
 NO_ROWS = pl.DataFrame(
     schema={
@@ -34,19 +41,26 @@ NO_ROWS = pl.DataFrame(
         "epoch": pl.Int64,
     }
 )
-"""Answers as ``judged_of`` gives them: ``chance`` is the probability with which each was looked at."""
+"""Answers as ``Answers.judged`` gives them: ``chance`` is the probability with which each was looked at."""
+
+_PLACE = ("stream", "sequence")
+_SAID = ("slice", "version", "confidence", "time_us", "epoch", "model", "automatic", "chance")
+_OUTCOME = ("status", "decision", "decided_by")
+_CAME = ["time_us", "slice", "epoch", "status"]
 
 
 def work_of(
-    seen: Seen, stretches: Mapping[str, Stretch], since: int, now: int, reviewers_per_hour: float | None
+    came: pl.DataFrame, stretches: Mapping[str, Stretch], since: int, now: int, reviewers_per_hour: float | None
 ) -> dict[str, Capacity]:
-    """What has come in each slice since then, and which share of it waits for people, as the slice is now."""
+    """What has come in each slice since then, and which share of it waits for people, as the slice is now.
+
+    ``came`` are all decisions since then: ``slice``, ``epoch`` and ``status`` as they were made.
+    """
     begun = pl.col("slice").replace_strict(
         {name: one.epoch for name, one in stretches.items()}, default=0, return_dtype=pl.Int64
     )
-    lately = seen.raw().filter(pl.col("day") >= day_of(since), pl.col("time_us") >= since)
-    grouped = lately.group_by("slice", anew=pl.col("epoch") >= begun)
-    counted = grouped.agg(n=pl.len(), people=(pl.col("status") == "pending").sum()).collect()
+    grouped = came.group_by("slice", anew=pl.col("epoch") >= begun)
+    counted = grouped.agg(n=pl.len(), people=(pl.col("status") == "pending").sum())
     hours = max(now - since, MINUTE) / HOUR
     arrivals: dict[str, float] = {}
     deferral: dict[str, float] = {}
@@ -66,59 +80,84 @@ def work_of(
     }
 
 
-def judged_of(seen: Seen, stretches: Mapping[str, Stretch], truth: Truth) -> dict[str, pl.DataFrame]:
-    """For each slice the model's answers since its stretch began, in the order in which their truth became known.
+class Answers:
+    """The decisions of a line by slice, read on from look to look."""
 
-    Those whose truth is not known yet come last, with ``truth`` null.
-    """
+    def __init__(self, workspace: Workspace, truth: Truth) -> None:
+        self._workspace = workspace
+        self._truth = truth
+        self._follow: Follow | None = None
+        self._stretches: tuple[tuple[str, int, int], ...] = ()
+        self._since_us = 0
+        self._came: pl.DataFrame | None = None
+        self._judged: pl.DataFrame | None = None
+
+    def look(self, automatic: Mapping[str, Stretch], since_us: int) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
+        """For each ``automatic`` slice the model's answers since its stretch began, in the order in which their truth
+        became known (where it is not known yet, last, with ``truth`` null); and all decisions since ``since_us``.
+
+        Raises ``Unavailable`` and ``PolarsError``.
+        """
+        follow, self._follow = self._following(automatic, since_us), None  # what breaks off half-way is read anew
+        seen = follow.look()
+        if follow.begins:
+            self._came = self._judged = None
+        lately = pl.col("time_us") >= since_us
+        came = seen.raw().select(_CAME).filter(lately).collect()
+        step = follow.step(seen, _asked(seen.raw(), automatic))
+        told = self._told(step.touched, step.later)
+        self._judged = told if self._judged is None else _replaced(self._judged, told)
+        self._came = came if self._came is None else pl.concat([self._came.filter(lately), came])
+        self._follow, self._since_us = follow, since_us
+        once = self._judged.sort("time_us", *_PLACE).unique("id", keep="first", maintain_order=True)
+        ordered = once.sort("known_us", "id", nulls_last=True).select(NO_ROWS.columns)
+        return {str(name): part for (name,), part in ordered.partition_by("slice", as_dict=True).items()}, self._came
+
+    def _following(self, automatic: Mapping[str, Stretch], since_us: int) -> Follow:
+        """What was read, where it holds for what is asked now."""
+        stretches = tuple((name, one.epoch, one.since_us) for name, one in automatic.items())
+        held, before, self._stretches = self._follow, self._stretches, stretches
+        if held is not None and stretches == before and since_us >= self._since_us:
+            return held
+        least = min([since_us, *(max(one.time_us, one.since_us) for one in automatic.values())])
+        tables = {"reviews": REVIEWS, "feedback": FEEDBACK} if automatic else {}
+        return Follow(self._workspace, least, (*_SAID, *_OUTCOME), tables)
+
+    def _told(self, asked: pl.DataFrame, later: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """The answers with their truth, as far as it is known."""
+        if not later:
+            return asked.with_columns(truth=pl.lit(None, dtype=pl.String), known_us=pl.lit(None, dtype=pl.Int64))
+        rows = outcome.known(asked.lazy(), later["reviews"].lazy(), later["feedback"].lazy())
+        rows = rows.with_columns(truth=outcome.truth(self._truth), known_us=outcome.truth_us(self._truth))
+        return rows.select(*NO_ROWS.columns, *_PLACE).collect()
+
+
+def _asked(raw: pl.LazyFrame, automatic: Mapping[str, Stretch]) -> pl.LazyFrame:
+    """What the model answered by itself and was drawn, and at level partial what it left to people."""
     drawn = (pl.col("decided_by") == "model") & (pl.col("audit") > 0)
     left = (pl.col("status") == "pending") & pl.col("suggestion").is_not_null() & (pl.col("level") == "partial")
-    mine = pl.any_horizontal(
+    mine = [
         (pl.col("slice") == name) & (pl.col("epoch") >= one.epoch) & (pl.col("time_us") >= one.since_us)
-        for name, one in stretches.items()
+        for name, one in automatic.items()
+    ]
+    by_model = pl.col("decided_by") == "model"
+    return raw.filter(pl.any_horizontal(pl.lit(False), *mine), drawn | left).select(
+        "id",
+        *_PLACE,
+        "slice",
+        "version",
+        "confidence",
+        "time_us",
+        pl.col("epoch").cast(pl.Int64),
+        *_OUTCOME,
+        model=pl.coalesce("decision", "suggestion"),
+        automatic=by_model,
+        chance=pl.when(by_model).then("audit").otherwise(1.0),
     )
-    asked = (
-        seen.raw()
-        .filter(mine, drawn | left)
-        .select(
-            "id",
-            "slice",
-            "version",
-            "confidence",
-            "time_us",
-            pl.col("epoch").cast(pl.Int64),
-            model=pl.coalesce("decision", "suggestion"),
-            automatic=pl.col("decided_by") == "model",
-            chance=pl.when(pl.col("decided_by") == "model").then("audit").otherwise(1.0),
-        )
-    )
-    found = _told(seen, asked.unique("id", maintain_order=True).collect(), truth)
-    return {str(name): part for (name,), part in found.partition_by("slice", as_dict=True).items()}
 
 
-def _told(seen: Seen, asked: pl.DataFrame, truth: Truth) -> pl.DataFrame:
-    """The answers with their truth, as far as it is known."""
-    if not asked.height:
-        return NO_ROWS
-    ids = asked.lazy().select("id")
-    came = seen.later("feedback").filter(pl.col("kind") == "label").join(ids, on="id", how="semi")
-    labels = came.sort("time_us", "received_us", "stream", "sequence").unique("id", keep="last", maintain_order=True)
-    table = asked.lazy().join(labels.select("id", label="value", label_us="received_us"), on="id", how="left")
-    if truth == "human":
-        table = table.join(_people(seen, ids), on="id", how="left")
-    else:
-        table = table.with_columns(said=pl.lit(None, dtype=pl.String), said_us=pl.lit(None, dtype=pl.Int64))
-    table = table.with_columns(truth=pl.coalesce("label", "said"), known_us=pl.coalesce("label_us", "said_us"))
-    return table.sort("known_us", "id", nulls_last=True).select(*NO_ROWS.columns).collect()
-
-
-def _people(seen: Seen, ids: pl.LazyFrame) -> pl.LazyFrame:
-    """``id``, ``said``, ``said_us``: what people said without a suggestion; a third one's word where two differed."""
-    came = (
-        seen.later("reviews").filter(pl.col("decided_by") == "person").join(ids, on="id", how="semi").sort("sequence")
-    )
-    first = came.unique(("id", "kind"), keep="first", maintain_order=True)
-    blind = first.filter(pl.col("kind").is_in(["decision", "audit"]), ~pl.col("saw_suggestion"))
-    third = first.filter(pl.col("kind") == "adjudication").select("id", third="decision")
-    rows = blind.select("id", "decision", said_us="time_us").join(third, on="id", how="left")
-    return rows.select("id", "said_us", said=pl.coalesce("third", "decision")).unique("id")
+def _replaced(rows: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """Rows with those that are told anew as they are now."""
+    if not now.height:
+        return rows
+    return pl.concat([rows.join(now, on=list(_PLACE), how="anti"), now.select(rows.columns)])

@@ -14,7 +14,7 @@ simulated averages lie within a quarter of it, mostly below, and half of the run
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from andon.errors import UsageError
 from andon.measure.evidence import Counts, combined, harm_test, safe_test, share_of
 
-__all__ = ["Detectable", "Expected", "detectable", "events_needed", "growth", "walk"]
+__all__ = ["Detectable", "Expected", "detectable", "events_needed", "growth", "walk", "walk_on"]
 
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -137,18 +137,40 @@ def walk(test: Counts, mine: Bools, rho: npt.ArrayLike, counted: Bools | None = 
     >>> walk(harm_test(), np.array([[True, False]]), 0.1).round(3).tolist()
     [[1.176, 0.692]]
     """
-    shares = np.asarray(rho, dtype=np.float64)
-    null = _shares(test.null, shares)
     total: Array | None = None
-    for ratio in test.ratios:
-        alone = _shares(ratio, shares)
-        steps = np.where(mine, np.log(alone / null), np.log((1 - alone) / (1 - null)))
+    for steps in _steps(test, mine, rho):
         if counted is not None:
             steps *= counted
         np.cumsum(steps, axis=1, out=steps)
         total = steps if total is None else np.logaddexp(total, steps, out=total)
     assert total is not None
     return total - math.log(len(test.ratios))
+
+
+def walk_on(test: Counts, mine: Bools, rho: Array, logs: Sequence[float]) -> tuple[Array, tuple[float, ...]]:
+    """The same of one run that goes on where each ratio's part was at ``logs``; and where each part is then.
+
+    ``mine`` and ``rho`` have shape (events,). In whatever parts a run is walked, it is the same to the bit.
+
+    >>> first, logs = walk_on(harm_test(), np.array([True]), np.array([0.1]), [0.0] * 7)
+    >>> walk_on(harm_test(), np.array([False]), np.array([0.1]), logs)[0].round(3).tolist()
+    [0.692]
+    """
+    total, ends = np.full(len(mine), -np.inf), []
+    for steps, log in zip(_steps(test, mine, rho), logs, strict=True):
+        path = np.cumsum(np.concatenate([[log], steps]))[1:]
+        total = np.logaddexp(total, path, out=total)
+        ends.append(float(path[-1]) if len(path) else log)
+    return total - math.log(len(test.ratios)), tuple(ends)
+
+
+def _steps(test: Counts, mine: Bools, rho: npt.ArrayLike) -> Iterator[Array]:
+    """For each ratio, how much every event adds to the logarithm of its part."""
+    shares = np.asarray(rho, dtype=np.float64)
+    null = _shares(test.null, shares)
+    for ratio in test.ratios:
+        alone = _shares(ratio, shares)
+        yield np.where(mine, np.log(alone / null), np.log((1 - alone) / (1 - null)))
 
 
 def _shares(ratio: float, rho: Array) -> Array:

@@ -5,7 +5,7 @@ Expressions and frames; what they add up to is in ``andon.monitor.rails``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -13,17 +13,35 @@ import polars as pl
 from andon.measure.event import Event
 from andon.measure.figure import Figure
 from andon.measure.slice import parse_slice
+from andon.store import outcome
 from andon.store.view import Seen
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
 
-__all__ = ["KEPT", "Look", "beyond", "column", "counted", "key", "limited", "measurable", "reached", "shape"]
+__all__ = [
+    "KEPT",
+    "Asked",
+    "Look",
+    "answers_of_a_unit",
+    "chance",
+    "column",
+    "counted",
+    "counts",
+    "key",
+    "limited",
+    "measurable",
+    "partly",
+    "shape",
+    "unseen",
+]
 
 #: What a guardrail looks at of a case.
 Look = Event | Figure
 #: The columns that are kept of a case of which it is known how it went.
 KEPT = ("time_us", "stream", "sequence", "epoch", "mine", "rho", "key")
+#: What an outcome is worked out from, whatever is looked at.
+_READ = frozenset(("time_us", "status", "decision", "decided_by", "human"))
 
 
 def column(name: str, look: Look, alone: str) -> pl.Expr:
@@ -49,45 +67,60 @@ def measurable(
 ) -> pl.LazyFrame:
     """Decided cases with the ``column`` of each look (null: not known), and since when all of a case is (``known_us``).
 
-    For each look also since when it is known (``known:<name>``), with which probability people looked (``chance:<name>``, null
-    for what they decided themselves) and whether they or an outcome surely say how such a case went (``sure:<name>``);
-    ``lot`` is even in [0, 1). ``alone`` names a version that is held against goals by itself, with all that it answers.
+    For each look also what ``Asked`` tells. ``alone`` names a version that is held against goals by itself, with all that it
+    answers.
     """
-    said = seen.later("feedback")
-    labels = said.filter(pl.col("kind") == "label").sort("time_us", "received_us", "stream", "sequence")
-    labels = labels.unique("id", keep="last", maintain_order=True)
-    came = labels.select("id", label="value", label_known="received_us")
-    rows = seen.final().filter(pl.col("status") != "pending", *([] if which is None else [which]))
-    rows = rows.with_columns(prediction="decision").join(came, on="id", how="left")
-    rows = rows.join(seen.audits(), on="id", how="left")
-    if any(isinstance(one, Event) and one.kind for one in looks.values()):
-        first = pl.col("received_us").min().alias("feedback_known")
-        rows = rows.join(said.group_by("id").agg(first, feedback=pl.col("kind").unique().sort()), on="id", how="left")
-    else:
-        rows = rows.with_columns(feedback_known=pl.lit(None, dtype=pl.Int64))
-    rows = _with_truth(rows, charter.target.truth)
-    known = pl.max_horizontal("time_us", "label_known", "decided_us", "audited_us", "feedback_known")
-    flags = [limited(column(name, one, alone), charter.metrics[name].where, seen) for name, one in looks.items()]
-    looked = [one for name, look in looks.items() for one in _looked(name, look, charter.target.truth)]
-    lot = (pl.col("id").hash(seed=7) / 2.0**64).alias("lot")
-    return rows.select(*shape(alone), known.alias("known_us"), lot, *flags, *looked)
+    asked = Asked(looks, charter, alone, seen.inputs)
+    rows = seen.raw() if which is None else seen.raw().filter(which)
+    rows = asked.outcomes(rows, seen.later("reviews"), seen.later("feedback"))
+    known = pl.max_horizontal(
+        "time_us", ":label_known", "decided_us", ":audited_us", ":adjudicated_us", ":feedback_known"
+    )
+    return rows.select(*shape(alone), known.alias("known_us"), *asked.columns)
+
+
+class Asked:
+    """What late looks ask of decided cases, as columns of their outcomes.
+
+    For each look its ``column``, since when it is known (``known:<name>``), with which probability people looked
+    (``chance:<name>``, null for what they decided themselves) and whether they or an outcome surely say how such a case went
+    (``sure:<name>``); ``lot`` is even in [0, 1).
+    """
+
+    def __init__(self, looks: Mapping[str, Look], charter: Charter, alone: str, inputs: Collection[str]) -> None:
+        self._truth = charter.target.truth
+        self._kinds = any(isinstance(one, Event) and bool(one.kind) for one in looks.values())
+        flags = [limited(column(name, one, alone), charter.metrics[name].where, inputs) for name, one in looks.items()]
+        looked = [one for name, look in looks.items() for one in _looked(name, look, self._truth)]
+        self.columns: list[pl.Expr] = [(pl.col("id").hash(seed=7) / 2.0**64).alias("lot"), *flags, *looked]
+
+    def reads(self, columns: Iterable[str]) -> list[str]:
+        """Those of a decision's columns that the outcome, or a look at it, reads."""
+        roots = {root for one in self.columns for root in one.meta.root_names()}
+        return [name for name in columns if name in roots or name in _READ]
+
+    def outcomes(self, rows: pl.LazyFrame, reviews: pl.LazyFrame, feedback: pl.LazyFrame) -> pl.LazyFrame:
+        """The decided ones among decisions, with their outcomes: what ``columns`` read."""
+        found = outcome.known(rows, reviews, feedback, kinds=self._kinds).filter(pl.col("status") != "pending")
+        label, human = outcome.truth(self._truth).alias("label"), pl.coalesce("human", ":audited").alias("human")
+        told = outcome.truth_us(self._truth).alias(":truth_us")
+        return found.with_columns(label, human, told, prediction="decision")
 
 
 def _looked(name: str, look: Look, truth: str) -> list[pl.Expr]:
     """Since when a case counts for a look, and how likely people are to look at one."""
     reads = set((look.bad if isinstance(look, Event) else look.value).meta.root_names())
-    again, told = "human" in reads, pl.col("label_known")
+    again = "human" in reads
     people = again or (truth == "human" and "label" in reads)
     since = [pl.col("time_us"), pl.col("decided_us")]
-    if "label" in reads:
-        since.append(pl.coalesce("label_known", "audited_us") if truth == "human" else told)
-    since += [pl.col("audited_us")] if again else []
-    since += [pl.col("feedback_known")] if "feedback" in reads else []
+    since += [pl.col(":truth_us")] if "label" in reads else []
+    since += [pl.col(":audited_us")] if again else []
+    since += [pl.col(":feedback_known")] if "feedback" in reads else []
     if not people:
         chance, sure = pl.lit(1.0), pl.lit(True)
     else:
-        other = pl.lit(False) if again else told.is_not_null()
-        drawn = pl.when(pl.col("audited").is_not_null() & (pl.col("audit") > 0)).then("audit")
+        other = pl.lit(False) if again else pl.col(":label_known").is_not_null()
+        drawn = pl.when(pl.col(":audited").is_not_null() & (pl.col("audit") > 0)).then("audit")
         chance = pl.when(other).then(pl.lit(1.0)).otherwise(drawn)
         sure = other | (pl.col("decided_by") != "model").fill_null(True) | (pl.col("audit") >= 1).fill_null(False)
     return [
@@ -102,22 +135,60 @@ def counted(
 ) -> tuple[pl.DataFrame, float | None]:
     """The cases of a look (``kind``: bad or value) that count, each with the ``chance`` it had to, and whether they are a sample.
 
+    The second is None, or for a sample how many automatic answers there are for each of the candidate's units.
+    """
+    unsure, doubtful = (table.select(one.any()).item() for one in (unseen(name), partly(name, kind)))
+    sampled = bool(unsure and doubtful)
+    rows = table.filter(counts(name, kind, shares, sampled=sampled))
+    rows = rows.select(
+        *KEPT,
+        pl.col(f"{kind}:{name}").alias(kind),
+        known_us=f"known:{name}",
+        chance=chance(name, shares, sampled=sampled),
+    )
+    mine = table.filter(unseen(name), pl.col("mine"))["key"]
+    return rows, answers_of_a_unit(mine.len(), mine.n_unique()) if sampled else None
+
+
+def unseen(name: str) -> pl.Expr:
+    """Whether nobody surely says how a case went."""
+    return ~pl.col(f"sure:{name}")
+
+
+def partly(name: str, kind: str) -> pl.Expr:
+    """Whether a case that counts is people's own or was drawn: beside cases nobody has seen, such are a sample."""
+    odds = pl.col(f"chance:{name}")
+    return pl.col(f"{kind}:{name}").is_not_null() & (odds.is_null() | (odds < 1))
+
+
+def counts(name: str, kind: str, shares: Mapping[int, float], *, sampled: bool) -> pl.Expr:
+    """Whether a case counts for a look.
+
     Where people look at a sample of the automatic answers, what they decided themselves, each of it and never wrong, must
     not count beside it as if it were as much. Events count among the drawn answers alone: of what went to people none is
     one. Of values a case that went to people counts as if it were drawn, too, with the share of its route (``shares``).
-    The second is None, or for a sample how many automatic answers there are for each of the candidate's units.
     """
-    went = pl.col(f"{kind}:{name}")
-    rows = table.filter(went.is_not_null())
-    rows = rows.select(*KEPT, "lot", went.alias(kind), known_us=f"known:{name}", chance=f"chance:{name}")
-    unsure = table.filter(~pl.col(f"sure:{name}"))
-    own = pl.col("chance").is_null()
-    if not unsure.height or not rows.select((own | (pl.col("chance") < 1)).any()).item():
-        return rows.drop("lot").with_columns(pl.col("chance").fill_null(1.0)), None
-    share = pl.col("epoch").replace_strict(dict(shares), default=0.0, return_dtype=pl.Float64)
-    rows = rows.filter(~own if kind == "bad" else ~own | (pl.col("lot") < share))
-    mine = unsure.filter("mine")["key"]
-    return rows.drop("lot").with_columns(pl.col("chance").fill_null(share)), mine.len() / max(mine.n_unique(), 1) or 1.0
+    went, own = pl.col(f"{kind}:{name}").is_not_null(), pl.col(f"chance:{name}").is_null()
+    if not sampled:
+        return went
+    return went & (~own if kind == "bad" else ~own | (pl.col("lot") < _share(shares)))
+
+
+def chance(name: str, shares: Mapping[int, float], *, sampled: bool) -> pl.Expr:
+    """The chance that a case that counts had to be looked at."""
+    return pl.col(f"chance:{name}").fill_null(_share(shares) if sampled else pl.lit(1.0))
+
+
+def answers_of_a_unit(answers: int, units: int) -> float:
+    """How many automatic answers a unit of the candidate has that nobody surely sees."""
+    return answers / max(units, 1) or 1.0
+
+
+def _share(shares: Mapping[int, float]) -> pl.Expr:
+    """The part of the automatic answers that people look at, by the route."""
+    if not shares:
+        return pl.lit(0.0)
+    return pl.col("epoch").replace_strict(dict(shares), default=0.0, return_dtype=pl.Float64)
 
 
 def key() -> pl.Expr:
@@ -134,38 +205,14 @@ def shape(alone: str = "") -> list[pl.Expr]:
     return [*plain, mine.alias("mine"), rho.alias("rho"), key().alias("key"), deferred.alias("deferred")]
 
 
-def limited(bad: pl.Expr, where: str | None, seen: Seen) -> pl.Expr:
+def limited(bad: pl.Expr, where: str | None, inputs: Collection[str]) -> pl.Expr:
     """A column of cases that counts only where the metric's condition holds: nowhere, where that names an unknown column."""
     if where is None:
         return bad
     slice = parse_slice(where)
-    known = {*seen.inputs, "version", "arm", "level", "slice", "decided_by", "status", "unit", "epoch", "confidence"}
+    known = {*inputs, "version", "arm", "level", "slice", "decided_by", "status", "unit", "epoch", "confidence"}
     if not slice.columns <= known:
         return pl.when(pl.lit(False)).then(bad)
     columns = sorted(slice.columns)
     held = pl.struct(columns).map_batches(lambda rows: slice.truth(rows.struct.unnest()), return_dtype=pl.Boolean)
     return pl.when(held.fill_null(False)).then(bad)
-
-
-def beyond(after: Mapping[str, int]) -> pl.Expr:
-    """Rows behind a position of the log."""
-    if not after:
-        return pl.lit(True)
-    return pl.col("sequence") > pl.col("stream").replace_strict(dict(after), default=-1, return_dtype=pl.Int64)
-
-
-def reached(seen: Seen, given: Mapping[str, int] | None, after: Mapping[str, int]) -> dict[str, int]:
-    """The last sequence of each stream in what is there."""
-    if given is not None:
-        return dict(sorted(given.items()))
-    parts = [seen.raw(), *(seen.later(table) for table in ("feedback", "reviews", "shadow"))]
-    rows = pl.concat([part.filter(beyond(after)).select("stream", "sequence") for part in parts])
-    found = rows.group_by("stream").agg(pl.col("sequence").max()).collect()
-    return dict(sorted({**after, **dict(found.iter_rows())}.items()))
-
-
-def _with_truth(rows: pl.LazyFrame, truth: str) -> pl.LazyFrame:
-    """Labels and people's own answers, as ``andon.store.view.outcomes`` has them."""
-    own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
-    asked = pl.coalesce("audited", own) if truth == "human" else pl.lit(None, dtype=pl.String)
-    return rows.with_columns(label=pl.coalesce("label", asked), human=pl.coalesce("human", "audited"))

@@ -1,125 +1,151 @@
-"""Guardrails of a rollout from the cases of the log: each unit counts once, in the order in which it became known how it went.
+"""Guardrails of a rollout from the units of the log: each counts once, in the order in which it became known how it went.
 
-Events of two arms are counted (``judge_events``); means, and a release that is held against its goals alone, take each
-unit's first case with what it gave (``judge_values``). Evidence is looked at after every unit, whenever one happens to look.
+Events of two arms are counted; means, and a release that is held against its goals alone, take each unit's first case with
+what it gave. Evidence is looked at after every unit, whenever one happens to look.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from andon.deploy.rollout_proof import level_of
 from andon.deploy.rollout_record import Plan, Rail
 from andon.measure.alone import Alone
 from andon.measure.bounded import Difference
-from andon.measure.detect import walk
+from andon.measure.detect import walk_on
 from andon.measure.evidence import Counts
 from andon.measure.figure import Figure
 from andon.measure.guardrail import Guardrail
 from andon.monitor.cases import Look
+from andon.monitor.firsts import Firsts, Tallied, firsts
 
-__all__ = ["early_rail", "firsts", "judge_events", "judge_values", "late_rail", "pairs", "value_rail"]
+__all__ = ["Events", "event_rail", "events", "firsts", "guard_of", "pairs", "sample", "value_rail", "values"]
 
-_ORDER = ("known_us", "stream", "sequence")
-
-
-def firsts(cases: pl.DataFrame) -> pl.DataFrame:
-    """Each unit's first case, in the order in which they became known."""
-    return cases.sort(_ORDER).unique("key", keep="first", maintain_order=True)
+_Pair = tuple[int, int]
 
 
-def judge_events(name: str, plan: Plan, events: pl.DataFrame) -> Guardrail:
-    """The guardrail after these events: each unit's first (by ``known_us``) counts, with its ``rho`` and arm ``mine``."""
-    first = firsts(events)
-    made = Guardrail.begin(name, plan.margin)
-    if not first.height:
-        return made
-    counts = first.group_by("rho").agg(mine=pl.col("mine").sum(), n=pl.len()).sort("rho")
-    for rho, mine, n in counts.iter_rows():
-        made = made.add(int(mine), int(n - mine), rho)
-    arms, rhos = first["mine"].to_numpy()[None, :], first["rho"].to_numpy()[None, :]
-    return msgspec.structs.replace(made, harm=_peaked(made.harm, arms, rhos), safe=_peaked(made.safe, arms, rhos))
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """How far one e-process has come: the logarithm of each part, and the largest of all so far."""
+
+    logs: tuple[float, ...]
+    peak: float = 0.0
+
+    def on(self, test: Counts, units: pl.DataFrame) -> _Path:
+        """After these units."""
+        if not units.height:
+            return self
+        walked, logs = walk_on(test, units["mine"].to_numpy(), units["rho"].to_numpy(), self.logs)
+        return _Path(logs, max(self.peak, float(walked.max())))
 
 
-def _peaked(test: Counts, mine: np.ndarray, rho: np.ndarray) -> Counts:
-    """The same with the largest evidence that there was after any event."""
-    return msgspec.structs.replace(test, peak=max(0.0, float(walk(test, mine, rho).max())))
+@dataclass(frozen=True, slots=True)
+class Events:
+    """The events of a guardrail so far: how many of each arm by the probability of the draw, and how far both tests came."""
+
+    begun: Guardrail
+    harm: _Path
+    safe: _Path
+    counts: dict[float, _Pair] = field(default_factory=dict)
+
+    def on(self, units: pl.DataFrame) -> Events:
+        """After these units with an event."""
+        found = dict(self.counts)
+        by_rho = units.group_by("rho").agg(mine=pl.col("mine").sum(), n=pl.len())
+        for rho, mine, n in by_rho.iter_rows():
+            had = found.get(rho, (0, 0))
+            found[rho] = had[0] + int(mine), had[1] + int(n - mine)
+        begun = self.begun
+        return Events(begun, self.harm.on(begun.harm, units), self.safe.on(begun.safe, units), found)
+
+    @property
+    def guard(self) -> Guardrail:
+        """The guardrail after them."""
+        made = self.begun
+        for rho in sorted(self.counts):
+            made = made.add(*self.counts[rho], rho)
+        if not self.counts:
+            return made
+        harm, safe = (msgspec.structs.replace(test, peak=path.peak) for test, path in self._tests(made))
+        return msgspec.structs.replace(made, harm=harm, safe=safe)
+
+    def _tests(self, made: Guardrail) -> tuple[tuple[Counts, _Path], ...]:
+        return (made.harm, self.harm), (made.safe, self.safe)
 
 
-def judge_values(plan: Plan, name: str, look: Look, first: pl.DataFrame) -> Difference | Alone:
-    """The evidence of units with their first case (``mine``, ``rho``, ``value``): against a goal, or the other arm's mean."""
+def events(name: str, plan: Plan) -> Firsts[Events]:
+    """The units with an event of a guardrail, none yet."""
+    begun = Guardrail.begin(name, plan.margin)
+    harm, safe = (_Path((0.0,) * len(test.ratios)) for test in (begun.harm, begun.safe))
+    return Firsts(Events(begun, harm, safe), Events.on)
+
+
+def guard_of(name: str, plan: Plan, cases: pl.DataFrame) -> Guardrail:
+    """The guardrail after the first of these cases with an event of each unit, each with its ``known_us``, ``mine`` and ``rho``."""
+    made = events(name, plan)
+    cases = cases.with_columns(value=pl.lit(True), chance=pl.lit(1.0))
+    made.swap(cases.clear(), cases)
+    return made.now.evidence.guard
+
+
+def values(name: str, plan: Plan, look: Look) -> Firsts[Difference | Alone]:
+    """The units of a guardrail on values, none yet: against a goal, or the other arm's mean."""
     worse: Literal["higher", "lower"] = look.worse if isinstance(look, Figure) else "higher"
     low, high = (look.low, look.high) if isinstance(look, Figure) else (0.0, 1.0)
     alpha = min(level_of(plan) + plan.beta, 0.5)
     if name in plan.limits:
-        own = first.filter("mine")["value"].to_numpy()
-        return Alone.begin(plan.limits[name], low, high, worse=worse, alpha=alpha).many(own)
-    begun = Difference.begin(low, high, plan.margins[name], worse=worse, alpha=alpha)
-    return begun.many(*(first[column].to_numpy() for column in ("mine", "rho", "value")))
+        return Firsts(Alone.begin(plan.limits[name], low, high, worse=worse, alpha=alpha), _alone_on)
+    return Firsts(Difference.begin(low, high, plan.margins[name], worse=worse, alpha=alpha), _difference_on)
 
 
-def value_rail(plan: Plan, name: str, look: Look, known: pl.DataFrame, ripe: pl.DataFrame | None = None) -> Rail:
-    """A guardrail on values; ``ripe`` are those cases of a late one whose labels had time to come."""
-    made = Rail(name, Guardrail.begin(name, plan.margin), _arms(known), other=judge_values(plan, name, look, known))
+def _alone_on(before: Difference | Alone, units: pl.DataFrame) -> Difference | Alone:
+    assert isinstance(before, Alone)
+    return before.many(units.filter("mine")["value"].to_numpy())
+
+
+def _difference_on(before: Difference | Alone, units: pl.DataFrame) -> Difference | Alone:
+    assert isinstance(before, Difference)
+    return before.many(*(units[column].to_numpy() for column in ("mine", "rho", "value")))
+
+
+def event_rail(
+    name: str,
+    seen: Firsts[Events],
+    units: _Pair,
+    requests: tuple[_Pair, _Pair],
+    ripe: tuple[Firsts[Events], _Pair] | None = None,
+) -> Rail:
+    """A guardrail on events; ``ripe`` are those of a late one whose labels had time to come, with their units.
+
+    ``requests`` are (with the event, in all) of the candidate and of the live version.
+    """
+    made = Rail(name, seen.now.evidence.guard, units, requests=requests)
     if ripe is None:
         return made
-    matured = judge_values(plan, name, look, ripe)
-    return msgspec.structs.replace(made, late=True, matured_other=matured, matured_units=_arms(ripe))
+    return msgspec.structs.replace(made, late=True, matured=ripe[0].now.evidence.guard, matured_units=ripe[1])
 
 
-def _arms(first: pl.DataFrame) -> tuple[int, int]:
-    mine = int(first["mine"].sum())
-    return mine, first.height - mine
+def value_rail(
+    name: str, plan: Plan, known: Firsts[Difference | Alone], ripe: Firsts[Difference | Alone] | None = None
+) -> Rail:
+    """A guardrail on values; ``ripe`` are those cases of a late one whose labels had time to come."""
+    made = Rail(name, Guardrail.begin(name, plan.margin), known.now.arms, other=known.now.evidence)
+    if ripe is None:
+        return made
+    matured = ripe.now
+    return msgspec.structs.replace(made, late=True, matured_other=matured.evidence, matured_units=matured.arms)
 
 
-def early_rail(name: str, plan: Plan, bad: pl.DataFrame, units: tuple[int, int], asked: tuple[int, int]) -> Rail:
-    """A guardrail on events that are known at once; ``asked`` are the requests of both arms that count."""
-    return Rail(name, judge_events(name, plan, bad), units, requests=_requests(bad, asked))
-
-
-def late_rail(name: str, plan: Plan, look: Look, known: pl.DataFrame, cases: float | None, as_of_us: int) -> Rail:
-    """A guardrail that waits for labels, people or feedback, and what of it had time to come.
-
-    ``known`` and ``cases`` are what ``andon.monitor.cases.counted`` gives.
-    """
-    ripe = known.filter(pl.col("time_us") <= as_of_us - plan.horizon_us)
-    if "value" in known.columns:
-        if cases is not None:
-            # People's own answers are known before those that they look at again: by when they were decided both come alike.
-            known = ripe = ripe.with_columns(known_us="time_us")
-        made = value_rail(plan, name, look, firsts(known), firsts(ripe))
-        return _sample(made, firsts(known), cases)
-    made = _late_events(name, plan, known, ripe)
-    return _sample(made, firsts(known.filter("bad")), cases)
-
-
-def _sample(made: Rail, seen: pl.DataFrame, cases: float | None) -> Rail:
-    """The rail, with how much one of the units it has ``seen`` of the candidate stands for, where they are a sample."""
+def sample(made: Rail, seen: Tallied[Events] | Tallied[Difference | Alone], cases: float | None) -> Rail:
+    """The rail, with how much one of the units ``seen`` of the candidate stands for, where they are a sample."""
     if cases is None:
         return made
-    stands = seen.filter("mine").select((1 / pl.col("chance")).mean()).item()
+    stands = seen.stands / seen.mine if seen.mine else 1.0
     return msgspec.structs.replace(made, sampled=True, weight=round(stands or 1.0, 6), cases=round(cases, 6))
-
-
-def _late_events(name: str, plan: Plan, known: pl.DataFrame, ripe: pl.DataFrame) -> Rail:
-    guards = [judge_events(name, plan, part.filter("bad")) for part in (known, ripe)]
-    counted = [
-        (int(part.filter("mine")["key"].n_unique()), int(part.filter(~pl.col("mine"))["key"].n_unique()))
-        for part in (known, ripe)
-    ]
-    asked = int(known["mine"].sum())
-    requests = _requests(known.filter("bad"), (asked, known.height - asked))
-    return Rail(name, guards[0], counted[0], True, guards[1], counted[1], requests=requests)
-
-
-def _requests(bad: pl.DataFrame, asked: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Requests (with the event, in all) of the candidate and of the live version."""
-    mine = int(bad["mine"].sum())
-    return (mine, asked[0]), (bad.height - mine, asked[1])
 
 
 def pairs(name: str, plan: Plan, table: pl.DataFrame, theirs: pl.Series, ours: pl.Series) -> Guardrail:
@@ -127,4 +153,4 @@ def pairs(name: str, plan: Plan, table: pl.DataFrame, theirs: pl.Series, ours: p
     alone = table.select("stream", "sequence", "key", known_us="time_us", mine=theirs, rho=pl.lit(0.5)).filter(
         theirs ^ ours
     )
-    return judge_events(name, plan, alone)
+    return guard_of(name, plan, alone)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import urlsplit
 
+from andon.core.columns import RESERVED
 from andon.core.record import Level
 from andon.core.redact import parse_rule, unfit
 from andon.core.registry import did_you_mean
@@ -25,50 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RESERVED", "Draft", "disagreements"]
 
-#: Columns of a record, and of the views of it, that are Andon's own; no input may have one of these names.
-RESERVED = frozenset(
-    [
-        "id",
-        "time_us",
-        "label",
-        "prediction",
-        "confidence",
-        "scores",
-        "decided_by",
-        "version",
-        "arm",
-        "level",
-        "slice",
-        "unit",
-        "latency_us",
-        "error",
-        "suggestion",
-        "human",
-        "audit",
-        "reviewer",
-        "status",
-        "epoch",
-        "weight",
-        "feedback",
-        "wall_us",
-        "tags",
-        "sticky",
-        "probability",
-        "decision",
-        "stream",
-        "sequence",
-        "x",
-        "kind",
-        "day",
-        "contract",
-        "live",
-        "label_us",
-        "decided_us",
-        "seconds",
-        "saw_suggestion",
-        "simulated",
-    ]
-)
 #: What is measured of an input of that kind (``monitor.inputs``): ``<input>_<measure>``, or the measure alone where it is the only one.
 DERIVED: dict[str, tuple[str, ...]] = {"text": ("length",), "image": ("brightness", "contrast", "width", "height")}
 

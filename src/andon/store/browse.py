@@ -51,7 +51,7 @@ def page(workspace: Workspace, wanted: Wanted, offset: int, limit: int) -> tuple
     seen = Seen(workspace, int(times.min() or 0), int(times.max() or 0) + 1)  # type: ignore[arg-type]
     mine = pl.col("id").is_in(ids.implode())
     rows = seen.final().filter(mine).collect()
-    labels = seen.labels(mine).collect()
+    labels = seen.labels(mine).select("id", "label", "label_us").collect()
     found = places.select(_PLACE).join(rows, on=_PLACE, how="left").join(labels, on="id", how="left")
     return found.to_dicts(), total
 

@@ -29,7 +29,7 @@ from andon.errors import Corrupt, Unavailable
 from andon.store.frame import Frame, Gap
 from andon.store.shape import DECISIONS, SCHEMAS, application, day_of, is_decisions, rows_of, table_of
 
-__all__ = ["Contracts", "DecisionLog", "Decode", "OldDays"]
+__all__ = ["Contracts", "DecisionLog", "Decode", "OldDays", "deletions"]
 
 Contracts = Callable[[str], Sequence[Field]]
 """From the hash of a contract, in hex, to its fields; raises ``NotFound`` when it is not known."""
@@ -274,7 +274,7 @@ class DecisionLog:
     def dropped(self, table: str, number: int) -> bool:
         """Whether the deletion of this number is in the table."""
         handle = self._fresh(table)
-        return handle is not None and (handle.transaction_version(_RETAINED) or 0) >= number
+        return handle is not None and deletions(handle) >= number
 
     def sweep(self, table: str, before: date) -> bool:
         """Delete the files of days before a day that the newest version no longer names; whether there were any.
@@ -306,13 +306,18 @@ class DecisionLog:
         return True
 
 
+def deletions(handle: DeltaTable) -> int:
+    """How often days were deleted from a table, as of the version that is open."""
+    return handle.transaction_version(_RETAINED) or 0
+
+
 def _counted(handle: DeltaTable, days: tuple[str, ...]) -> OldDays:
     """The deletion of these days from the table as it is, with how many rows that costs."""
     named = pl.DataFrame(handle.get_add_actions(flatten=True)).select(
         pl.col("partition.day").cast(pl.String), "num_records"
     )
     rows = named.filter(pl.col("partition.day").is_in(days))["num_records"].sum()
-    return OldDays((handle.transaction_version(_RETAINED) or 0) + 1, days, int(rows))
+    return OldDays(deletions(handle) + 1, days, int(rows))
 
 
 def _sift(part: Sequence[Frame | Gap], build: _Build) -> tuple[list[Frame | Gap], list[Gap]]:

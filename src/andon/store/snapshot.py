@@ -6,7 +6,7 @@ or in the tail, never in both and never in neither, also while the shipper is at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,6 +14,7 @@ import polars as pl
 from andon.core.record import Field
 from andon.errors import Unavailable
 from andon.store.frame import Frame
+from andon.store.log import deletions
 from andon.store.reader import read_stream
 from andon.store.segment import streams
 from andon.store.shape import DECISIONS, SCHEMAS, application, decision_schema, readable_rows, table_of
@@ -28,14 +29,20 @@ SHIPPED = "log"
 
 
 class Snapshot:
-    """The state of the log at the moment it was made, as lazy frames; times are half-open [``since_us``, ``until_us``)."""
+    """The state of the log at the moment it was made, as lazy frames; times are half-open [``since_us``, ``until_us``).
 
-    def __init__(self, workspace: Workspace) -> None:
+    ``read`` names files of the tables that are left out, because somebody has read them before.
+    """
+
+    def __init__(self, workspace: Workspace, read: Mapping[str, frozenset[str]] | None = None) -> None:
         self._workspace = workspace
+        self._read = read or {}
         self._log = workspace.log
         shipped = _shipped(workspace)  # first of all: what lies before is in the tables by now
         found = {name: workspace.log.open(name) for name in workspace.log.tables()}
         self._handles = {name: handle for name, handle in found.items() if handle is not None}
+        self.deletions = {name: deletions(handle) for name, handle in self._handles.items()}
+        """How often days were deleted from each table."""
         self._tail: dict[str, list[Frame]] = {}
         for stream in streams(workspace.wal_dir):
             self._read_tail(stream, shipped.get(stream, 0))
@@ -61,13 +68,28 @@ class Snapshot:
         fields, _ = self._workspace.load_contract(contract)
         return self._union(DECISIONS + contract, decision_schema(fields), fields)
 
+    def files(self) -> dict[str, frozenset[str]]:
+        """The files of each table, those left out too."""
+        return {name: frozenset(handle.file_uris()) for name, handle in self._handles.items()}
+
     def _union(self, name: str, schema: pl.Schema, fields: Sequence[Field]) -> pl.LazyFrame:
-        handle = self._handles.get(name)
-        parts = [] if handle is None else [pl.scan_delta(handle).select(schema.names())]
+        parts = self._files(name, schema)
         tail = self._tail.get(name, [])
         if tail or not parts:
             parts.append(readable_rows(name, tail, fields).lazy())
         return pl.concat(parts)
+
+    def _files(self, name: str, schema: pl.Schema) -> list[pl.LazyFrame]:
+        handle = self._handles.get(name)
+        if handle is None:
+            return []
+        read = self._read.get(name)
+        if not read:
+            return [pl.scan_delta(handle).select(schema.names())]
+        left = [uri for uri in handle.file_uris() if uri not in read]
+        day = {"day": schema["day"]}
+        scan = [pl.scan_parquet(left, hive_partitioning=True, hive_schema=day, glob=False)] if left else []
+        return [rows.select(schema.names()) for rows in scan]
 
 
 def _shipped(workspace: Workspace) -> dict[str, int]:

@@ -8,14 +8,17 @@ where that is a system column's). Times are half-open: ``since_us`` <= time < ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import polars as pl
 
 from andon.core.clock import DAY
+from andon.core.columns import LATER, PAIR, RECORD, RESERVED, REVIEW
 from andon.core.record import Field
 from andon.errors import NotFound, Unavailable
+from andon.store import outcome
+from andon.store.outcome import Truth
 from andon.store.shape import SYSTEM, day_of, stored_names
 from andon.store.snapshot import Snapshot
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from andon.store.workspace import Workspace
 
 __all__ = [
+    "Mark",
     "Seen",
     "Truth",
     "decisions",
@@ -36,39 +40,11 @@ __all__ = [
     "times_of",
 ]
 
-Truth = Literal["external", "human"]
-
 _BEFORE_US = 30 * DAY
 """How long before its review a decision may have been made."""
 
 _DECISION = tuple(name for name in SYSTEM if name != "day")
-_REVIEW = ("reviewer", "decided_us", "seconds", "saw_suggestion", "simulated")
-_RECORD = (
-    "id",
-    "time_us",
-    "label",
-    "prediction",
-    "confidence",
-    "scores",
-    "decided_by",
-    "version",
-    "arm",
-    "level",
-    "slice",
-    "unit",
-    "latency_us",
-    "error",
-    "suggestion",
-    "human",
-    "audit",
-    "reviewer",
-    "status",
-    "epoch",
-    "weight",
-)
-_MORE = ("feedback", "label_us", "tags", "simulated")
-_PAIR = (*_RECORD, "decision", "live", "tags", "simulated")
-_TAKEN = frozenset(("contract", *SYSTEM, *_REVIEW, *_RECORD, *_MORE, *_PAIR))
+_TAKEN = RESERVED - {"x", "kind"}
 
 
 def decisions(
@@ -85,7 +61,7 @@ def decisions(
     """
     seen = Seen(workspace, since_us, until_us)
     found = seen.final().sort("time_us", "stream", "sequence")
-    return found.select(columns or (*_DECISION, "contract", *_REVIEW, *seen.inputs)).collect()
+    return found.select(columns or (*_DECISION, "contract", *REVIEW, *seen.inputs)).collect()
 
 
 def outcomes(
@@ -104,24 +80,21 @@ def outcomes(
     made elsewhere or in the audit. ``feedback`` lists the kinds of feedback that came, ``label_us`` when the label did.
     ``columns`` are those wanted beside the inputs (all if not given); a few of many cases are read in a quarter of the time.
     """
-    seen, wanted = Seen(workspace, since_us, until_us), tuple(columns) or (*_RECORD, *_MORE)
+    seen, wanted = Seen(workspace, since_us, until_us), tuple(columns) or (*RECORD, *LATER)
     rows = seen.final().join(seen.labels(), on="id", how="left")
-    for name, people in (("audited", seen.audits()), ("adjudicated", seen.adjudications())):
-        if truth == "human" or not {"human", "weight"}.isdisjoint(wanted):
-            rows = rows.join(people, on="id", how="left")
-        else:
-            rows = rows.with_columns(pl.lit(None, dtype=pl.String).alias(name))
+    if truth == "human" or not {"human", "weight"}.isdisjoint(wanted):
+        rows = rows.join(seen.audits(), on="id", how="left").join(seen.adjudications(), on="id", how="left")
+    else:
+        nothing = (pl.lit(None, dtype=pl.String).alias(name) for name in (":audited", ":adjudicated"))
+        rows = rows.with_columns(*nothing)
     if "feedback" in wanted:
         rows = rows.join(seen.feedback_kinds(), on="id", how="left")
-    own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
-    theirs = pl.coalesce("audited", own)
-    theirs = pl.when(theirs.is_not_null()).then(pl.coalesce("adjudicated", theirs))
-    asked = theirs if truth == "human" else pl.lit(None, dtype=pl.String)
+    asked = outcome.said_blindly() if truth == "human" else pl.lit(None, dtype=pl.String)
     sampled = pl.col("label").is_null() & asked.is_not_null() & (pl.col("audit") > 0)
     rows = rows.with_columns(
         prediction="decision",
         label=pl.coalesce("label", asked),
-        human=pl.coalesce("human", "audited"),
+        human=pl.coalesce("human", ":audited"),
         weight=pl.when(sampled).then(1 / pl.col("audit")).otherwise(1.0),
     )
     return rows.sort("time_us", "stream", "sequence").select(*wanted, *seen.inputs).collect()
@@ -157,7 +130,7 @@ def labelled(
 ) -> pl.DataFrame:
     """What can be learnt from: ``id``, ``time_us``, ``label``, ``weight`` and the inputs of decisions with a label."""
     found = outcomes(workspace, since_us, until_us, truth=truth)
-    extra = [name for name in (*_RECORD, *_MORE) if name not in ("id", "time_us", "label", "weight")]
+    extra = [name for name in (*RECORD, *LATER) if name not in ("id", "time_us", "label", "weight")]
     return found.filter(pl.col("label").is_not_null()).drop(extra)
 
 
@@ -179,8 +152,8 @@ def shadow_pairs(
     rows = rows.join(said.lazy(), on="id", how="inner").join(seen.labels(), on="id", how="left")
     own = pl.when((pl.col("decided_by") == "person") & ~pl.col("saw_suggestion")).then(pl.col("decision"))
     rows = rows.join(seen.audits(), on="id", how="left")
-    rows = rows.with_columns(human=pl.coalesce("human", "audited", own), weight=pl.lit(1.0))
-    return rows.sort("time_us", "stream", "sequence").select(*_PAIR, *seen.inputs).collect()
+    rows = rows.with_columns(human=pl.coalesce("human", ":audited", own), weight=pl.lit(1.0))
+    return rows.sort("time_us", "stream", "sequence").select(*PAIR, *seen.inputs).collect()
 
 
 def times_of(workspace: Workspace, ids: Sequence[str]) -> dict[str, int]:
@@ -210,7 +183,7 @@ def find(workspace: Workspace, id: str) -> dict[str, Any]:
     if not rows:
         raise NotFound(f"no decision has the id {id!r}; was it made on another line, or deleted after its retention?")
     row = rows[0]
-    decision = {name: row[name] for name in (*_DECISION, "contract", *_REVIEW)}
+    decision = {name: row[name] for name in (*_DECISION, "contract", *REVIEW)}
     decision["tags"] = msgspec.json.decode(row["tags"])
     decision["x"] = {field.name: row[_shown(field.name)] for field in seen.fields[row["contract"]]}
     parts = {}
@@ -239,10 +212,24 @@ def _route(workspace: Workspace, epoch: int) -> dict[str, Any] | None:
     return body
 
 
+class Mark(msgspec.Struct, frozen=True):
+    """How far somebody has read: the last sequence of each stream, and what shows whether it still holds.
+
+    ``files`` of each table were read whole. ``deletions`` counts for each how often retention deleted days of it;
+    ``contracts`` are those under which anything was decided.
+    """
+
+    position: dict[str, int]
+    files: dict[str, frozenset[str]]
+    deletions: dict[str, int]
+    contracts: tuple[str, ...]
+
+
 class Seen:
     """One snapshot and the parts that views are made of; ``inputs`` are the names of all input columns.
 
-    With a ``position`` (the last sequence of each stream) it is the log as it was then.
+    With a ``position`` (the last sequence of each stream) it is the log as it was then; with a mark to read on ``after``
+    it has the rows behind that alone.
     """
 
     def __init__(
@@ -251,9 +238,10 @@ class Seen:
         since_us: int | None,
         until_us: int | None,
         position: Mapping[str, int] | None = None,
+        after: Mark | None = None,
     ) -> None:
-        self.snapshot = Snapshot(workspace)
-        self._position = position
+        self.snapshot = Snapshot(workspace, None if after is None else after.files)
+        self.as_of, self._after = position, after
         self._since_us, self._until_us = since_us, until_us
         self.fields = {name: workspace.load_contract(name)[0] for name in self.snapshot.contracts()}
         self.inputs: list[str] = []
@@ -282,51 +270,24 @@ class Seen:
 
     def final(self) -> pl.LazyFrame:
         """The decisions with their reviews laid over them; the first review of an id counts."""
-        came = self.later("reviews").filter(pl.col("kind") == "decision").sort("sequence")
-        first = came.unique("id", keep="first", maintain_order=True).select(
-            "id",
-            pl.col("decision").alias("review"),
-            pl.col("decided_by").alias("review_by"),
-            pl.col("time_us").alias("decided_us"),
-            *(name for name in _REVIEW if name != "decided_us"),
-        )
-        made = (pl.col("status") == "pending") & pl.col("review").is_not_null()
-        return (
-            self.raw()
-            .join(first, on="id", how="left")
-            .with_columns(
-                status=pl.when(made).then(pl.lit("decided")).otherwise("status"),
-                decision=pl.when(made).then("review").otherwise("decision"),
-                decided_by=pl.when(made).then("review_by").otherwise("decided_by"),
-            )
-            .drop("review", "review_by")
-        )
+        return outcome.final(self.raw(), self.later("reviews"))
 
     def labels(self, mine: pl.Expr | None = None) -> pl.LazyFrame:
-        """``id``, ``label``, ``label_us``: the latest label feedback of each id, or of those for which ``mine`` is true."""
-        came = self.later("feedback").filter(pl.col("kind") == "label")
-        came = came if mine is None else came.filter(mine)
-        latest = came.sort("time_us", "received_us", "stream", "sequence").unique(
-            "id", keep="last", maintain_order=True
-        )
-        return latest.select("id", label="value", label_us="time_us")
+        """The latest label of each id (``andon.store.outcome.labels``), or of those for which ``mine`` is true."""
+        came = self.later("feedback")
+        return outcome.labels(came if mine is None else came.filter(mine))
 
     def feedback_kinds(self) -> pl.LazyFrame:
-        """``id`` and ``feedback``, the kinds that came."""
-        return self.later("feedback").group_by("id").agg(feedback=pl.col("kind").unique().sort())
+        """The kinds of feedback that came for each id."""
+        return outcome.feedback_kinds(self.later("feedback"))
 
     def audits(self) -> pl.LazyFrame:
-        """``id``, ``audited`` and ``audited_us``: what a person decided who looked at an automatic decision again, and when."""
-        came = self.later("reviews").filter((pl.col("kind") == "audit") & (pl.col("decided_by") == "person"))
-        first = came.sort("sequence").unique("id", keep="first", maintain_order=True)
-        return first.select("id", audited="decision", audited_us="time_us")
+        """What people said who looked at automatic decisions again."""
+        return outcome.audits(self.later("reviews"))
 
     def adjudications(self) -> pl.LazyFrame:
-        """``id`` and ``adjudicated``: what a third person decided where two had differed."""
-        came = self.later("reviews").filter(pl.col("kind") == "adjudication")
-        return (
-            came.sort("sequence").unique("id", keep="first", maintain_order=True).select("id", adjudicated="decision")
-        )
+        """What third persons said where two had differed."""
+        return outcome.adjudications(self.later("reviews"))
 
     def shadow(self, version: str) -> pl.LazyFrame:
         """What a release said in the shadow, once for each id."""
@@ -338,12 +299,39 @@ class Seen:
         rows = self._then(self.snapshot.table(table))
         return rows if self._since_us is None else rows.filter(pl.col("day") >= day_of(self._since_us))
 
+    def goes_on(self) -> bool:
+        """Whether what was read up to the mark is as it was: no day was deleted, and no contract has come."""
+        if self._after is None:
+            return True
+        now = self.snapshot.deletions
+        same = all(now.get(table, 0) == n for table, n in self._after.deletions.items())
+        return same and tuple(self.fields) == self._after.contracts
+
+    def reached(self) -> dict[str, int]:
+        """The last sequence of each stream in what is there since ``since_us``."""
+        if self.as_of is not None:
+            return dict(sorted(self.as_of.items()))
+        parts = [self.raw(), *(self.later(table) for table in ("feedback", "reviews", "shadow"))]
+        rows = pl.concat([part.select("stream", "sequence") for part in parts])
+        found = rows.group_by("stream").agg(pl.col("sequence").max()).collect()
+        before = {} if self._after is None else self._after.position
+        return dict(sorted({**before, **dict(found.iter_rows())}.items()))
+
+    def mark(self) -> Mark:
+        """How far this is."""
+        return Mark(self.reached(), self.snapshot.files(), self.snapshot.deletions, tuple(self.fields))
+
     def _then(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Those that the log had at the position."""
-        if self._position is None:
-            return rows
-        reached = pl.col("stream").replace_strict(dict(self._position), default=-1, return_dtype=pl.Int64)
-        return rows.filter(pl.col("sequence") <= reached)
+        """Those that the log had at the position, behind the mark."""
+        if self.as_of is not None:
+            rows = rows.filter(pl.col("sequence") <= _last(self.as_of))
+        return rows if self._after is None else rows.filter(pl.col("sequence") > _last(self._after.position))
+
+
+def _last(position: Mapping[str, int]) -> pl.Expr:
+    if not position:
+        return pl.lit(-1, dtype=pl.Int64)
+    return pl.col("stream").replace_strict(dict(position), default=-1, return_dtype=pl.Int64)
 
 
 def _shown(name: str) -> str:
