@@ -52,15 +52,22 @@ __all__ = [
 
 
 class AndonError(Exception):
-    """The root of the tree: a fault we can explain, with a stable ``code`` and, where known, ``field`` and ``hint``."""
+    """The root of the tree: a fault we can explain, with a stable ``code`` and, where known, ``field`` and ``hint``.
+
+    ``kept`` is what may be written down where ``message`` may not, because it holds what a model was given or what a
+    model, a library or a server said: our own words without any value. Without any it is the code alone.
+    """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 4
     http: ClassVar[int] = 500
 
-    def __init__(self, message: str, *, field: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, field: str | None = None, hint: str | None = None, kept: str | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.kept = kept or f"it failed ({self.code})"
         self.field = field
         self.hint = hint
 

@@ -26,7 +26,7 @@ KEEPERS = {
     "uvicorn": ("andon/surface/",),
     "jinja2": ("andon/surface/",),
     "typer": ("andon/surface/cli/",),
-    "http.client": ("andon/demo/", "andon/surface/", "andon/model/remote.py", "andon/monitor/sink.py"),
+    "http.client": ("andon/demo/", "andon/surface/", "andon/model/remote_line.py", "andon/monitor/sink.py"),
     "http.server": (),
     "urllib.request": ("andon/monitor/notify.py", "andon/demo/", "andon/surface/"),
     "apprise": ("andon/monitor/notify.py",),

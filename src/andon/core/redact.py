@@ -25,7 +25,7 @@ import msgspec
 
 from andon.core.record import Field
 
-__all__ = ["HASHED", "Plan", "Redactor", "Rule", "parse_rule", "quiet", "unfit"]
+__all__ = ["HASHED", "Plan", "Redactor", "Rule", "Words", "parse_rule", "quiet", "unfit"]
 
 _RULE = re.compile(r"(drop|hash|mask|truncate)\s*(?:\(\s*([A-Za-z0-9.+-]*)\s*\))?")
 _EXPECTED = "expected drop, hash, mask(4), truncate(5), truncate(day) or truncate(month)"
@@ -113,18 +113,33 @@ def _named(field: Field) -> str:
     return f"{'an' if field.kind[0] in 'aeiou' else 'a'} {field.kind}"
 
 
-def quiet(error: str) -> str:
-    """What a model's own code said of a row, without its words: they may hold what is redacted.
+class Words(str):
+    """Why a model gave no answer. ``kept`` is what of it is our own and holds no value; all of it unless given."""
 
-    >>> quiet("predict raised ValueError: no such name 'Ann'")
+    __slots__ = ("kept",)
+    kept: str
+
+    def __new__(cls, text: str, kept: str | None = None) -> Words:
+        """A text, and what of it may be written where inputs are redacted."""
+        made = super().__new__(cls, text)
+        made.kept = text if kept is None else kept
+        return made
+
+
+def quiet(error: str) -> str:
+    """What is written of a model's error where inputs are redacted: our own words, never those of a model or a server.
+
+    A text that does not say which of its words are our own has none.
+
+    >>> quiet(Words("predict raised ValueError: no such name 'Ann'", "predict raised ValueError"))
     'predict raised ValueError; its words are not kept (privacy.redact)'
-    >>> quiet("v2 is not loaded")
-    'v2 is not loaded'
+    >>> quiet(Words("v2 is being loaded"))
+    'v2 is being loaded'
+    >>> quiet("no such name 'Ann'")
+    'it failed; its words are not kept (privacy.redact)'
     """
-    before, raised, rest = error.partition(" raised ")
-    if not raised:
-        return error
-    return f"{before} raised {rest.partition(':')[0].partition(' ')[0]}; its words are not kept (privacy.redact)"
+    kept = error.kept if isinstance(error, Words) else "it failed"
+    return kept if kept == error else f"{kept}; its words are not kept (privacy.redact)"
 
 
 class Redactor:

@@ -30,7 +30,7 @@ class Limits(msgspec.Struct, frozen=True):
     """What a model may take. ``seconds`` is for one batch in all, with what its restarts take; 0 memory is no limit.
 
     ``memory_mb`` (2**20 bytes of address space) is counted from what the process has before the model is loaded.
-    ``stays`` and ``hosts`` say where rows may be sent (`andon.core.reach`).
+    ``stays`` and ``hosts`` say where rows may be sent (`andon.core.reach`); ``redacts`` that some inputs are hidden.
     """
 
     isolation: Isolation = "auto"
@@ -39,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
     load_seconds: float = LOAD_SECONDS
     stays: Stays = "anywhere"
     hosts: tuple[str, ...] = ()
+    redacts: bool = False
 
     def isolated(self, engine: str) -> bool:
         """Whether a model of this engine gets a process of its own."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from andon.core.redact import Words, quiet
 from andon.deploy.automation import Outcome, decide, needs_model
 from andon.deploy.batch_check import Checked, Reject
 from andon.deploy.batch_model import Answering
@@ -77,7 +78,7 @@ class Answerer:
             scores[begin : begin + n] = self._call(columns, n)
         except AndonError as error:
             if n == 1:
-                faults[begin] = error.message
+                faults[begin] = Words(error.message, error.kept)
                 return
             half = n // 2
             self._score(take(columns, slice(half)), begin, scores, faults)
@@ -87,15 +88,12 @@ class Answerer:
         with user_code("predict", self._where):
             found = self._served.predict(columns)
         if found.shape != (n, len(self._classes)):
-            raise UserCodeError(f"the model answered with shape {found.shape}: expected {(n, len(self._classes))}")
+            said = f"the model answered with shape {found.shape}: expected {(n, len(self._classes))}"
+            raise UserCodeError(said, kept=said)
         return found
 
     def _said(self, why: str) -> str:
-        if not self._hidden:
-            return why
-        before, raised, after = why.partition(" raised ")
-        kind = after.partition(":")[0]
-        return f"{before} raised {kind}; its words are not kept (privacy.redact)" if raised else why
+        return quiet(why) if self._hidden else why
 
     def _frame(self, checked: Checked, file: str, scores: Any) -> pl.DataFrame:
         n = checked.rows.len()

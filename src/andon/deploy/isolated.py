@@ -62,7 +62,7 @@ class Isolated(Away):
         self._failures = 0
         self._not_before = 0.0
         self._batch_ends = self._batch_answers = 0
-        self._ends, self._ended_at, self._said = 0, 0.0, ""
+        self._ends, self._ended_at, self._said, self._kept = 0, 0.0, "", ""
         try:
             self._spawn()
             self._await(limits.load_seconds)
@@ -108,13 +108,14 @@ class Isolated(Away):
             scores = decode_answer(body, rows, len(self.classes))
         except TimeoutError:
             self._lose(f"the model's process did not answer within {self._limits.seconds:g} s and was ended")
-            raise Unavailable(self._said) from None
+            raise Unavailable(self._said, kept=self._kept) from None
         except Unavailable as gone:
             self._lose(f"the model's process {gone}")
-            raise UserCodeError(self._said) from None
+            raise UserCodeError(self._said, kept=self._kept) from None
         except ValueError as strange:
-            self._lose(f"the model's process said what is no answer ({strange}) and was ended")
-            raise UserCodeError(self._said) from None
+            kept = "the model's process said what is no answer and was ended"
+            self._lose(f"the model's process said what is no answer ({strange}) and was ended", kept)
+            raise UserCodeError(self._said, kept=self._kept) from None
         self._batch_answers += 1
         return scores
 
@@ -157,15 +158,18 @@ class Isolated(Away):
         """A process that is ready; raises ``Unavailable`` when there can be none in time."""
         now = time.monotonic()
         if now >= self._until or self._batch_ends >= ENDS_MAX:
-            raise Unavailable(self._said or f"the model did not answer within {self._limits.seconds:g} s")
+            late = f"the model did not answer within {self._limits.seconds:g} s"
+            raise Unavailable(self._said or late, kept=self._kept or late)
         if self._child is None:
             if not self._batch_ends and now < self._not_before:
-                raise Unavailable(f"{self._said}; it is started again in {self._not_before - now:.1f} s")
+                wait = f"it is started again in {self._not_before - now:.1f} s"
+                raise Unavailable(f"{self._said}; {wait}", kept=f"{self._kept}; {wait}")
             self._spawn()
         if not self._ready:
             assert self._child is not None
             if self._child.started + self._loads_in > self._until:
-                raise Unavailable(f"{self._said}; a new one is loading the model")
+                loading = "a new one is loading the model"
+                raise Unavailable(f"{self._said}; {loading}", kept=f"{self._kept}; {loading}")
             self._await(self._left())
         assert self._child is not None
         return self._child
@@ -175,7 +179,7 @@ class Isolated(Away):
             self._child = self._start()
         except OSError as error:
             self._lose(f"the model's process could not be started: {error.strerror or error}")
-            raise Unavailable(self._said) from error
+            raise Unavailable(self._said, kept=self._kept) from error
 
     def _await(self, seconds: float) -> None:
         """Wait until the process has loaded the model; raises what loading raised, ``Unavailable`` when it takes longer."""
@@ -187,12 +191,15 @@ class Isolated(Away):
         except TimeoutError:
             if time.monotonic() - child.started > self._loads_within:
                 self._lose(f"the model's process did not load the model within {self._loads_within:.3g} s")
-            raise Unavailable(self._said or "the model is being loaded") from None
+            loading = "the model is being loaded"
+            raise Unavailable(self._said or loading, kept=self._kept or loading) from None
         except (Unavailable, ValueError) as gone:
-            self._lose(f"the model's process {gone}, while it loaded the model")
-            raise UserCodeError(self._said) from None
+            self._lose(
+                f"the model's process {gone}, while it loaded the model", "the model's process failed to load it"
+            )
+            raise UserCodeError(self._said, kept=self._kept) from None
         except AndonError as error:
-            self._lose(f"the model did not load again: {error.message}")
+            self._lose(f"the model did not load again: {error.message}", "the model did not load again")
             raise
         self._ready = True
         self._loads_in = max(self._loads_in, time.monotonic() - child.started)
@@ -202,12 +209,12 @@ class Isolated(Away):
         self._failures += 1
         self._not_before = time.monotonic() + backoff(self._failures)
 
-    def _lose(self, said: str) -> None:
-        """There is no process any more."""
+    def _lose(self, said: str, kept: str = "") -> None:
+        """There is no process any more; ``kept`` is what may be written of why, where that is not all of it."""
         if self._child is not None:
             self._child.close()
         self._child, self._ready = None, False
-        self._said = said
+        self._said, self._kept = said, kept or said
         self._ends += 1
         self._batch_ends += 1
         self._ended_at = time.monotonic()

@@ -2,7 +2,7 @@
 
 A question is a head (rows, bytes of texts), the numeric columns one after the other as float64, and the texts (or
 images' bytes) as one MessagePack list for each column. An answer is a letter and a body: ``S`` and float32 scores row by
-row, ``E`` and (code, message), ``R`` when the model is loaded. Neither side believes the other.
+row, ``E`` and (code, message, what of it may be kept), ``R`` when the model is loaded. Neither side believes the other.
 
 >>> from andon.core.record import Field
 >>> fields = (Field("age", "float"), Field("site", "category"))
@@ -46,7 +46,7 @@ READY = b"R"
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 _texts = msgspec.msgpack.Decoder(list[list[Any]])
 _CELLS = (str, bytes, type(None))
-_error = msgspec.msgpack.Decoder(tuple[str, str])
+_error = msgspec.msgpack.Decoder(tuple[str, str, str])
 _ERRORS: dict[str, type[AndonError]] = {"corrupt": Corrupt, "not_found": NotFound}
 
 
@@ -89,7 +89,7 @@ def encode_scores(scores: Scores) -> bytes:
 
 def encode_error(error: AndonError) -> bytes:
     """An answer that says why there are none."""
-    return b"E" + msgspec.msgpack.encode((error.code, error.message[:MESSAGE_MAX]))
+    return b"E" + msgspec.msgpack.encode((error.code, error.message[:MESSAGE_MAX], error.kept[:MESSAGE_MAX]))
 
 
 def decode_answer(body: bytes, rows: int, classes: int) -> Scores:
@@ -111,7 +111,7 @@ def _said(body: bytes) -> Exception:
     if body[:1] != b"E":
         return ValueError(f"an answer that begins with {bytes(body[:1])!r}")
     try:
-        code, message = _error.decode(body[1:])
+        code, message, kept = _error.decode(body[1:])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return ValueError("an error that cannot be read")
-    return _ERRORS.get(code, UserCodeError)(message[:MESSAGE_MAX])
+    return _ERRORS.get(code, UserCodeError)(message[:MESSAGE_MAX], kept=kept[:MESSAGE_MAX])

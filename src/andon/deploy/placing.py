@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from andon.core.record import Route, Scalar
+from andon.core.redact import Words
 from andon.data.contract import Contract
 from andon.deploy.automation import decide, needs_model
 from andon.deploy.batcher import Scored
@@ -88,7 +89,7 @@ class Placer:
         if replica is None:
             case.error = self._replicas.why_not(assigned.version)
         elif replica.busy_since and now - replica.busy_since > self._stuck_seconds:
-            case.error = f"{assigned.version} has not answered for {now - replica.busy_since:.0f} seconds"
+            case.error = Words(f"{assigned.version} has not answered for {now - replica.busy_since:.0f} seconds")
             return terms, None
         return terms, replica
 

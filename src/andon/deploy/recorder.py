@@ -134,5 +134,5 @@ class Recorder:
             [case.audit for case in cases],
             [case.latency_us for case in cases],
             [case.tags for case in cases],
-            [quiet(case.error) if hidden and case.error else case.error for case in cases],
+            [(quiet(case.error) if hidden else str(case.error)) if case.error else None for case in cases],
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from andon.core.record import Field, Route, Scalar
+from andon.core.redact import Words
 from andon.data.contract import Contract
 from andon.deploy.away import Away, Limits, Model
 from andon.deploy.batcher import Columns, Scored, score
@@ -90,8 +91,12 @@ class Replica:
 
     def call(self, columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         """Scores, or ``UserCodeError`` whatever the model or its runtime raised."""
-        with user_code("predict", self._where):
-            return self._served.predict(columns)
+        try:
+            with user_code("predict", self._where):
+                return self._served.predict(columns)
+        except AndonError as error:
+            error.message = Words(error.message, error.kept)  # whoever writes it down must know what may be
+            raise
 
     def ask(self, columns: Columns, limit: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         """As ``call``, timed; ``limit`` is the one of ``slow``.
@@ -260,11 +265,12 @@ class Replicas:
         """A loaded version, or None."""
         return None if version is None else self._have.get(version)
 
-    def why_not(self, version: str) -> str:
+    def why_not(self, version: str) -> Words:
         """Why a version is not loaded, as a sentence."""
         if version in self._loading:
-            return f"{version} is being loaded"
-        return self.faults.get(version) or f"{version} is not loaded"
+            return Words(f"{version} is being loaded")
+        missing = f"{version} is not loaded"
+        return Words(self.faults.get(version) or missing, missing)
 
     def ailing(self) -> dict[str, str]:
         """What is wrong with models that are loaded but elsewhere, by version and where it is."""

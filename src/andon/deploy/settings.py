@@ -97,7 +97,14 @@ class GatewayConfig(msgspec.Struct, frozen=True):
     @property
     def limits(self) -> Limits:
         """What a model may take that is not in the worker."""
-        return Limits(self.isolation, self.model_memory_mb, self.model_seconds, stays=self.stays, hosts=self.hosts)
+        return Limits(
+            self.isolation,
+            self.model_memory_mb,
+            self.model_seconds,
+            stays=self.stays,
+            hosts=self.hosts,
+            redacts=bool(self.redact),
+        )
 
     def redactor(self, key: Callable[[], bytes]) -> Redactor:
         """The rules, ready to be applied; the key is asked for where something is hashed."""

@@ -18,8 +18,11 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 from andon.core.clock import Clock
 from andon.core.record import Decision, Field, Prediction, Route
+from andon.core.redact import Words, quiet
 from andon.deploy.away import Limits, Model
 from andon.deploy.batcher import Scored
 from andon.deploy.replica import Replica, load_model
@@ -123,7 +126,7 @@ def predictions(replica: Replica, fields: Sequence[Field], decisions: Sequence[D
     known = {field.name for field in fields}
     missing = [field.name for field in replica.contract.fields if not field.optional and field.name not in known]
     if missing:
-        error = f"{replica.version} needs the input {missing[0]!r}, which the live contract does not have"
+        error = Words(f"{replica.version} needs the input {missing[0]!r}, which the live contract does not have")
         return [_prediction(decision, replica.version, Scored(None, error=error)) for decision in decisions]
     names = replica.contract.names
     scores = replica.score([[decision.x.get(name) for name in names] for decision in decisions])
@@ -137,7 +140,10 @@ def _prediction(decision: Decision, version: str, scored: Scored) -> Prediction:
 
 
 class Shadow:
-    """The work of the process, one ``step`` at a time. ``load`` gives a bundle by its hash; ``say`` takes sentences."""
+    """The work of the process, one ``step`` at a time. ``load`` gives a bundle by its hash; ``say`` takes sentences.
+
+    ``hidden``: inputs are redacted, so of a model's error only our own words are written.
+    """
 
     def __init__(
         self,
@@ -145,6 +151,8 @@ class Shadow:
         wal: WalWriter,
         load: Callable[[str], Model],
         say: Callable[[str], None],
+        *,
+        hidden: bool = False,
     ) -> None:
         self._routes: RoutePlane = workspace.routes
         self._clock: Clock = workspace.clock
@@ -152,6 +160,7 @@ class Shadow:
         self._wal = wal
         self._load = load
         self._say = say
+        self._hidden = hidden
         self._word = -1
         self._route: Route | None = None
         self._loaded: dict[str, Replica] = {}
@@ -242,9 +251,14 @@ class Shadow:
             if replica is not None:
                 found = predictions(replica, fields, decisions)
             else:
-                nothing = Scored(None, error=f"{version} is not loaded")
+                nothing = Scored(None, error=Words(f"{version} is not loaded"))
                 found = [_prediction(decision, version, nothing) for decision in decisions]
+            found = [one if one.error is None else self._kept(one, one.error) for one in found]
             self._unwritten.append((FrameKind.SHADOW, encode_predictions(found), len(found), frame.epoch))
+
+    def _kept(self, found: Prediction, error: str) -> Prediction:
+        """What is written of a row that the model failed on."""
+        return msgspec.structs.replace(found, error=quiet(error) if self._hidden else str(error))
 
     def _lose(self, what: str, rows: int) -> None:
         """Rows that no shadow will see, to be written down with the predictions."""
@@ -294,8 +308,9 @@ def run_shadow(workspace_home: Path, *, parent_fd: int, limits: Limits | None = 
         signal.signal(number, lambda received, _frame: ending.append(received))
     workspace = Workspace.open(workspace_home)
     wal = _open_stream(workspace.wal_dir)
-    load = load_model(lambda hash: bundle_path(workspace.home, hash), limits or Limits())
-    shadow = Shadow(workspace, wal, load, lambda text: print(text, file=sys.stderr, flush=True))  # noqa: T201
+    limits = limits or Limits()
+    load = load_model(lambda hash: bundle_path(workspace.home, hash), limits)
+    shadow = Shadow(workspace, wal, load, _say, hidden=limits.redacts)
     try:
         while not ending and not _ended(parent_fd):
             began, waited = time.perf_counter(), _waited()
@@ -305,6 +320,10 @@ def run_shadow(workspace_home: Path, *, parent_fd: int, limits: Limits | None = 
         shadow.close()
         wal.close()
         workspace.close()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _open_stream(wal_dir: Path, patience: float = 5.0) -> WalWriter:

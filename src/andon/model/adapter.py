@@ -120,7 +120,8 @@ def matrix_feed(x: Any, layout: Layout) -> dict[str, np.ndarray[Any, Any]]:
     """``x`` as the one matrix input of a graph."""
     matrix = np.ascontiguousarray(x, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[1] != layout.width:
-        raise UserCodeError(f"features: expected shape (rows, {layout.width}), as in training, found {matrix.shape}")
+        said = f"features: expected shape (rows, {layout.width}), as in training, found {matrix.shape}"
+        raise UserCodeError(said, kept=said)
     return {"numbers": matrix}
 
 

@@ -122,7 +122,8 @@ def matrix_of(x: Any, given: Input) -> Array:
     if not given.columns:
         matrix = np.ascontiguousarray(x, dtype=np.float64)
         if matrix.ndim != 2 or matrix.shape[1] != given.width:
-            raise UserCodeError(f"features: expected shape (rows, {given.width}), as in training, found {matrix.shape}")
+            said = f"features: expected shape (rows, {given.width}), as in training, found {matrix.shape}"
+            raise UserCodeError(said, kept=said)
         return matrix
     if isinstance(x, Block) and x.names == given.columns and not given.levels:
         return x.matrix
@@ -148,7 +149,8 @@ def _codes(column: Array, levels: tuple[str | float, ...], name: str, strict: bo
             if code != code and value is not None and value == value:
                 raise UserCodeError(
                     f"{name}: the model has never seen the category {value!r}, and XGBoost does not answer then; "
-                    "let the contract name the categories, or mark the column optional and give none"
+                    "let the contract name the categories, or mark the column optional and give none",
+                    kept=f"{name}: the model has never seen the category",
                 )
     return np.array(found, dtype=np.float64)
 

@@ -258,6 +258,6 @@ def _as_trained(x: Any, given: Input) -> Any:
         if (
             new and given.strict
         ):  # XGBoost raises for some of them only, and takes others for a neighbour in the alphabet
-            raise UserCodeError(f"{name}: never seen: {min(map(str, new))}")
+            raise UserCodeError(f"{name}: the model has never seen the category")
         columns[name] = pd.Series(pd.Categorical(values, categories=[*levels, *sorted(new)]))
     return pd.DataFrame(columns)

@@ -238,9 +238,8 @@ class Served:
             return np.full((rows, expected[1]), np.nan, dtype=np.float32)
         scores = self.scorer.scores(x)
         if scores.shape != expected:
-            raise UserCodeError(
-                f"the model answered with shape {scores.shape}: expected {expected}, one row for each row"
-            )
+            said = f"the model answered with shape {scores.shape}: expected {expected}, one row for each row"
+            raise UserCodeError(said, kept=said)
         return scores if kept is None else _spread(scores, kept, rows)
 
     def _input(self, columns: Columns) -> tuple[Any, Any]:

@@ -169,10 +169,11 @@ class user_code:
         if error is None or isinstance(error, AndonError) or not isinstance(error, Exception | SystemExit):
             return
         path = self._path
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raised = f"{self._doing} in {path.name}{_where(error, path)} raised {type(error).__name__}"
         raise UserCodeError(
-            f"{self._doing} in {path.name}{_where(error, path)} raised {said}",
+            f"{raised}: {error}" if str(error) else raised,
             hint=f"the fault is in the project's own code: {path}",
+            kept=raised,
         ) from error
 
 

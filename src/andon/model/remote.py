@@ -23,7 +23,7 @@ import numpy as np
 
 from andon.core.record import Field, Stays
 from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
-from andon.model.remote_line import Line, Refused
+from andon.model.remote_line import Line, said_in
 from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
 
 __all__ = ["Breaker", "Remote", "RemoteScorer", "SealedRemote", "seal_remote"]
@@ -104,7 +104,7 @@ def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays, hosts: tu
     check(remote, stays)
     line = Line(remote.url, stays, hosts)
     try:
-        said = line.call("GET", remote.address, b"", time.monotonic() + _SECONDS)
+        said = _good(remote, *line.call("GET", remote.address, b"", time.monotonic() + _SECONDS))
     finally:
         line.close()
     try:
@@ -116,6 +116,8 @@ def seal_remote(remote: Remote, fields: Sequence[Field], stays: Stays, hosts: tu
 
 class Breaker:
     """Leaves a server alone that keeps failing: 5 s, then twice as long each time, up to a minute; then one call tries.
+
+    ``why`` is told in ``andon status`` and on the board, and written for them: it holds no word of the server's.
 
     >>> breaker = Breaker()
     >>> for _ in range(3): breaker.failed(0.0, "no connection", gone=True)
@@ -193,28 +195,43 @@ class RemoteScorer:
     def _part(self, x: Any, rows: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         now = time.monotonic()
         if wait := self.breaker.closed_in(now):
-            raise Unavailable(f"{self.sealed.remote.url} is asked again in {wait:.1f} s: {self.breaker.why}")
+            again = f"{self.sealed.remote.url} is asked again in {wait:.1f} s: {self.breaker.why}"
+            raise Unavailable(again, kept=again)
         remote = self.sealed.remote
         body = msgspec.json.encode({"inputs": encode(self.sealed.inputs, x, rows)})
         try:
-            said = self._line.call("POST", f"{remote.address}/infer", body, self.until or now + _SECONDS)
+            until = self.until or now + _SECONDS
+            said = _good(remote, *self._line.call("POST", f"{remote.address}/infer", body, until))
             found = decode(_answer(said), rows, self._classes, remote.output)
         except Denied as error:
-            self.breaker.failed(time.monotonic(), error.message, gone=True)
-            raise Unavailable(error.message) from error
+            self.breaker.failed(time.monotonic(), error.kept, gone=True)
+            raise Unavailable(error.message, kept=error.kept) from error
         except AndonError as error:
-            if not isinstance(error, Refused):
-                self.breaker.failed(time.monotonic(), error.message, gone=isinstance(error, Unavailable))
+            if not isinstance(error, _Refused):
+                self.breaker.failed(time.monotonic(), error.kept, gone=isinstance(error, Unavailable))
             raise
         self.breaker.worked()
         return found
+
+
+class _Refused(UserCodeError):
+    """The server says that these rows do not fit: it is well."""
+
+
+def _good(remote: Remote, status: int, said: bytes) -> bytes:
+    """The body of a good answer; raises ``UserCodeError`` where rows may be to blame."""
+    if status == 200:
+        return said
+    answered = f"{remote.url} answered {status}"
+    raise (_Refused if status < 500 else UserCodeError)(f"{answered}: {said_in(said)}", kept=answered)
 
 
 def _answer(said: bytes) -> list[Tensor]:
     try:
         return msgspec.json.decode(said, type=_Answer).outputs
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise UserCodeError(f"the server's answer is none of the protocol: {error}") from None
+        none = "the server's answer is none of the protocol"
+        raise UserCodeError(f"{none}: {error}", kept=none) from None
 
 
 def _rows(x: Any, start: int, stop: int) -> Any:

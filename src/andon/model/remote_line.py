@@ -17,9 +17,9 @@ import msgspec
 
 from andon.core.reach import Reach
 from andon.core.record import Stays
-from andon.errors import AndonError, Denied, Unavailable, UserCodeError
+from andon.errors import AndonError, Denied, Unavailable
 
-__all__ = ["ANSWER_MAX", "Line", "Refused", "may_go_to"]
+__all__ = ["ANSWER_MAX", "Line", "may_go_to", "said_in"]
 
 #: The longest answer that is read, in bytes.
 ANSWER_MAX = 32 << 20
@@ -29,10 +29,6 @@ _NOT_THE_ROWS = frozenset({401, 403, 404, 405, 408, 429, 502, 503, 504})
 
 class _Said(msgspec.Struct):
     error: Any = ""
-
-
-class Refused(UserCodeError):
-    """The server says that these rows do not fit: it is well."""
 
 
 class Line:
@@ -47,27 +43,29 @@ class Line:
         self._url = url
         self._clock = _Clock()
 
-    def call(self, method: str, address: str, body: bytes, until: float) -> bytes:
-        """The body of a good answer. Raises ``Unavailable``, ``Denied``, or ``UserCodeError`` where rows may be to blame."""
+    def call(self, method: str, address: str, body: bytes, until: float) -> tuple[int, bytes]:
+        """The status and body of an answer that tells of the rows: 200, or one where they may be to blame.
+
+        Raises ``Unavailable`` where they are not, ``Denied`` where they may not be sent there.
+        """
         self._clock.until = until
         try:
             status, said = self._twice(method, urlsplit(address).path, body)
         except TimeoutError:
             self.close()
-            raise Unavailable(f"{self._url} did not answer in time") from None
+            late = f"{self._url} did not answer in time"
+            raise Unavailable(late, kept=late) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise Unavailable(f"{self._url} does not answer: {reason}") from None
+            raise Unavailable(f"{self._url} does not answer: {reason}", kept=f"{self._url} does not answer") from None
         except AndonError:
             self.close()
             raise
-        if status == 200:
-            return said
-        message = f"{self._url} answered {status}: {_error(said)}"
-        if status in _NOT_THE_ROWS or status < 400:
-            raise Unavailable(message)
-        raise (Refused if status < 500 else UserCodeError)(message)
+        if status in _NOT_THE_ROWS or (status != 200 and status < 400):
+            answered = f"{self._url} answered {status}"
+            raise Unavailable(f"{answered}: {said_in(said)}", kept=answered)
+        return status, said
 
     def _twice(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         try:
@@ -122,13 +120,15 @@ class Line:
 def may_go_to(host: str, url: str, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
     """Raise ``Denied`` when an address is outside of what ``stays`` allows."""
     if stays == "device" or not Reach(stays, hosts).allows(host, urlsplit(url).hostname or ""):
+        said = f"rows may not be sent to {url} ({host}): checklist.privacy.stays is {stays!r}"
         raise Denied(
-            f"rows may not be sent to {url} ({host}): checklist.privacy.stays is {stays!r}",
+            said,
+            kept=said,
             hint="only loopback, private addresses and checklist.privacy.hosts are inside the organisation",
         )
 
 
-def _error(said: bytes) -> str:
+def said_in(said: bytes) -> str:
     """What a server says is wrong, shortened."""
     try:
         found = msgspec.json.decode(said, type=_Said).error

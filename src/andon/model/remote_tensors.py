@@ -123,8 +123,14 @@ def _number(value: Any, name: str, datatype: str) -> Any:
     if datatype in _FLOATS:
         return float(value)
     if value != int(value) or (datatype == "BOOL" and value not in (0, 1)):
-        raise UserCodeError(f"{name}: the server's model takes {datatype}, found {value:g}")
+        takes = f"{name}: the server's model takes {datatype}"
+        raise UserCodeError(f"{takes}, found {value:g}", kept=f"{takes}, found another number")
     return bool(value) if datatype == "BOOL" else int(value)
+
+
+def _strange(message: str) -> UserCodeError:
+    """An answer that is none: what is in it is the server's."""
+    return UserCodeError(message, kept="the server's answer is not of the form that was expected")
 
 
 def decode(outputs: Sequence[Tensor], rows: int, classes: tuple[str, ...], output: str = "") -> Scores:
@@ -136,7 +142,7 @@ def decode(outputs: Sequence[Tensor], rows: int, classes: tuple[str, ...], outpu
     """
     named = [one for one in outputs if one.name == output] if output else list(outputs)
     if not named:
-        raise UserCodeError(f"the server's answer has no output {output!r}: found {_names(outputs)}")
+        raise _strange(f"the server's answer has no output {output!r}: found {_names(outputs)}")
     for one in named:
         if one.datatype in _FLOATS and one.shape == [rows, len(classes)]:
             return _probabilities(one, _numbers(one).reshape(rows, len(classes)))
@@ -147,7 +153,7 @@ def decode(outputs: Sequence[Tensor], rows: int, classes: tuple[str, ...], outpu
         if one.datatype in _FLOATS and len(classes) == 2 and one.shape in ([rows], [rows, 1]):
             second = _probabilities(one, _numbers(one))
             return np.stack([1 - second, second], axis=1)
-    raise UserCodeError(
+    raise _strange(
         f"the server's answer has no probabilities of shape [{rows}, {len(classes)}] and no labels: found {_names(outputs)}"
     )
 
@@ -159,7 +165,7 @@ def _names(outputs: Sequence[Tensor]) -> str:
 
 def _leaves(one: Tensor, data: list[Any], depth: int = 0) -> Iterator[Any]:
     if depth > _DEPTH:
-        raise UserCodeError(f"the server's output {one.name[:40]!r} is nested too deeply")
+        raise _strange(f"the server's output {one.name[:40]!r} is nested too deeply")
     for value in data:
         if isinstance(value, list):
             yield from _leaves(one, value, depth + 1)
@@ -170,9 +176,7 @@ def _leaves(one: Tensor, data: list[Any], depth: int = 0) -> Iterator[Any]:
 def _flat(one: Tensor) -> list[Any]:
     values = list(_leaves(one, one.data))
     if len(one.shape) > _DEPTH or any(size < 0 for size in one.shape) or len(values) != prod(one.shape):
-        raise UserCodeError(
-            f"the server's output {one.name[:40]!r} has {len(values)} elements for shape {one.shape[:8]}"
-        )
+        raise _strange(f"the server's output {one.name[:40]!r} has {len(values)} elements for shape {one.shape[:8]}")
     return values
 
 
@@ -180,19 +184,17 @@ def _numbers(one: Tensor) -> Scores:
     values = _flat(one)
     for value in values:
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise UserCodeError(
-                f"the server's output {one.name[:40]!r} holds a {type(value).__name__}, expected numbers"
-            )
+            raise _strange(f"the server's output {one.name[:40]!r} holds a {type(value).__name__}, expected numbers")
     try:
         return np.array([nan if value is None else float(value) for value in values], dtype=np.float64)
     except OverflowError:
-        raise UserCodeError(f"the server's output {one.name[:40]!r} holds a number that is too large") from None
+        raise _strange(f"the server's output {one.name[:40]!r} holds a number that is too large") from None
 
 
 def _probabilities(one: Tensor, found: Scores) -> Scores:
     beyond = found[(found < -_ROUNDING) | (found > 1 + _ROUNDING)]
     if beyond.size:
-        raise UserCodeError(
+        raise _strange(
             f"the server's output {one.name[:40]!r}: expected probabilities from 0 to 1, found {beyond[0]:g}"
         )
     return found
@@ -201,7 +203,7 @@ def _probabilities(one: Tensor, found: Scores) -> Scores:
 def _labels(one: Tensor, confidence: Tensor | None, rows: int, classes: tuple[str, ...]) -> Scores:
     labels = _flat(one)
     if one.shape not in ([rows], [rows, 1]):
-        raise UserCodeError(f"the server's output {one.name[:40]!r} has shape {one.shape[:8]}, expected [{rows}]")
+        raise _strange(f"the server's output {one.name[:40]!r} has shape {one.shape[:8]}, expected [{rows}]")
     shares = np.ones(rows)
     if confidence is not None and confidence.datatype in _FLOATS and confidence.shape in ([rows], [rows, 1]):
         shares = _probabilities(confidence, _numbers(confidence))
@@ -211,9 +213,7 @@ def _labels(one: Tensor, confidence: Tensor | None, rows: int, classes: tuple[st
             continue
         share = shares[row]
         if not share >= 1 / len(classes) - _ROUNDING:
-            raise UserCodeError(
-                f"the server says {share:g} for its likeliest of {len(classes)} classes, which cannot be"
-            )
+            raise _strange(f"the server says {share:g} for its likeliest of {len(classes)} classes, which cannot be")
         result[row] = (1 - share) / max(1, len(classes) - 1)
         result[row, _place(label, classes)] = share
     return result
@@ -225,7 +225,7 @@ def _place(label: Any, classes: tuple[str, ...]) -> int:
     numbered = any(name.lstrip("-").isdecimal() for name in classes)
     if isinstance(label, int) and not isinstance(label, bool) and not numbered and 0 <= label < len(classes):
         return label
-    raise UserCodeError(
+    raise _strange(
         f"the server answers with the class {str(label)[:60]!r}, which the charter does not have; "
         f"{did_you_mean(str(label)[:60], classes)}"
     )
