@@ -54,13 +54,17 @@ def load_model(path_of: Callable[[str], Path], limits: Limits) -> Callable[[str]
     """A loader by bundle hash as above, which gives a model a process of its own where ``limits`` say so."""
     in_process = load_served(path_of)
 
-    def load(hash: str) -> Model:
-        path = path_of(hash)
+    def find(path: Path, hash: str) -> Model:
         if limits.isolated(load_manifest(path, hash).engine):
             return Isolated(path, hash, limits)
         served = in_process(hash)
         scorer = served.scorer
         return RemoteModel(served, scorer, limits) if isinstance(scorer, RemoteScorer) else served
+
+    def load(hash: str) -> Model:
+        path = path_of(hash)
+        with user_code("loading the model", path / "model.py"):
+            return find(path, hash)
 
     return load
 
@@ -330,8 +334,11 @@ class Replicas:
         try:
             replica = Replica(version, hash, self._load(hash))
             replica.warm_up()
-        except AndonError as error:
-            message = error.message
+        except (
+            AndonError,
+            OSError,
+        ) as error:  # what came to nothing and is not said to be so would be waited for for ever
+            message = str(error)
             self._post(lambda: self._fail(version, hash, message))
         else:
             if self._closed:

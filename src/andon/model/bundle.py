@@ -28,6 +28,7 @@ from andon.model.adapter import FILES, Engine, Layout, Scorer, Scores, load_mode
 from andon.model.columns import Columns, frame_of, length_of
 from andon.model.predictor import UserCode, load_user_source
 from andon.model.profile import Profile
+from andon.store.files import unavailable
 
 __all__ = [
     "BundleFile",
@@ -265,8 +266,8 @@ def _code(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> UserCod
 def load_bundle(path: Path, expected_hash: str) -> Served:
     """Load the bundle in directory ``path`` and check every byte of it against ``expected_hash``.
 
-    Raises ``NotFound`` when there is none, ``Corrupt`` when anything in it differs, ``UserCodeError`` when the user's
-    code does not load. Takes tens of milliseconds and holds the GIL for part of it: not for a serving thread.
+    Raises ``NotFound`` when there is none, ``Corrupt`` when anything in it differs, ``Unavailable`` when it cannot be
+    read now, ``UserCodeError`` when the user's code does not load. Takes tens of milliseconds and holds the GIL for part of it: not for a serving thread.
     """
     manifest = load_manifest(path, expected_hash)
     files = {name: _verified(path, manifest, name, expected_hash) for name in manifest.files}
@@ -315,6 +316,8 @@ def _read(path: Path, hash: str) -> bytes:
         if path.name == MANIFEST:
             raise NotFound(f"no bundle {hash[:12]} at {path.parent}", hint="train and release again") from None
         raise Corrupt(f"bundle {hash[:12]}: {path.name} is gone; restore it from a backup or release again") from None
+    except OSError as error:  # its owner, too many open files, a disk that fails: it may be there again
+        raise unavailable(f"{path.name} of the bundle {hash[:12]} could not be read", error) from error
 
 
 def _expect(what: str, expected: str, found: str) -> None:
