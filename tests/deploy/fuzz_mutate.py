@@ -247,6 +247,8 @@ def _chunked(random: random.Random, raw: bytes, pool: Sequence[bytes]) -> bytes:
         size = random.choice((1, 3, 16, 1_000))
         part, body = body[:size], body[size:]
         said = b"%x" % len(part) if random.random() < 0.9 else random.choice(_ODD_SIZES)
+        if random.random() < 0.02:
+            said += b";x=" + b"y" * random.choice((1, 300, 5_000))
         pieces.append(said + b"\r\n" + part + (b"\r\n" if random.random() < 0.97 else random.choice(_ODD_BYTES)))
     last = random.choice(
         (
@@ -257,6 +259,8 @@ def _chunked(random: random.Random, raw: bytes, pool: Sequence[bytes]) -> bytes:
             b"0\r\n",
             b"",
             b"0\r\nContent-Length: 3\r\n\r\n",
+            b"0\r\nX: " + b"y" * random.choice((1, 300, 3_000, 30_000)),
+            b"0\r\n" + b"X: y\r\n" * random.choice((1, 300, 3_000)),
         )
     )
     return b"\r\n".join(lines) + _END + b"".join(pieces) + last

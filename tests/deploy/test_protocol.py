@@ -239,6 +239,47 @@ def test_limits_of_head_target_and_body() -> None:
     assert status(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n" + b"T: y\r\n" * 30) == 431
 
 
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece", "most"),
+    [
+        (CHUNKED + b"1\r\na\r\n0\r\n", b"X: " + b"y" * 50, 16_384),  # a trailer that never ends
+        (CHUNKED + b"1\r\na\r\n0\r\nX: ", b"y" * 53, 16_384),
+        (CHUNKED, b"0" * 53, 16_384),  # the size of a chunk
+        (CHUNKED + b"1;x=", b"y" * 53, 16_384),  # what a chunk says beside its size
+        (CHUNKED, b"1;x=" + b"y" * 43 + b"\r\na\r\n", 16_384 * 2),  # the same, with a byte of body each time
+        (GET, b"\r\n" * 26, 16_384),  # between two requests
+    ],
+)
+def test_what_is_no_body_is_bounded_behind_the_head_too(begun: bytes, piece: bytes, most: int) -> None:
+    connection, transport, app = connect()
+    connection.data_received(begun)
+    answered = len(app.requests)
+    fed = 0
+    while not transport.ended and fed < 1 << 20:
+        assert len(answers(transport.data)) == answered
+        connection.data_received(piece)
+        fed += len(piece)
+    assert [found[0] for found in answers(transport.data)][answered:] == [431]
+    assert 16_384 < fed <= most + len(piece)
+
+
+def test_single_bytes_in_chunks_and_a_trailer_at_the_edge_are_read() -> None:
+    connection, _, app = connect()
+    connection.data_received(CHUNKED)
+    for _ in range(5_000):
+        connection.data_received(b"0001;a=bcdef\r\n")
+        connection.data_received(b"a")
+        connection.data_received(b"\r\n")
+    connection.data_received(b"0\r\n")
+    connection.data_received(b"X: " + b"y" * 16_000)
+    connection.data_received(b"\r\n\r\n")
+    connection.data_received(GET)
+    assert [len(request.body) for request in app.requests] == [5_000, 0]
+
+
 def test_too_many_unanswered_requests_pause_reading() -> None:
     connection, transport, app = connect(App(later=True), Limits(pipeline=3))
     connection.data_received(GET * 2)

@@ -36,8 +36,15 @@ _REFUSED = frozenset({b"CONNECT", b"TRACE", b"PRI"})
 _SPECIAL = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade", b"trailer", b"te", b"keep-alive"})
 
 
+#: What the framing of a chunk may take for each byte of the body: a client may send single bytes.
+_FRAMING = 16
+
+
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of one connection: sizes in bytes, times in seconds, ``pipeline`` in unanswered requests."""
+    """Bounds of one connection: sizes in bytes, times in seconds, ``pipeline`` in unanswered requests.
+
+    ``head_bytes`` bounds the head, and again what is no body behind it: trailers, and what chunks say of themselves.
+    """
 
     head_bytes: int = 16_384
     target_bytes: int = 8_192
@@ -89,7 +96,10 @@ class Reader:
     def feed(self, data: bytes) -> None:
         """Read what came; never raises."""
         while data and not self.stopped and self.fault is None:
-            if not self._head_done:
+            if self._head_done:
+                self._fed += len(data)
+                self._loose += len(data)
+            else:
                 self._head_fed += len(data)
             try:
                 self._parser.feed_data(data)
@@ -107,6 +117,12 @@ class Reader:
                     self._refuse(400, f"the request is not well-formed HTTP/1.1: {error}")
             if not self._head_done and self._head_fed > self._limits.head_bytes:
                 self._refuse(431, f"the request's head is larger than {self._limits.head_bytes} bytes")
+            elif self._loose > self._limits.head_bytes or self._fed > self._size + self._framing():
+                self._refuse(431, f"more than {self._limits.head_bytes} bytes beside the body, in trailers or chunks")
+
+    def _framing(self) -> int:
+        """How many bytes may come behind the head that are no body; the parser keeps a trailer until it is whole."""
+        return self._limits.head_bytes + _FRAMING * self._size
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -117,6 +133,7 @@ class Reader:
         self._head_done = False
         self._body: list[bytes] = []
         self._size = 0
+        self._fed = self._loose = 0  # bytes behind the head; those since the last piece of the body
         self._method = b""
         self.request_id = ""
 
@@ -147,6 +164,7 @@ class Reader:
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
         self._size += len(body)
+        self._loose = 0
         if self._size > self._limits.body_bytes:
             self._body.clear()
             self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes")
@@ -156,7 +174,7 @@ class Reader:
     def on_message_complete(self) -> None:
         """A whole request: give it on."""
         self.since = 0.0
-        self._head_fed = 0
+        self._head_fed = self._fed = self._loose = 0
         if self.fault is not None or self.stopped:
             return
         target = self._target if self._target.startswith(b"/") else _origin_form(self._target)
