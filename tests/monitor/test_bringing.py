@@ -145,7 +145,7 @@ def test_a_person_is_heard_while_it_loads(rolling: Make) -> None:
     assert line.look().state == "canary"
 
 
-@pytest.mark.parametrize("loads", [True, False])
+@pytest.mark.parametrize("loads", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_behind_a_shadow_it_is_loaded_before_the_canary_or_taken_out_of_it(rolling: Make, loads: bool) -> None:
     line = begun(rolling, "shadow, canary, live")
     line.bad = dict.fromkeys(line.bad, 0.0)

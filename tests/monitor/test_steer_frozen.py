@@ -15,6 +15,7 @@ from andon.deploy.rollout import replayed
 from andon.deploy.rollout_store import ask, freeze
 from andon.errors import Conflict, Unavailable, UsageError
 from andon.monitor.notify import Notifier
+from andon.monitor.report import Report, leave
 
 Make = Callable[..., Rolling]
 PARTS = ("states", "journal", "leases", "records", "windows")
@@ -66,7 +67,10 @@ def told_twice_the_same(line: Rolling) -> None:
         assert first == again
 
 
-@pytest.mark.parametrize("when", ["before the cut", "after the cut, elsewhere", "after the cut, with no database"])
+AFTER = (pytest.param(f"after the cut, {what}", marks=pytest.mark.slow) for what in ("elsewhere", "with no database"))
+
+
+@pytest.mark.parametrize("when", ["before the cut", *AFTER])
 def test_a_freeze_that_a_cut_off_controller_could_not_read_keeps_it_from_acting(rolling: Make, when: str) -> None:
     line, sent = begun(rolling)
     if when == "before the cut":
@@ -94,7 +98,7 @@ def test_a_freeze_that_a_cut_off_controller_could_not_read_keeps_it_from_acting(
     told_twice_the_same(line)
 
 
-@pytest.mark.parametrize("database", ["there", "gone"])
+@pytest.mark.parametrize("database", [pytest.param("there", marks=pytest.mark.slow), "gone"])
 def test_a_freeze_at_the_last_moment_before_the_act_wins(
     rolling: Make, monkeypatch: pytest.MonkeyPatch, database: str
 ) -> None:
@@ -121,6 +125,25 @@ def test_a_freeze_at_the_last_moment_before_the_act_wins(
     assert not [route for route in line.workspace.routes.history() if route.action == "rollback"]
 
 
+def test_who_led_since_is_seen_right_before_the_act(rolling: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another controller begins to lead between the look and the act: it may know what this one cannot."""
+    line, _ = begun(rolling)
+    line.come(900)
+    real = line.steer._do
+    line.steer._term = 3
+
+    def late(rollout: Any, pending: Any) -> None:
+        leave(line.workspace.run_dir, Report("another", 4))
+        real(rollout, pending)
+
+    monkeypatch.setattr(line.steer, "_do", late)
+    with cut_off(line):
+        assert line.steer.without_database() == [] and route_of(line).candidate == "v2"
+        line.steer._term = 4
+        assert len(line.steer.without_database()) == 1 and route_of(line).candidate is None
+
+
+@pytest.mark.slow
 def test_a_freeze_comes_before_harm_that_the_same_look_finds(rolling: Make) -> None:
     line, _ = begun(rolling)
     line.come(900)
@@ -130,6 +153,7 @@ def test_a_freeze_comes_before_harm_that_the_same_look_finds(rolling: Make) -> N
     told_twice_the_same(line)
 
 
+@pytest.mark.slow
 def test_what_is_taken_back_with_the_database_gone_lets_harm_act_again(rolling: Make) -> None:
     line, _ = begun(rolling)
     line.bad["v2"] = 0.05

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.monitor.rollout_rig import Rolling
+from tests.monitor.rollout_rig import HEAD, Rolling
 
 from andon.errors import Conflict, Corrupt, NotFound, Unavailable
 from andon.monitor import duty as duty_module
@@ -16,6 +16,7 @@ from andon.monitor.ingest import Pace, Tick
 from andon.monitor.notify import Notifier
 from andon.monitor.report import Report, leave, report
 from andon.monitor.trouble import DUTIES, LASTING, Troubles
+from andon.scope.charter import parse
 
 Make = Callable[..., Rolling]
 
@@ -183,6 +184,16 @@ def test_a_rollout_that_cannot_go_back_and_events_that_nobody_takes_are_shown(
         "rollouts": f"{DUTIES['rollouts']}: v2#1 could not rollback: w0 could not load v1",
         "events": f"{DUTIES['events']}: events: nobody answers",
     }
+
+
+def test_a_receiver_that_must_not_be_sent_to_is_shown(line: Rolling) -> None:
+    text = HEAD % ("0s", "canary, live", "errors", "")
+    elsewhere = "checklist: {logging: {events: 'http://events.example.org/'}, privacy: {stays: device}}"
+    duties = Duties(line.workspace, parse(text + elsewhere), Pace(window=0, ship=0, tidy=0), Notifier([]))
+    said = duties.turn()[1]
+    assert said == [one.sentence for one in duties.troubles.now] and said[0].endswith("no event is sent")
+    assert said[0].startswith(f"{DUTIES['events']}: ") and duties.turn()[1] == []
+    duties.close()
 
 
 def test_the_controller_says_when_it_acted_what_it_waits_for_and_who_leads(

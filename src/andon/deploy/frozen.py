@@ -15,15 +15,15 @@ import msgspec
 
 from andon.deploy.chronicle import reconcile
 from andon.deploy.publish import publish
-from andon.deploy.rollout_record import Word
-from andon.errors import Corrupt, NotFound, Unavailable, UsageError
+from andon.deploy.rollout_record import Standing, Word
+from andon.errors import Conflict, Corrupt, NotFound, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from andon.core.record import Route
     from andon.store.routes import RoutePlane
     from andon.store.workspace import Workspace
 
-__all__ = ["FREEZE", "GO_ON", "put", "refused", "word_of"]
+__all__ = ["FREEZE", "GO_ON", "put", "refuse", "word_of"]
 
 FREEZE, GO_ON = "freeze", "go-on"
 _WORDS: dict[str, Literal["freeze", "resume"]] = {FREEZE: "freeze", GO_ON: "resume"}
@@ -73,7 +73,11 @@ def word_of(plane: RoutePlane, since_epoch: int) -> Word | None:
     return None
 
 
-def refused(plane: RoutePlane, since_epoch: int) -> str:
-    """Why what was decided on the route ``since_epoch`` may not be done any more; empty where nobody froze it since."""
-    word = word_of(plane, since_epoch)
-    return f"{word.actor} froze the rollout meanwhile" if word is not None and word.what == "freeze" else ""
+def refuse(plane: RoutePlane, route: Route, seen: Standing) -> None:
+    """Raise ``Conflict`` where what was decided on ``seen`` may not be done to ``route``: others answer, or somebody froze it."""
+    now = (route.live, route.candidate, route.share, route.held, route.shadows)
+    if now != (seen.live, seen.candidate, seen.share, seen.held, seen.shadows):
+        raise Conflict(f"route {route.epoch} by {route.actor} has changed who answers meanwhile")
+    word = word_of(plane, seen.epoch)
+    if word is not None and word.what == "freeze":
+        raise Conflict(f"{word.actor} froze the rollout meanwhile")

@@ -24,7 +24,7 @@ from andon.monitor.duty import Duties
 from andon.monitor.holder import holder_name, is_dead
 from andon.monitor.ingest import Pace, Tick
 from andon.monitor.notify import Notifier, understood
-from andon.monitor.report import Report, leave, report
+from andon.monitor.report import Report, leave, led_since
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -145,7 +145,7 @@ class Controller:
 
     def _begin(self) -> Duties:
         self._workspace.routes.reconcile()
-        self._duties = Duties(self._workspace, self._charter, self._pace, self._notifier)
+        self._duties = Duties(self._workspace, self._charter, self._pace, self._notifier, self._term or 0)
         self._leave_report()
         return self._duties
 
@@ -192,8 +192,7 @@ class Controller:
         """What a leader does even so. Others need not be told: whoever was quicker has published who answers."""
         if not isinstance(error, Unavailable) or self._duties is None:
             return
-        last = report(self._workspace.run_dir)
-        if last is not None and last.term > (self._term or 0):
+        if led_since(self._workspace.run_dir, self._term or 0):
             return  # another one led since: what it did is not known here
         self._leave_report(waiting=error.message)
         for sentence in self._duties.without_database():

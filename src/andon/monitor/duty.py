@@ -51,7 +51,7 @@ T = TypeVar("T")
 class Duties:
     """What a leader does, made anew when it begins to lead."""
 
-    def __init__(self, workspace: Workspace, charter: Charter, pace: Pace, notifier: Notifier) -> None:
+    def __init__(self, workspace: Workspace, charter: Charter, pace: Pace, notifier: Notifier, term: int = 0) -> None:
         plan = Measured.of(charter)
         self._workspace = workspace
         self._plan = plan
@@ -63,9 +63,10 @@ class Duties:
         self._watch = AlarmWatch(workspace, charter, plan)
         self._hands = Hands(workspace, charter, notifier)
         part = min(1.0, (pace.ship or _SHIP) / _SHIP)
-        self._steer = Steer(workspace, charter, seconds=_LOOK * part, notifier=notifier)
+        self._steer = Steer(workspace, charter, seconds=_LOOK * part, notifier=notifier, term=term)
         self._climb = Climb(workspace, charter, notifier, seconds=_LOOK * part, slow=_SLOW * part)
-        self._events, self._told = emitter_of(workspace, charter)
+        self._events, refused = emitter_of(workspace, charter)
+        self._unsent = "; ".join(refused)
         self._labelled_us: int | None = None
         self._looked: tuple[int, int, int] | None = None
         self._epoch = -1
@@ -80,7 +81,7 @@ class Duties:
 
         Raises ``Unavailable`` where the database is gone, ``Conflict`` where another controller measures.
         """
-        said, self._told = self._told, []
+        said: list[str] = []
         tick = self._do("log", self.ingest.tick, Tick(), said)
         for fault in tick.faults:
             self.troubles.note("log", fault)
@@ -135,8 +136,8 @@ class Duties:
             said += self.troubles.note("rollouts", f"{name} {why}")
         if self._climb.fault:
             said += self.troubles.note("automation", self._climb.fault, silent=True)
-        if self._events is not None and self._events.fault:
-            said += self.troubles.note("events", self._events.fault)
+        if fault := self._unsent if self._events is None else self._events.fault:
+            said += self.troubles.note("events", fault)
         return said
 
     def finish(self) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from andon.store.files import replace_file
 
-__all__ = ["Report", "Trouble", "leave", "report"]
+__all__ = ["Report", "Trouble", "leave", "led_since", "report"]
 
 _NAME = "controller.json"
 
@@ -50,6 +50,12 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 def leave(run_dir: Path, made: Report) -> None:
     """Leave it in the place of the last one. Raises ``Unavailable``."""
     replace_file(run_dir / _NAME, msgspec.json.encode(made), sync=False)
+
+
+def led_since(run_dir: Path, term: int) -> bool:
+    """Whether another controller has begun to lead since a term."""
+    last = report(run_dir)
+    return last is not None and last.term > term
 
 
 def report(run_dir: Path) -> Report | None:

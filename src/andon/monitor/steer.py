@@ -20,7 +20,7 @@ import msgspec
 from andon.core.clock import SECOND
 from andon.core.record import Route
 from andon.deploy.crew import alive
-from andon.deploy.frozen import refused, word_of
+from andon.deploy.frozen import refuse, word_of
 from andon.deploy.line import Act, Line
 from andon.deploy.rollout import record, step
 from andon.deploy.rollout_record import CONTROLLER, HARM, Evidence, Rollout, Standing, Transition, Word
@@ -31,6 +31,7 @@ from andon.monitor.bringing import Bringing
 from andon.monitor.course import LOOKED, keep
 from andon.monitor.notify import Notice, Notifier
 from andon.monitor.proof import Proof
+from andon.monitor.report import led_since
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -56,7 +57,7 @@ class Steer:
 
     ``seconds`` of wall time pass at least between two looks, and more where a look costs much; 0 looks at every turn.
     ``faults`` are what stands in the way of a rollout now, by name. ``notifier`` is told what the journal cannot be told
-    while the database is gone.
+    while the database is gone. ``term`` is the leader's: nothing is done once a later one leads (0: nobody is asked).
     """
 
     def __init__(
@@ -67,11 +68,12 @@ class Steer:
         line: Callable[[Callable[[Route], None]], Line] | None = None,
         seconds: float = _LOOK,
         notifier: Notifier | None = None,
+        term: int = 0,
     ) -> None:
         self.faults: dict[str, str] = {}
         self._workspace = workspace
         self._project = charter.project
-        self._notifier = notifier
+        self._notifier, self._term = notifier, term
         self._bringing = Bringing(workspace)
         self._proof = Proof(workspace, charter)
         self._line = line or (lambda only: Line(workspace, charter, patience=_PATIENCE, only=only))
@@ -316,13 +318,12 @@ class Steer:
         acts[made.do]()
 
     def _only(self, evidence: Evidence) -> Callable[[Route], None]:
-        """Refuses what was decided on ``evidence`` once somebody changed who answers, or froze it, since."""
-        seen = evidence.standing
+        """Refuses what was decided on ``evidence`` once somebody changed who answers, froze it, or leads, since."""
 
         def only(route: Route) -> None:
-            _refuse_changed(route, seen)
-            if why := refused(self._workspace.routes, seen.epoch):
-                raise Conflict(why)
+            refuse(self._workspace.routes, route, evidence.standing)
+            if self._term and led_since(self._workspace.run_dir, self._term):
+                raise Conflict("another controller leads by now")
 
         return only
 
@@ -352,13 +353,6 @@ def _is_done(route: Route, rollout: Rollout, made: Transition) -> bool:
         "hold": route.held,
         "people": not {"assist", "partial", "full"} & set(route.levels.values()),
     }[made.do]
-
-
-def _refuse_changed(route: Route, seen: Standing) -> None:
-    """What was decided on one route is not done to another one."""
-    now = (route.live, route.candidate, route.share, route.held, route.shadows)
-    if now != (seen.live, seen.candidate, seen.share, seen.held, seen.shadows):
-        raise Conflict(f"route {route.epoch} by {route.actor} has changed who answers meanwhile")
 
 
 def standing(workspace: Workspace, rollout: Rollout) -> Standing:
