@@ -1,9 +1,11 @@
 """Many rows, one call: what arrived in one turn of the loop is one batch, and a row that breaks the model fails alone.
 
 Nothing waits to fill a batch. A quick model answers on the serving thread; a slow one has a thread of its own, and
-while it works the next batch forms behind it. When a call fails it is repeated on its halves until the guilty rows are
-alone (log2 n calls for one); a model that keeps failing is given up for the batch after ``CALLS_MAX`` calls. Where the
-model itself is gone (``Unavailable``) no row is guilty, and nothing is halved.
+while it works the next batch forms behind it. When a call fails it is repeated on its halves, all of one size before the
+next smaller ones, until the guilty rows are alone: k of n take at most 2 k (1 + log2(n / k)) calls, and there are calls
+enough for ``GUILTY_MAX`` (`calls_for`). The search ends early, and what has no answer by then fails with its neighbours,
+when ``CALLS_BROKEN`` calls brought no answer to any row (then the model is broken, not a row) or ``SECONDS_MAX`` are
+over. Where the model itself is gone (``Unavailable``) no row is guilty, and nothing is halved.
 
 >>> from andon.core.record import Field
 >>> def model(columns):
@@ -18,6 +20,8 @@ model itself is gone (``Unavailable``) no row is guilty, and nothing is halved.
 from __future__ import annotations
 
 import base64
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,9 +31,14 @@ import numpy as np
 from andon.core.record import Field, Scalar
 from andon.errors import AndonError, Unavailable, UserCodeError
 
-__all__ = ["CALLS_MAX", "Scored", "columns_of_rows", "score"]
+__all__ = ["CALLS_BROKEN", "GUILTY_MAX", "SECONDS_MAX", "Scored", "calls_for", "columns_of_rows", "score"]
 
-CALLS_MAX = 64
+#: So many guilty rows of a batch are found for certain.
+GUILTY_MAX = 32
+#: After so many calls without an answer to any row it is the model that is broken.
+CALLS_BROKEN = 64
+#: How long guilty rows are searched for: others wait behind the batch.
+SECONDS_MAX = 5.0
 _NUMERIC = frozenset({"bool", "int", "float"})
 
 Columns = Mapping[str, np.ndarray[Any, Any]]
@@ -78,24 +87,41 @@ def score(
     return _Bisection(predict, classes).run(columns_of_rows(fields, rows), len(rows))
 
 
+def calls_for(n: int) -> int:
+    """How many calls find ``GUILTY_MAX`` guilty rows among ``n`` rows, wherever they are.
+
+    >>> calls_for(512), calls_for(32), calls_for(1)
+    (320, 64, 64)
+    """
+    return 2 * GUILTY_MAX * (1 + max(0, -(-n // GUILTY_MAX) - 1).bit_length())
+
+
 class _Bisection:
+    """The search for the rows of one batch that a model fails on, from the largest pieces to the smallest."""
+
     def __init__(self, predict: Predict, classes: Sequence[str]) -> None:
         self._predict = predict
         self._classes = classes
-        self._calls = 0
 
     def run(self, columns: Columns, n: int) -> list[Scored]:
-        self._calls += 1
-        try:
-            found = _labels(self._predict(columns), self._classes, n)
-        except AndonError as error:
-            if n == 1 or self._calls >= CALLS_MAX or isinstance(error, Unavailable):
-                return [Scored(None, error=error.message)] * n
-        else:
-            return found
-        half = n // 2
-        first = self.run({name: column[:half] for name, column in columns.items()}, half)
-        return first + self.run({name: column[half:] for name, column in columns.items()}, n - half)
+        """What the model says about ``n`` rows."""
+        found: list[Scored] = [_SILENT] * n
+        pieces = deque([(0, n)])
+        calls, answered, end = 0, False, time.monotonic() + SECONDS_MAX
+        most = calls_for(n)
+        while pieces and calls < (most if answered else CALLS_BROKEN) and time.monotonic() <= end:
+            start, stop = pieces.popleft()
+            part = columns if stop - start == n else {name: column[start:stop] for name, column in columns.items()}
+            calls += 1
+            try:
+                found[start:stop] = _labels(self._predict(part), self._classes, stop - start)
+                answered = True
+            except AndonError as error:
+                found[start:stop] = [Scored(None, error=error.message)] * (stop - start)
+                if stop - start > 1 and not isinstance(error, Unavailable):
+                    half = (start + stop) // 2
+                    pieces += ((start, half), (half, stop))
+        return found
 
 
 def _labels(scores: np.ndarray[Any, Any], classes: Sequence[str], n: int) -> list[Scored]:

@@ -27,7 +27,7 @@ from andon.model.columns import Columns, length_of
 
 __all__ = ["ENDS_MAX", "LINGER_SECONDS", "Isolated", "model_command"]
 
-#: New processes for one batch at most: enough to find one guilty row among ``CALLS_MAX`` halves.
+#: New processes for one batch at most: enough to find one guilty row among a thousand.
 ENDS_MAX = 24
 #: How long a process that ended is told of after a new one answers.
 LINGER_SECONDS = 60.0
