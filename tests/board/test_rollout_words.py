@@ -71,16 +71,20 @@ def agree(name: str, root: Path) -> None:
     assert all(one.replace("`", "") in text for one in found["missing"])
     if found["state"] in ("frozen", "rolling_back", "draft", "preflight"):
         assert twin["outlook"]["eta_us"] is None and "Not before" not in text
+    assert ("not to be trusted" in text) == (twin["outlook"]["split"] == "broken")
+    if any(one["said"] == "harm" for one in found["guardrails"]):
+        assert twin["outlook"]["eta_us"] is None
     assert ("no unit was assigned yet" in text) == (not any(found["units"])) == (twin["outlook"]["split"] == "unknown")
     assert ("/act/deploy/rollback" in page) == (twin["outlook"]["way_back"] == "deploy.rollback")
     safe = all(one["said"] == "safe" for one in found["guardrails"]) and found["guardrails"]
     settled = found["state"] == "settled"
+    text = text.replace("safe, not to be trusted", "")
     rest = text.replace("that it is safe", "").replace(found["sentence"], "")
     assert safe or settled or not CLEARED.search(rest), CLEARED.findall(rest)
     yard.close()
 
 
-@pytest.mark.parametrize("name", ["draft", "shadow", "hold_human_gate", "frozen_srm"])
+@pytest.mark.parametrize("name", ["draft", "shadow", "hold_human_gate", "frozen_srm", "canary_only_its_own"])
 def test_the_page_says_what_its_json_says(name: str, tmp_path: Path) -> None:
     agree(name, tmp_path / "yard")
 

@@ -130,12 +130,13 @@ class Guardrail(msgspec.Struct, frozen=True):
         found, said = self.ratio(alpha, beta), self.verdict(alpha, beta).replace("_", " ")
         if not self.events:
             return f"{self.name}: {said}: no unit had an event yet"
-        value = "only the candidate's" if found.value is None else f"{found.value:.3g} times as many"
         low, high = (("open" if end is None else f"{end:.3g}") for end in (found.low, found.high))
-        return (
-            f"{self.name}: {said}: {value} units as on the live version "
-            f"({low} to {high}, {self.events} units with an event)"
-        )
+        interval = f"({low} to {high}, {self.events} units with an event)"
+        if found.value is None:
+            return (
+                f"{self.name}: {said}: only the candidate had any, so there is no ratio to the live version {interval}"
+            )
+        return f"{self.name}: {said}: {found.value:.3g} times as many units as on the live version {interval}"
 
 
 class Judgement(msgspec.Struct, frozen=True):

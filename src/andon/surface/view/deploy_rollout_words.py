@@ -86,10 +86,12 @@ def lamp_of(state: str) -> State:
 def word_of(state: str, reason: str) -> str:
     """A rollout's state for people.
 
-    >>> word_of("rolled_back", ""), word_of("frozen", "srm")
-    ('rolled back', 'frozen (split not as promised)')
+    >>> word_of("rolled_back", ""), word_of("frozen", "srm"), word_of("superseded", "superseded")
+    ('rolled back', 'frozen (split not as promised)', 'superseded')
     """
     said = {"srm": "split not as promised", "unfit": "not fit", "human_gate": "by a person"}
+    if reason == state:
+        reason = ""
     return state.replace("_", " ") + (f" ({said.get(reason, reason.replace('_', ' '))})" if reason else "")
 
 
@@ -118,6 +120,7 @@ def next_of(state: str, reason: str, *, may_keep: bool = False) -> str:
 def earliest(found: Explained, now_us: int) -> int | None:
     """When it may be shown to be safe, where evidence is what it waits for and that time is still to come."""
     waits = found.state in _MOVING or (found.state == "hold" and found.reason in _WAITING)
+    waits = waits and all(one.said != "harm" for one in found.guardrails)
     return found.eta_us if waits and found.eta_us is not None and found.eta_us > max(now_us, found.as_of_us) else None
 
 
