@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.deploy.rig import BASE, CLASSES, CONFIG, FakeServed, Rig, by_age, draws
 
 from andon.core.record import Decision, Field
-from andon.deploy.express import Express
+from andon.deploy.express import Express, _Batch
 from andon.deploy.protocol_message import Answer
 from andon.errors import UserCodeError
 from andon.model.columns import length_of
@@ -337,6 +337,43 @@ def test_a_row_that_breaks_the_model_fails_alone(make: Callable[..., Rig]) -> No
     assert [status for status, _ in found] == [200] * 10
     assert [body["decided_by"] for _, body in found].count("safe_default") == 1
     assert sum(row.error is not None for row in rows(rig)) == 1
+
+
+@pytest.mark.parametrize("where", ["_assigned", "_settle", "columns", "append", "answer", "general"])
+def test_a_fault_of_ours_leaves_nobody_without_an_answer_and_no_row_twice(
+    make: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    rig = make(msgspec.structs.replace(MIXED, batch_rows=4), **MADE)
+    rig.route(live="v1", levels={"*": "full"})
+    asked = [rig.ask("POST", f"{BASE}/decisions", {"x": {"age": float(age)}, "id": f"a{age}"}) for age in range(10)]
+    whole = {"_assigned": Express, "append": rig.desk.parts.recorder, "general": rig.gateway._express}.get(
+        where, _Batch
+    )
+    name = {"general": "_general"}.get(where, where)
+    broken = getattr(whole, name)
+    faults: list[int] = []
+
+    def once(*given: Any) -> Any:
+        faults.append(1)
+        if len(faults) == 1 + (where != "general"):  # in the second batch of three
+            raise KeyError("a fault that nobody foresaw")
+        return broken(*given)
+
+    monkeypatch.setattr(whole, name, once)
+    if where == "general":
+        monkeypatch.setattr(Express, "_ask", lambda *given: None)
+    with pytest.raises(KeyError):
+        rig.turn()
+    assert rig.woken >= 2  # the general way has a turn
+    rig.until(lambda: all(asked))
+    assert all(len(one) == 1 for one in asked if where != "answer")
+    found = [one[0].status for one in asked]
+    late = {"append": [200] * 4 + [500] * 4 + [200] * 2, "answer": [200] * 4 + [500] * 4 + [200] * 2}
+    assert found == late.get(where, [500] * 4 + [200] * 6 if where == "general" else [200] * 10)
+    monkeypatch.undo()
+    for age in range(10):  # and who asks again is told what was written, or decided now
+        assert rig.decide({"age": float(age)}, id=f"a{age}")[0] == 200
+    assert sorted(str(row.id) for row in rows(rig)) == [f"a{age}" for age in range(10)]
 
 
 def test_nothing_is_answered_that_was_not_written(make: Callable[..., Rig]) -> None:

@@ -6,83 +6,40 @@ general way (`andon.deploy.desk`), which knows every case and every sentence. Bo
 and tell the same (``tests/deploy/test_express.py`` sends the same requests through both).
 
 Nothing waits here: what a turn took in, that turn writes and answers, so there is no deadline to miss and no client who
-gave up. Where something fails in the middle, before anything was written, the rows are handed to the general way.
+gave up. Where something fails in the middle, before anything was written, the rows are handed to the general way; so they
+are where a fault of ours ends the turn, and those that may be written down already are answered with 500.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from andon.core.clock import SECOND
 from andon.core.record import Level
-from andon.core.redact import Redactor
-from andon.data.validator import row_type
 from andon.deploy.automation import Outcome, audit_probability, decide
 from andon.deploy.desk import Desk
-from andon.deploy.gateway_decisions import ID_MAX, UNIT_MAX, Decided, Pending, decision_bodies
+from andon.deploy.express_rows import Lane, Row, Texts, columns_of
+from andon.deploy.gateway_decisions import Decided, Pending, decision_bodies
 from andon.deploy.idempotency import owner_of
 from andon.deploy.meter import Meter
-from andon.deploy.placing import Terms
 from andon.deploy.protocol_message import Answer, Reply, error_answer
 from andon.deploy.replica import Replica
 from andon.deploy.route import CompiledRoute
 from andon.deploy.settings import GatewayConfig
 from andon.errors import AndonError
-from andon.model.columns import NUMERIC, Block
+from andon.model.columns import Block
 from andon.store.codec import encode_columns
 from andon.store.wal import FrameKind, parse_server_id, server_id
 
 __all__ = ["Express"]
 
 _MAY: frozenset[Level] = frozenset({"partial", "full"})
-_NAN = math.nan
-_astuple = msgspec.structs.astuple
-Texts = Sequence[Sequence[str | None]]
-_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_MAX)]
-_Unit = Annotated[str, msgspec.Meta(min_length=1, max_length=UNIT_MAX)]
-
-
-class _Row(msgspec.Struct, gc=False, eq=False):
-    """One request that was taken: who is told, what came, when, and (on the way) what was decided."""
-
-    reply: Reply
-    body: bytes
-    given: Any
-    values: tuple[Any, ...]
-    arrived: float
-    nonce: str = ""  # what was drawn by, where the client gave neither a unit nor an id
-    assigned: Any = None
-    level: Level = "human"
-    slice: str = "*"
-
-
-class _Lane:
-    """What is known once for one route: how bodies are read, which models answer, which levels there are."""
-
-    def __init__(self, terms: Terms, replicas: dict[str, Replica], redactor: Redactor) -> None:
-        fields = terms.contract.fields
-        body = msgspec.defstruct(
-            "Body",
-            [("x", row_type(fields)), ("id", _Id | None, None), ("unit", _Unit | None, None)],
-            forbid_unknown_fields=True,
-            gc=False,
-        )
-        self.terms = terms
-        self.replicas = replicas
-        self.decode = msgspec.json.Decoder(body).decode
-        self.texts = tuple(i for i, field in enumerate(fields) if field.kind not in NUMERIC)
-        self.numbers = tuple(i for i, field in enumerate(fields) if field.kind in NUMERIC)
-        self.names = tuple(fields[i].name for i in self.numbers)
-        self.pack = struct.Struct(f"{len(self.numbers)}d").pack
-        self.plain = not self.texts
-        self.redaction = redactor.plan(fields)
+_FAULT = error_answer(AndonError("the gateway failed on this request; the fault is ours"))
 
 
 class Express:
@@ -95,13 +52,14 @@ class Express:
         self._placer = desk.placer
         self._meter = desk.meter
         self._general = general
-        self._rows: list[_Row] = []
+        self._rows: list[Row] = []
         self._ids = desk.quick_ids
         self._kept: set[bytes] = set()
-        self._lane: _Lane | None = None
+        self._lane: Lane | None = None
         self._mark: object = None
         self._generation = -1
         self._nonce = 0
+        self._writing = False
         self._monotonic = desk.parts.clock.monotonic
         self._plain = config.durability == "flush" and config.unit_column is None
 
@@ -118,12 +76,12 @@ class Express:
             given: Any = lane.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-        values = _astuple(given.x)
+        values = msgspec.structs.astuple(given.x)
         if lane.texts and not all(values[i] is None or values[i].isascii() for i in lane.texts):
             return False
         if given.id is not None and not self._is_new(given.id):
             return False
-        self._rows.append(_Row(reply, body, given, values, self._monotonic()))
+        self._rows.append(Row(reply, body, given, values, self._monotonic()))
         if len(self._rows) == 1:
             self._parts.wake()
         return True
@@ -138,14 +96,35 @@ class Express:
         if lane is None or not self._fresh():
             self._hand_over(rows)  # another route is in force than the one they were read for
             return
-        limit = self._config.batch_rows
-        for at in range(0, len(rows), limit):
-            self._decide(lane, self._assigned(lane, rows[at : at + limit]))
+        limit, at = self._config.batch_rows, 0
+        try:
+            while at < len(rows):
+                self._writing = False
+                self._decide(lane, self._assigned(lane, rows[at : at + limit]))
+                at += limit
+        finally:
+            if at < len(
+                rows
+            ):  # a fault that nobody foresaw: it goes on to the log, and nobody is left without an answer
+                self._rescue(rows[at:], limit)
+
+    def _rescue(self, rows: list[Row], limit: int) -> None:
+        """Answer for the batch that a fault ended, and let the batches behind it go the general way."""
+        begun = limit if self._writing else 0
+        self._fail([row for row in rows[:begun] if not row.handed])
+        self._hand_over([row for row in rows[begun:] if not row.handed])
+        self._parts.wake()  # the fault ends this turn before the general way had its own
+
+    def _fail(self, rows: list[Row]) -> None:
+        self._meter.answered("decisions", _FAULT.status, len(rows))
+        for row in rows:
+            row.handed = True
+            row.reply(_FAULT)  # one that was given stands
 
     def _fresh(self) -> bool:
         return self._mark is self._placer.mark and self._generation == self._parts.replicas.generation
 
-    def _look(self) -> _Lane | None:
+    def _look(self) -> Lane | None:
         """See what the route in force allows; asked again whenever a route or a model changes."""
         self._mark, self._generation = self._placer.mark, self._parts.replicas.generation
         self._lane = None
@@ -160,7 +139,7 @@ class Express:
         terms = {id(one): one for one in (self._placer.terms_for(name, ready[name]) for name in ready)}
         if len(terms) > 1:
             return None  # two contracts: the general way reads each by its own
-        lane = _Lane(next(iter(terms.values())), ready, self._parts.recorder.redactor)
+        lane = Lane(next(iter(terms.values())), ready, self._parts.recorder.redactor)
         if any(field.kind == "image" for field in lane.terms.contract.fields):
             return None
         self._lane = lane
@@ -180,10 +159,10 @@ class Express:
         self._ids.add(id)
         return True
 
-    def _assigned(self, lane: _Lane, rows: list[_Row]) -> dict[str, list[_Row]]:
+    def _assigned(self, lane: Lane, rows: list[Row]) -> dict[str, list[Row]]:
         """Give every row its version, level and slice; the groups by version. Slow or hanging models are left out."""
-        route, groups = lane.terms.route, dict[str, list[_Row]]()
-        general: list[_Row] = []
+        route, groups = lane.terms.route, dict[str, list[Row]]()
+        general: list[Row] = []
         slow = {
             name
             for name, replica in lane.replicas.items()
@@ -205,17 +184,23 @@ class Express:
             self._hand_over(general)
         return groups
 
-    def _hand_over(self, rows: list[_Row]) -> None:
-        for row in rows:
-            self._general(row.body, row.reply, row.nonce)
+    def _hand_over(self, rows: list[Row]) -> None:
+        for at, row in enumerate(rows):
+            row.handed, taken = True, False
+            try:
+                self._general(row.body, row.reply, row.nonce)
+                taken = True
+            finally:
+                if not taken:
+                    self._fail(rows[at:])
 
-    def _decide(self, lane: _Lane, groups: dict[str, list[_Row]]) -> None:
+    def _decide(self, lane: Lane, groups: dict[str, list[Row]]) -> None:
         """One batch: ask every version about its rows, decide, write one frame, answer."""
         rows = list(chain.from_iterable(groups.values()))
         if not rows:
             return
-        columns, numbers, texts = _columns(lane, rows)
-        answered: list[_Row] = []
+        columns, numbers, texts = columns_of(lane, rows)
+        answered: list[Row] = []
         scores: list[list[float]] = []
         at = 0
         for version, group in groups.items():
@@ -230,7 +215,7 @@ class Express:
             if not answered:
                 return
             rows = answered
-            _, numbers, texts = _columns(lane, rows)
+            _, numbers, texts = columns_of(lane, rows)
         batch = _Batch(lane, rows, scores)
         try:
             self._write(lane, batch, numbers, texts)
@@ -252,7 +237,7 @@ class Express:
         found: list[list[float]] = scores.tolist()
         return found
 
-    def _write(self, lane: _Lane, batch: _Batch, numbers: bytes, texts: Texts) -> None:
+    def _write(self, lane: Lane, batch: _Batch, numbers: bytes, texts: Texts) -> None:
         parts, wal = self._parts, self._parts.recorder.wal
         monotonic, time_us = parts.clock.monotonic(), parts.clock.now()
         if lane.terms.hash8 not in self._kept:
@@ -263,6 +248,7 @@ class Express:
         if lane.redaction is not None:
             numbers, texts = lane.redaction.apply(len(batch.rows), numbers, texts)
         payload = encode_columns(len(batch.rows), numbers, texts, columns)
+        self._writing = True
         frame = parts.recorder.append(
             FrameKind.DECISION, payload, len(batch.rows), time_us, lane.terms.route.epoch, lane.terms.hash8
         )
@@ -276,7 +262,7 @@ class Express:
 class _Batch:
     """What was decided of one batch, in columns."""
 
-    def __init__(self, lane: _Lane, rows: list[_Row], scores: list[list[float]]) -> None:
+    def __init__(self, lane: Lane, rows: list[Row], scores: list[list[float]]) -> None:
         self.rows = rows
         self._lane = lane
         self._scores: list[list[float] | None] = []
@@ -372,21 +358,3 @@ class _Batch:
         meter.answered("decisions", answer.status, len(self.rows))
         for row in self.rows:
             row.reply(answer)
-
-
-def _columns(lane: _Lane, rows: list[_Row]) -> tuple[Block, bytes, list[list[str | None]]]:
-    """(what the model is given, the numbers as the log packs them, the texts as the log keeps them)."""
-    values: Sequence[tuple[Any, ...]] = [row.values for row in rows]
-    texts = [[row[i] for row in values] for i in lane.texts]
-    numeric = values if lane.plain else [tuple(row[i] for i in lane.numbers) for row in values]
-    try:
-        packed = bytearray().join([lane.pack(*row) for row in numeric])
-    except struct.error:  # a missing value
-        packed = bytearray().join([lane.pack(*[_NAN if cell is None else cell for cell in row]) for row in numeric])
-    matrix = np.frombuffer(packed, dtype=np.float64).reshape(len(rows), len(lane.names))
-    columns = Block(lane.names, matrix)
-    for i, cells in zip(lane.texts, texts, strict=True):
-        column = np.empty(len(cells), dtype=object)
-        column[:] = cells
-        columns.add(lane.terms.contract.fields[i].name, column)
-    return columns, matrix.tobytes("F"), texts
