@@ -14,6 +14,7 @@ from tests.deploy.rig import FakeServed, Rig
 from tests.deploy.test_redaction import CHARTER, FIELDS, HIDING, files_of
 from tests.model.test_remote import Server, reply
 
+from andon.core.reach import Reach
 from andon.deploy import batch
 from andon.deploy.away import Away
 from andon.deploy.batch import Wish, predict
@@ -140,7 +141,7 @@ def at_server() -> Iterator[Callable[[str], Any]]:
         server = Server(lambda method, path, body: REMOTE[how](body))
         age = Tensor("age", "INT64" if how == "number" else "FP64", ("age",))
         sealed = SealedRemote(Remote(server.url, "m"), (age, Tensor("mail", "BYTES", ("mail",))), "organisation")
-        scorer = RemoteScorer(msgspec.json.encode(sealed), CLASSES)
+        scorer = RemoteScorer(msgspec.json.encode(sealed), CLASSES, Reach("organisation"))
         opened.extend((scorer, server))
         return AtServer(scorer)
 

@@ -36,7 +36,12 @@ def unreadable(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> Call
     if number == errno.EISDIR:  # the one way that stops the root user as well
         path.rename(path.with_suffix(".aside"))
         path.mkdir()
-        return lambda: (path.rmdir(), path.with_suffix(".aside").rename(path))[0]
+
+        def mend() -> None:
+            path.rmdir()
+            path.with_suffix(".aside").rename(path)
+
+        return mend
     read = Path.read_bytes
 
     def fails(self: Path) -> bytes:

@@ -32,6 +32,7 @@ from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
 
 FIELDS = (Field("age", "float"), Field("site", "category", optional=True))
 CLASSES = ("no", "yes")
+INSIDE = Reach("organisation")
 COLUMNS = {"age": np.array([90.0, 10.0, np.nan]), "site": np.array(["a", None, "b"], dtype=object)}
 
 Act = Callable[[str, str, bytes], bytes | None]
@@ -118,7 +119,7 @@ def serve() -> Iterator[Callable[[Act], Server]]:
 
 
 def scorer_at(server: Server, **more: Any) -> RemoteScorer:
-    return RemoteScorer(seal_remote(Remote(server.url, "m", **more), FIELDS, "organisation"), CLASSES)
+    return RemoteScorer(seal_remote(Remote(server.url, "m", **more), FIELDS, "organisation"), CLASSES, INSIDE)
 
 
 def sealed(server: Server, home: Path, **more: Any) -> tuple[Path, str]:
@@ -133,7 +134,7 @@ def sealed(server: Server, home: Path, **more: Any) -> tuple[Path, str]:
 def test_a_remote_model_is_sealed_loaded_and_asked(serve: Callable[[Act], Server], tmp_path: Path) -> None:
     server = serve(honest)
     path, hash = sealed(server, tmp_path, version="3")
-    found = load_bundle(path, hash).predict(COLUMNS)
+    found = load_bundle(path, hash, INSIDE).predict(COLUMNS)
     assert found.dtype == np.float32 and np.allclose(found[:2], [[0.1, 0.9], [0.9, 0.1]]) and np.isnan(found[2]).all()
     assert {path for _, path in server.calls} == {"/v2/models/m/versions/3", "/v2/models/m/versions/3/infer"}
     replica = Replica("v1", hash, load_model(lambda _: path, Limits())(hash))
@@ -220,7 +221,7 @@ def in_pieces() -> Iterator[InPieces]:
         threading.Thread(target=serve, daemon=True).start()
         remote = Remote(f"http://127.0.0.1:{listening.getsockname()[1]}", "m")
         sealed = SealedRemote(remote, (Input("age", "FP64", ("age",)),), "organisation")
-        opened.extend((listening, RemoteScorer(msgspec.json.encode(sealed), CLASSES)))
+        opened.extend((listening, RemoteScorer(msgspec.json.encode(sealed), CLASSES, INSIDE)))
         return opened[-1]  # type: ignore[return-value]
 
     yield build
@@ -280,7 +281,7 @@ def test_time_is_the_deadlines_however_slowly_bytes_come(serve: Callable[[Act], 
 
     threading.Thread(target=slow, daemon=True).start()
     payload = msgspec.json.encode({**msgspec.json.decode(msgspec.json.encode(scorer.sealed)), "remote": {"url": f"http://127.0.0.1:{drip.getsockname()[1]}", "model": "m"}})  # fmt: skip
-    late = RemoteScorer(payload, CLASSES)
+    late = RemoteScorer(payload, CLASSES, INSIDE)
     late.until = time.monotonic() + 0.4
     began = time.monotonic()
     with pytest.raises(Unavailable, match="in time"):
@@ -362,9 +363,11 @@ def test_a_line_that_may_send_less_than_when_it_was_sealed(serve: Callable[[Act]
         load_model(lambda _: path, Limits(stays="device"))(hash)
     with pytest.raises(Denied, match="stays is 'device'"):
         seal_remote(Remote(server.url, "m"), FIELDS, "device")
-    scorer = scorer_at(server)
-    scorer.restrict("anywhere")
-    assert scorer._line.stays == "organisation"
+    with pytest.raises(Denied, match="stays is 'device'"):
+        load_bundle(path, hash)  # nobody said that they may
+    payload = seal_remote(Remote(server.url, "m"), FIELDS, "organisation", ("a.example",))
+    line = RemoteScorer(payload, CLASSES, Reach("anywhere", ("b.example",)))._line
+    assert (line.stays, line.hosts) == ("organisation", ("b.example",))
 
 
 @pytest.mark.parametrize(
@@ -391,7 +394,7 @@ def test_nobody_there_and_nonsense(serve: Callable[[Act], Server]) -> None:
         with pytest.raises(AndonError, match=error):
             seal_remote(Remote(serve(lambda *_, raw=raw: raw).url, "m"), FIELDS, "anywhere")
     with pytest.raises(Corrupt, match="holds no remote model"):
-        RemoteScorer(b"{}", CLASSES)
+        RemoteScorer(b"{}", CLASSES, INSIDE)
 
 
 # --- tensors
@@ -486,7 +489,7 @@ def test_another_line_answers(tmp_path: Path) -> None:
         line.start()
         fields = (Field("cough", "bool", optional=True), Field("age", "float"))
         remote = Remote(f"http://127.0.0.1:{line.port}", "screening")
-        scorer = RemoteScorer(seal_remote(remote, fields, "organisation"), ("negative", "positive"))
+        scorer = RemoteScorer(seal_remote(remote, fields, "organisation"), ("negative", "positive"), INSIDE)
         columns = {"cough": np.array([1.0, np.nan]), "age": np.array([90.0, 20.0])}
         assert np.allclose(scorer.scores(columns), [[0.1, 0.9], [0.8, 0.2]], atol=1e-6)
         line.route(live="v1", bundles={"v1": line.seal()}, levels={"*": "human"})

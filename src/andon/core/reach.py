@@ -17,7 +17,7 @@ import msgspec
 
 from andon.core.record import Stays
 
-__all__ = ["WAYS", "Reach", "Way", "inside", "is_loopback"]
+__all__ = ["HERE", "WAYS", "Reach", "Way", "inside", "is_loopback"]
 
 _INSIDE = tuple(
     ipaddress.ip_network(text)
@@ -66,6 +66,10 @@ class Reach(msgspec.Struct, frozen=True):
         if self.stays == "device":
             return "privacy.stays is 'device'"
         return "privacy.stays is 'organisation'; give a private address, or name the host in checklist.privacy.hosts"
+
+
+HERE = Reach("device")
+"""Nothing leaves this machine: what counts where nobody says how far data may go."""
 
 
 def inside(host: str) -> bool:

@@ -42,7 +42,8 @@ class Answering:
 def choose(workspace: Workspace, config: GatewayConfig, wanted: str | None = None) -> Answering:
     """Load the live release, or the release or run that is ``wanted``; every byte of its bundle is checked.
 
-    Raises ``NotFound`` when there is none, ``Corrupt`` when the bundle is not as it was sealed.
+    Raises ``NotFound`` when there is none, ``Corrupt`` when the bundle is not as it was sealed, ``Denied`` when it is a
+    model on another server and rows may not go there.
     """
     route = in_force(workspace.routes.current(), config.safe_default)
     version = wanted or route.live
@@ -54,7 +55,7 @@ def choose(workspace: Workspace, config: GatewayConfig, wanted: str | None = Non
     bundle = route.bundles.get(version) or _bundle(workspace, version)
     path = bundle_path(workspace.home, bundle)
     with user_code("loading the model", path / "model.py"):
-        served = load_bundle(path, bundle)
+        served = load_bundle(path, bundle, config.reach)
     compiled, fault = compile_or_people(route, served.contract.names)
     return Answering(version, bundle, served, compiled, _terms(compiled.route, version), (fault,) if fault else ())
 

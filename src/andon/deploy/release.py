@@ -109,7 +109,7 @@ def release(
             "releasing against a gate needs a reason", hint="say why with --reason; it is kept in the journal"
         )
     _check_new(workspace, run)
-    load_bundle(bundle_path(workspace.home, run.bundle), run.bundle)
+    load_bundle(bundle_path(workspace.home, run.bundle), run.bundle, charter.checklist.privacy.reach)
     gates = acceptance(charter, predictions(workspace, run))
     if not override:
         _refuse(run, gates)

@@ -12,10 +12,9 @@ __all__ = ["RemoteModel"]
 
 
 class RemoteModel(Away):
-    """A loaded bundle of the engine ``remote``. Raises ``Denied`` when rows may no longer go where it is."""
+    """A loaded bundle of the engine ``remote``."""
 
     def __init__(self, served: Served, scorer: RemoteScorer, limits: Limits) -> None:
-        scorer.restrict(limits.stays, limits.hosts)
         self.contract = served.contract
         self.classes = served.classes
         self.path = served.path

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from andon.core.reach import HERE, Reach
 from andon.core.record import Field, Route, Scalar
 from andon.core.redact import Words
 from andon.data.contract import Contract
@@ -39,20 +40,20 @@ Done = Callable[[list[Scored]], None]
 Post = Callable[[Callable[[], None]], None]
 
 
-def load_served(path_of: Callable[[str], Path]) -> Callable[[str], Served]:
+def load_served(path_of: Callable[[str], Path], reach: Reach = HERE) -> Callable[[str], Served]:
     """A loader by bundle hash; what a library raises while loading leaves as one sentence."""
 
     def load(hash: str) -> Served:
         path = path_of(hash)
         with user_code("loading the model", path / "model.py"):
-            return load_bundle(path, hash)
+            return load_bundle(path, hash, reach)
 
     return load
 
 
 def load_model(path_of: Callable[[str], Path], limits: Limits) -> Callable[[str], Model]:
     """A loader by bundle hash as above, which gives a model a process of its own where ``limits`` say so."""
-    in_process = load_served(path_of)
+    in_process = load_served(path_of, Reach(limits.stays, limits.hosts))
 
     def find(path: Path, hash: str) -> Model:
         if limits.isolated(load_manifest(path, hash).engine):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from andon.core.clock import SECOND
+from andon.core.reach import Reach
 from andon.core.record import Field, Stays
 from andon.core.redact import Redactor, parse_rule
 from andon.data.contract import Contract
@@ -93,6 +94,11 @@ class GatewayConfig(msgspec.Struct, frozen=True):
             stays=checklist.privacy.stays,
             hosts=checklist.privacy.hosts,
         )
+
+    @property
+    def reach(self) -> Reach:
+        """How far rows may go."""
+        return Reach(self.stays, self.hosts)
 
     @property
     def limits(self) -> Limits:

@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 import polars as pl
 
+from andon.core.reach import HERE, Reach
 from andon.errors import Corrupt, UserCodeError
 from andon.model.columns import Block, Columns
 from andon.model.predictor import probabilities, user_code
@@ -169,10 +170,12 @@ def load_model(
     classes: tuple[str, ...],
     path: Path,
     files: Mapping[str, bytes] = MappingProxyType({}),
+    reach: Reach = HERE,
 ) -> Scorer:
     """A scorer from the bytes of a bundle's model file; raises ``Corrupt`` when they hold no such model.
 
-    ``path`` is where the user's code is, for the sentence when it raises; ``files`` are all files of the bundle.
+    ``path`` is where the user's code is, for the sentence when it raises; ``files`` are all files of the bundle; ``reach``
+    is how far rows may go, and a model on another server is not loaded without it (``Denied``).
     Raises ``Unavailable`` when the library that the engine is of is not installed.
     """
     if engine == "onnx":
@@ -184,7 +187,7 @@ def load_model(
     if engine == "remote":
         from andon.model.remote import RemoteScorer
 
-        return RemoteScorer(payload, classes)
+        return RemoteScorer(payload, classes, reach)
     if engine == "skops":
         return ObjectScorer(load_skops(payload), classes, path)
     with user_code("unpickling the model", path):

@@ -53,7 +53,7 @@ def baselines(workspace: Workspace, charter: Charter, run: Run) -> list[Baseline
             labels = find(workspace, run.dataset).labels
             found.append(_measured("quick", "always the most common label", quick(records, labels), charter))
         elif wanted.kind == "previous" and wanted.release:
-            other = _asked(workspace, run, wanted.release)
+            other = _asked(workspace, charter, run, wanted.release)
             found.append(_measured("previous", wanted.release, other, charter))
         elif wanted.kind == "human" and "human" in records.columns:
             people = records.with_columns(prediction=pl.col("human").cast(pl.String))
@@ -69,9 +69,9 @@ def quick(records: pl.DataFrame, labels: Mapping[str, int]) -> pl.DataFrame:
     return records.with_columns(prediction=pl.lit(common), confidence=pl.lit(None, dtype=pl.Float64))
 
 
-def _asked(workspace: Workspace, run: Run, version: str) -> pl.DataFrame:
+def _asked(workspace: Workspace, charter: Charter, run: Run, version: str) -> pl.DataFrame:
     """What a release says of the rows that ``run`` was evaluated on."""
-    model = served(workspace, find_run(workspace, version))
+    model = served(workspace, find_run(workspace, version), charter.checklist.privacy.reach)
     frame = load(workspace, run.dataset).filter(part_of(workspace, run.dataset) == run.part)
     return record_frame(model, frame, model.contract)
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from andon.core.reach import HERE, Reach
 from andon.core.record import Field
 from andon.data.contract import Contract
 from andon.errors import Corrupt, NotFound, UserCodeError
@@ -132,10 +133,10 @@ def seal(parts: Parts, bundles: Path) -> str:
     return digest
 
 
-def preview(parts: Parts) -> Served:
+def preview(parts: Parts, reach: Reach = HERE) -> Served:
     """What ``seal`` would make of the parts, loaded from the very bytes but not written: to be measured first."""
     files = _files(parts)
-    return Served(parts.code.path.parent, "", _manifest(parts, files), files)
+    return Served(parts.code.path.parent, "", _manifest(parts, files), files, reach)
 
 
 def _files(parts: Parts) -> dict[str, bytes]:
@@ -196,7 +197,9 @@ def _hash(content: bytes) -> str:
 class Served:
     """A bundle that is loaded and answers. It holds no state that a call changes, so threads may share it."""
 
-    def __init__(self, path: Path, hash: str, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, path: Path, hash: str, manifest: Manifest, files: Mapping[str, bytes], reach: Reach = HERE
+    ) -> None:
         self.path = path
         self.hash = hash
         self.manifest = manifest
@@ -213,7 +216,7 @@ class Served:
         self._code = _code(path, manifest, files)
         model = files[FILES[manifest.engine]]
         source = self._code.path if self._code else path / "model.py"
-        self.scorer: Scorer = load_model(manifest.engine, model, manifest.layout, self.classes, source, files)
+        self.scorer: Scorer = load_model(manifest.engine, model, manifest.layout, self.classes, source, files, reach)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -263,15 +266,17 @@ def _code(path: Path, manifest: Manifest, files: Mapping[str, bytes]) -> UserCod
     return load_user_source(files["model.py"], path / "model.py")
 
 
-def load_bundle(path: Path, expected_hash: str) -> Served:
+def load_bundle(path: Path, expected_hash: str, reach: Reach = HERE) -> Served:
     """Load the bundle in directory ``path`` and check every byte of it against ``expected_hash``.
+
+    ``reach`` is how far rows may go: a model on another server is loaded only where the charter lets them (``Denied``).
 
     Raises ``NotFound`` when there is none, ``Corrupt`` when anything in it differs, ``Unavailable`` when it cannot be
     read now, ``UserCodeError`` when the user's code does not load. Takes tens of milliseconds and holds the GIL for part of it: not for a serving thread.
     """
     manifest = load_manifest(path, expected_hash)
     files = {name: _verified(path, manifest, name, expected_hash) for name in manifest.files}
-    return Served(path, expected_hash, manifest, files)
+    return Served(path, expected_hash, manifest, files, reach)
 
 
 def load_manifest(path: Path, expected_hash: str) -> Manifest:

@@ -60,7 +60,7 @@ def compare(
     """
     one, two = find_run(workspace, first), find_run(workspace, second)
     frame = load(workspace, two.dataset).filter(part_of(workspace, two.dataset) == two.part)
-    tables = [_answers(workspace, run, frame, enrich) for run in (one, two)]
+    tables = [_answers(workspace, charter, run, frame, enrich) for run in (one, two)]
     parts = {"": pl.repeat(True, frame.height, eager=True), **_slices(charter, tables[0])}
     found = [evaluation(table, charter) for table in tables]
     return Comparison(
@@ -77,8 +77,10 @@ def compare(
     )
 
 
-def _answers(workspace: Workspace, run: Run, frame: pl.DataFrame, enrich: Enrich | None) -> pl.DataFrame:
-    model = served(workspace, run)
+def _answers(
+    workspace: Workspace, charter: Charter, run: Run, frame: pl.DataFrame, enrich: Enrich | None
+) -> pl.DataFrame:
+    model = served(workspace, run, charter.checklist.privacy.reach)
     missing = sorted({field.name for field in model.fields} - set(frame.columns))
     if missing:
         raise UsageError(f"{run.id} needs the input {missing[0]!r}, which the data it is compared on do not have")

@@ -80,7 +80,7 @@ def _as_remote(model: Remote, found: tuple[Table | None, str], classes: tuple[st
     if table is None or why:
         raise UsageError(f"the model at {model.url} cannot be asked: {why}")
     payload = seal_remote(model, table.fields, reach.stays, reach.hosts)
-    scorer = RemoteScorer(payload, classes)
+    scorer = RemoteScorer(payload, classes, reach)
     scorer.scores(table.build(_head(table)))
     scorer.close()
     return Compiled("remote", payload, reason=f"answered by {model.address}")

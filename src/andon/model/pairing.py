@@ -131,7 +131,7 @@ def pair(
     of them together hold with 95 %; those of slices grow by the number of slices, too. Raises ``NotFound`` for a failed run and ``Conflict``
     when the first answers what is no class now.
     """
-    rows = shared(workspace, one, two, enrich)
+    rows = shared(workspace, one, two, enrich, charter.checklist.privacy.reach)
     first, second = rows.first, rows.second
     if unknown := set(first["prediction"].drop_nulls().unique()) - set(charter.target.classes):
         raise Conflict(f"run {one.id} answers {sorted(unknown)[0]!r}, which is no class of the charter now")

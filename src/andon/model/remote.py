@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 import numpy as np
 
+from andon.core.reach import Reach
 from andon.core.record import Field, Stays
 from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
 from andon.model.remote_line import Line, said_in
@@ -150,28 +151,25 @@ class Breaker:
 
 
 class RemoteScorer:
-    """Asks the server. ``until`` (monotonic seconds) is when an answer is of no more use; 0: 10 s for each call."""
+    """Asks the server. ``until`` (monotonic seconds) is when an answer is of no more use; 0: 10 s for each call.
 
-    def __init__(self, payload: bytes, classes: tuple[str, ...]) -> None:
+    ``reach`` is how far rows may go now; the stricter of that and what was sealed counts, and of its hosts those that it
+    names now. Raises as ``check``, so that no remote model is loaded without that being asked.
+    """
+
+    def __init__(self, payload: bytes, classes: tuple[str, ...], reach: Reach) -> None:
         try:
             self.sealed = msgspec.json.decode(payload, type=SealedRemote)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Corrupt(f"remote.json holds no remote model: {error}") from None
-        check(self.sealed.remote, self.sealed.stays)
+        order: tuple[Stays, ...] = ("device", "organisation", "anywhere")
+        stays = min(reach.stays, self.sealed.stays, key=order.index)
+        check(self.sealed.remote, stays)
         self.until = 0.0
         self.breaker = Breaker()
         self._classes = classes
         self._lock = threading.Lock()
-        self._line = Line(self.sealed.remote.url, self.sealed.stays, self.sealed.hosts)
-
-    def restrict(self, stays: Stays, hosts: tuple[str, ...] = ()) -> None:
-        """Hold it to where rows may go now; the stricter of that and what was sealed counts, and of ``hosts`` those that
-        the charter names now. Raises as ``check``.
-        """
-        self._line.hosts = hosts
-        order: tuple[Stays, ...] = ("device", "organisation", "anywhere")
-        self._line.stays = min(stays, self.sealed.stays, key=order.index)
-        check(self.sealed.remote, self._line.stays)
+        self._line = Line(self.sealed.remote.url, stays, reach.hosts)
 
     @property
     def fault(self) -> str:

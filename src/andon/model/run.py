@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
+from andon.core.reach import HERE, Reach
 from andon.errors import NotFound
 from andon.measure.estimate import Estimate
 from andon.model.adapter import Engine
@@ -100,11 +101,11 @@ def predictions(workspace: Workspace, run: Run, part: str | None = None) -> pl.D
     return frame.filter(pl.col("part") == (part or run.part)).drop("part")
 
 
-def served(workspace: Workspace, run: Run) -> Served:
-    """The sealed bundle of a run, loaded; raises ``NotFound`` for a failed run."""
+def served(workspace: Workspace, run: Run, reach: Reach = HERE) -> Served:
+    """The sealed bundle of a run, loaded; raises ``NotFound`` for a failed run, ``Denied`` where its rows may not go."""
     if not run.bundle:
         raise NotFound(f"run {run.id} {run.status}, so it has no bundle: {run.error}")
-    return load_bundle(bundle_path(workspace.home, run.bundle), run.bundle)
+    return load_bundle(bundle_path(workspace.home, run.bundle), run.bundle, reach)
 
 
 def digest(value: Any) -> str:

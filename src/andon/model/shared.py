@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 
+from andon.core.reach import HERE, Reach
 from andon.data.content import unstowed
 from andon.data.dataset import find, load
 from andon.data.division import Division, parts_of
-from andon.errors import Corrupt, NotFound, UsageError, UserCodeError
+from andon.errors import Corrupt, Denied, NotFound, Unavailable, UsageError, UserCodeError
 from andon.model.example import places
 from andon.model.run import Run, predictions, served
 from andon.model.training import Enrich, record_frame
 
 if TYPE_CHECKING:
     from andon.data.dataset import Dataset
+    from andon.model.bundle import Served
     from andon.store.workspace import Workspace
 
 __all__ = ["MOST", "MOST_IMAGES", "How", "Shared", "shared"]
@@ -48,7 +50,7 @@ class Shared:
     note: str = ""
 
 
-def shared(workspace: Workspace, one: Run, two: Run, enrich: Enrich | None = None) -> Shared:
+def shared(workspace: Workspace, one: Run, two: Run, enrich: Enrich | None = None, reach: Reach = HERE) -> Shared:
     """The rows and both answers. Raises ``NotFound`` for a failed run; where the first cannot answer, ``note`` says why."""
     second = predictions(workspace, two)
     if (one.dataset, one.split, one.part) == (two.dataset, two.split, two.part):
@@ -68,8 +70,9 @@ def shared(workspace: Workspace, one: Run, two: Run, enrich: Enrich | None = Non
         note = f"{one.id} may have learnt from every row that {two.id} held out" if held else "no row was held out"
         return Shared(second.clear(), second.clear(), "none", held, learnt, note)
     try:
-        first = _asked(workspace, one, unstowed(frame[at], dataset.contract, workspace.blobs.get), dataset, enrich)
-    except (NotFound, UsageError, UserCodeError, Corrupt) as error:
+        model = served(workspace, one, reach)
+        first = _asked(one, model, unstowed(frame[at], dataset.contract, workspace.blobs.get), dataset, enrich)
+    except (NotFound, UsageError, UserCodeError, Corrupt, Denied, Unavailable) as error:
         return Shared(second.clear(), second.clear(), "none", held, learnt, error.message)
     note = f"one row in {step} was asked, so that this page does not take long" if step > 1 else ""
     return Shared(first, second[at], "asked", held, learnt, note)
@@ -90,11 +93,8 @@ def _learnt(workspace: Workspace, run: Run, frame: pl.DataFrame, dataset: Datase
     return pl.int_range(frame.height, eager=True).is_in(met.implode())
 
 
-def _asked(
-    workspace: Workspace, run: Run, frame: pl.DataFrame, dataset: Dataset, enrich: Enrich | None
-) -> pl.DataFrame:
+def _asked(run: Run, model: Served, frame: pl.DataFrame, dataset: Dataset, enrich: Enrich | None) -> pl.DataFrame:
     """What the run's sealed model says of these rows."""
-    model = served(workspace, run)
     missing = sorted({field.name for field in model.fields} - set(frame.columns))
     if missing:
         raise UsageError(f"{run.id} needs the input {missing[0]!r}, which the data of the other do not have")

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from andon.core.reach import Reach
 from andon.data.contract import Contract
 from andon.data.dataset import Dataset, find, load
 from andon.data.division import Division, division, part_of, split_dataset
@@ -144,7 +143,7 @@ def _make(job: _Job, steps: _Steps) -> dict[str, Any]:
     compiled = _compile(job, model, columns)
     steps.next()
     parts_found = Parts(job.contract, compiled, job.code, libraries=libraries(compiled.engine))
-    records = _answered(job, preview(parts_found), data)
+    records = _answered(job, preview(parts_found, job.charter.checklist.privacy.reach), data)
     steps.next()
     return _sealed(job, parts_found, records)
 
@@ -189,15 +188,14 @@ def _fit(job: _Job, data: TrainingData) -> Any:
 
 def _compile(job: _Job, model: Any, columns: dict[str, Any]) -> Compiled:
     contract = job.contract
-    trusted_by, privacy = job.options.trusted_by, job.charter.checklist.privacy
     return compile_model(
         model,
         columns,
         contract.fields,
         contract.classes,
         job.code,
-        trusted_by=trusted_by,
-        reach=Reach(privacy.stays, privacy.hosts),
+        trusted_by=job.options.trusted_by,
+        reach=job.charter.checklist.privacy.reach,
     )
 
 
@@ -229,7 +227,7 @@ def _sealed(job: _Job, parts: Parts, records: dict[str, pl.DataFrame]) -> dict[s
     reference = profile(inputs, outputs, job.contract.fields, measures, job.charter.monitor.window_us)
     workspace = job.workspace
     bundle = seal(replace(parts, reference=reference), workspace.home / "bundles")
-    load_bundle(bundle_path(workspace.home, bundle), bundle)
+    load_bundle(bundle_path(workspace.home, bundle), bundle, job.charter.checklist.privacy.reach)
     workspace.save_contract(job.contract.hash, job.contract.fields, job.contract.classes)
     found = evaluation(records[judged], job.charter)
     held_out = pl.concat([records[name].with_columns(part=pl.lit(name)) for name in held])

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from andon.core.reach import Reach
 from andon.core.record import Level, Stays
 from andon.scope.scalar import Alarm, BoundText, Duration, Many, Name, Redact, Text
 
@@ -109,6 +110,11 @@ class Privacy(Section):
     """Names of hosts that count as inside the organisation."""
     redact: Redact = {}
     """Inputs whose values are never stored and never sent as they came: a list (nothing of them is kept), or what is kept of each: `drop`, `hash` (keyed), `mask(4)` (the last 4 characters), `truncate(5)` (a step of numbers, or so many characters), `truncate(day)`, `truncate(month)`."""
+
+    @property
+    def reach(self) -> Reach:
+        """How far data may go, to be asked of any way out."""
+        return Reach(self.stays, self.hosts)
 
 
 class Checklist(Section):
