@@ -91,7 +91,7 @@ def test_without_a_holdback_or_steps_it_is_held_against_its_goals_while_it_bakes
     assert line.look().state == "bake" and route_of(line).live == "v2"
     line.come(200)
     rail = looked(line).rails[0]
-    assert isinstance(rail.other, Alone) and rail.other.n == rail.units[0] == 200
+    assert isinstance(rail.other, Alone) and rail.other.harm.n == 200 and rail.other.n == rail.units[0] == 0
     assert line.look().state == "rolled_back" and route_of(line).live == "v1"
     good = rolling("blue-green, live", rails="wrong", delay="2h", more=", holdback: 0")
     good.begin(pattern="blue-green")

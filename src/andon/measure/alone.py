@@ -140,5 +140,6 @@ class Alone(msgspec.Struct, frozen=True, tag="alone"):
         said, found = self.verdict(alpha, beta).replace("_", " "), self.interval()
         goal = f"the goal is at {'most' if self.worse == 'higher' else 'least'} {self.limit:g}"
         if found.value is None or found.low is None or found.high is None:
-            return f"{name}: {said}: no unit yet, {goal}"
+            units = f"{self.harm.n} units so far" if self.harm.n else "no unit yet"
+            return f"{name}: {said}: {units}, {goal}"
         return f"{name}: {said}: {found.value:.3g} ({found.low:.3g} to {found.high:.3g}, {self.n} units), {goal}"

@@ -130,10 +130,21 @@ def event_rail(
 
 
 def value_rail(
-    name: str, plan: Plan, known: Firsts[Difference | Alone], ripe: Firsts[Difference | Alone] | None = None
+    name: str,
+    plan: Plan,
+    known: Firsts[Difference | Alone],
+    ripe: Firsts[Difference | Alone] | None = None,
+    hoped: Firsts[Difference | Alone] | None = None,
 ) -> Rail:
-    """A guardrail on values; ``ripe`` are those cases of a late one whose labels had time to come."""
-    made = Rail(name, Guardrail.begin(name, plan.margin), known.now.arms, other=known.now.evidence)
+    """A guardrail on values; ``ripe`` are those cases of a late one whose labels had time to come.
+
+    Against a goal ``hoped`` has every unit, what is not known of it taken for the best: what shows harm even so is harm, as each
+    factor of its wealth is at most the one that will be known.
+    """
+    evidence = known.now.evidence
+    if hoped is not None:
+        evidence = msgspec.structs.replace(evidence, harm=hoped.now.evidence.harm)
+    made = Rail(name, Guardrail.begin(name, plan.margin), known.now.arms, other=evidence)
     if ripe is None:
         return made
     matured = ripe.now

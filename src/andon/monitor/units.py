@@ -17,6 +17,7 @@ import polars as pl
 
 from andon.deploy.rollout_record import Plan, Rail
 from andon.measure.event import Event
+from andon.measure.figure import Figure
 from andon.monitor.cases import Look, answers_of_a_unit, chance, counts, partly, unseen
 from andon.monitor.firsts import Firsts
 from andon.monitor.rails import event_rail, events, sample, value_rail, values
@@ -60,6 +61,8 @@ class Units:
         self._plan, self._looks, self._shares = plan, looks, shares
         self._kinds = {name: kind_of(look, alone=alone) for name, look in looks.items()}
         self._late = [name for name, look in looks.items() if look.late]
+        # That nobody complained yet says nothing while they may.
+        self._silent = {name for name, look in looks.items() if isinstance(look, Event) and look.kind}
         self._rows = Runs("key", _PLACE)
         self._waiting: pl.DataFrame | None = None
         self._limit = 0
@@ -154,38 +157,51 @@ class Units:
         ripe = pl.col("time_us") <= limit_us
         found: _Flags = {"all": pl.lit(True)}
         for name, kind in self._kinds.items():
-            went, bad = self._counts(name), pl.col(f"bad:{name}")
+            went, bad = self._counts(name, ripe), pl.col(f"bad:{name}")
             found[f"known {name}"] = went
             found |= {f"bad {name}": went & bad} if kind == "bad" else {}
             if name in self._late:
                 found |= {f"ripe {name}": went & ripe, f"unseen {name}": unseen(name)}
         return {f"{name}:{arm}": one & mine for name, one in found.items() for arm, mine in enumerate(_ARMS)}
 
-    def _counts(self, name: str) -> pl.Expr:
+    def _counts(self, name: str, ripe: pl.Expr) -> pl.Expr:
+        """Whether a case counts; ``ripe`` are those of which what is late had time to come."""
         kind = self._kinds[name]
-        if name in self._late:
-            return counts(name, kind, self._shares, sampled=self._sampled[name])
-        return pl.col(f"{kind}:{name}").is_not_null()
+        value = pl.col(f"{kind}:{name}")
+        if name not in self._late:
+            return value.is_not_null()
+        went = counts(name, kind, self._shares, sampled=self._sampled[name])
+        return went & (ripe | value.cast(pl.Boolean)) if name in self._silent else went
 
     def _wanted(self, limit_us: int) -> dict[str, _List]:
         """The lists of units, each with the cases that it takes."""
         return {f"{part} {name}": one for name in self._kinds for part, one in self._parts(name, limit_us)}
 
     def _parts(self, name: str, limit_us: int) -> Iterator[tuple[str, _List]]:
-        kind, went = self._kinds[name], self._counts(name)
+        old = pl.col("time_us") <= limit_us
+        kind, went = self._kinds[name], self._counts(name, old)
         value = pl.col(f"{kind}:{name}")
         which = went & value if kind == "bad" else went
         if name not in self._late:
             yield "known", _List(which, pl.col("time_us"), value, pl.lit(1.0))
             return
-        ripe, sampled = which & (pl.col("time_us") <= limit_us), self._sampled[name]
+        ripe, sampled = which & old, self._sampled[name]
         odds, known = chance(name, self._shares, sampled=sampled), pl.col(f"known:{name}")
-        if sampled and kind == "value":
-            # People's own answers are known before those that they look at again: by when they were decided both come alike.
+        if kind == "value" and (sampled or name in self._plan.limits):
+            # By when it was decided each unit's first case is its first: wrong answers may be known sooner than right ones,
+            # people's own sooner than those that they look at again, and against a goal no other arm shares the bias.
             yield "ripe", _List(ripe, pl.col("time_us"), value, odds)
+            if not sampled:
+                hoped = value.fill_null(self._best(name))
+                yield "hoped", _List(_MINE, pl.col("time_us"), hoped, pl.lit(1.0))
             return
         yield "known", _List(which, known, value, odds)
         yield "ripe", _List(ripe, known, value, odds)
+
+    def _best(self, name: str) -> float:
+        """The value that speaks most for a release."""
+        look = self._looks[name]
+        return look.high if isinstance(look, Figure) and look.worse == "lower" else getattr(look, "low", 0.0)
 
     # ------------------------------------------------------------------------------------------------------- what is said
 
@@ -199,7 +215,7 @@ class Units:
         seen = self._lists.get(f"known {name}", ripe)
         assert seen is not None
         if self._kinds[name] == "value":
-            made = value_rail(name, self._plan, seen, ripe)
+            made = value_rail(name, self._plan, seen, ripe, self._lists.get(f"hoped {name}"))
         else:
             bad, asked = (self.arms(f"cases {what} {name}") for what in ("bad", "known"))
             requests = (bad[0], asked[0]), (bad[1], asked[1])
