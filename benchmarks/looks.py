@@ -70,7 +70,7 @@ class Busy:
         Steer(self.workspace, self.charter, seconds=0.0).turn()
         self.draw = np.random.default_rng(7)
         self.writer = WalWriter(self.workspace.wal_dir, "w0")
-        self.ingest = Ingest(self.workspace, self.charter, pace=Pace(window=1e9, ship=0.0, tidy=1e9))
+        self.ingest = Ingest(self.workspace, self.charter, pace=Pace(window=0.0, ship=0.0, tidy=0.0))
         self.made = 0
 
     @property

@@ -91,6 +91,7 @@ class Answers:
         self._since_us = 0
         self._came: pl.DataFrame | None = None
         self._judged: pl.DataFrame | None = None
+        self._slices: dict[str, pl.DataFrame] = {}
 
     def look(self, automatic: Mapping[str, Stretch], since_us: int) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
         """For each ``automatic`` slice the model's answers since its stretch began, in the order in which their truth
@@ -106,12 +107,12 @@ class Answers:
         came = seen.raw().select(_CAME).filter(lately).collect()
         step = follow.step(seen, _asked(seen.raw(), automatic))
         told = self._told(step.touched, step.later)
-        self._judged = told if self._judged is None else _replaced(self._judged, told)
+        if self._judged is None or told.height:
+            self._judged = told if self._judged is None else _replaced(self._judged, told)
+            self._slices = _by_slice(self._judged)
         self._came = came if self._came is None else pl.concat([self._came.filter(lately), came])
         self._follow, self._since_us = follow, since_us
-        once = self._judged.sort("time_us", *_PLACE).unique("id", keep="first", maintain_order=True)
-        ordered = once.sort("known_us", "id", nulls_last=True).select(NO_ROWS.columns)
-        return {str(name): part for (name,), part in ordered.partition_by("slice", as_dict=True).items()}, self._came
+        return self._slices, self._came
 
     def _following(self, automatic: Mapping[str, Stretch], since_us: int) -> Follow:
         """What was read, where it holds for what is asked now."""
@@ -154,6 +155,13 @@ def _asked(raw: pl.LazyFrame, automatic: Mapping[str, Stretch]) -> pl.LazyFrame:
         automatic=by_model,
         chance=pl.when(by_model).then("audit").otherwise(1.0),
     )
+
+
+def _by_slice(judged: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The answers of each slice, each case once, in the order in which their truth became known."""
+    once = judged.sort("time_us", *_PLACE).unique("id", keep="first", maintain_order=True)
+    ordered = once.sort("known_us", "id", nulls_last=True).select(NO_ROWS.columns)
+    return {str(name): part for (name,), part in ordered.partition_by("slice", as_dict=True).items()}
 
 
 def _replaced(rows: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:

@@ -229,8 +229,11 @@ def _anew(logs: Array) -> tuple[float, int]:
 def _share(bad: npt.NDArray[np.bool_], weight: Array, alpha: float) -> Estimate:
     """The weighted share with an interval that holds at all looks: what neither of two e-processes rejects at alpha / 2."""
     scaled = weight / weight.max()
-    kinds, counts = np.unique(np.column_stack([scaled, bad]), axis=0, return_counts=True)
-    weights, wrong = kinds[:, 0], kinds[:, 1] > 0
+    right, failed = (np.unique(scaled[which], return_counts=True) for which in (~bad, bad))
+    weights, counts = (np.concatenate(parts) for parts in zip(right, failed, strict=True))
+    wrong = np.arange(len(weights)) >= len(right[0])
+    order = np.lexsort((wrong, weights))
+    weights, counts, wrong = weights[order], counts[order], wrong[order]
     value, level = float(weight[bad].sum() / weight.sum()), -math.log(alpha / 2)
 
     def excess(grid: Sequence[float]) -> Callable[[float], float]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FEEDBACK", "HELD", "REVIEWS", "Follow", "Step"]
 
-HELD = 3_000_000
+HELD = 1_500_000
 """So many rows at most are kept between two looks; with more, each look reads from the beginning."""
 
 REVIEWS = ("id", "kind", "decision", "decided_by", "reviewer", "time_us", "seconds", "saw_suggestion", "simulated")
