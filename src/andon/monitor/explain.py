@@ -131,6 +131,8 @@ def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
     plan, place = rollout.plan, rollout.place
     if rollout.state == "frozen":
         return ["a person: andon deploy resume (where a person froze it), rollback or switch"]
+    if rollout.state == "rolling_back":
+        return ["the line: the next look sees who answers"]
     if place in ("preflight", "shadow") and evidence.loading:
         return [f"{evidence.loading}; it gets no unit before (at most {LONGEST / 60:.0f} min)"]
     if place in ("draft", "preflight"):
