@@ -30,8 +30,7 @@ def make_rolled(root: Path) -> Path:
         line.come(260)
         if number == 1:
             line.line.ramp(0.3, actor="ann", reason="it looks calm <b>")
-    line.clock.advance(3700)
-    line.until("settled", units=50)
+    line.until("settled", units=400, seconds=1300)
     line.bad["v2"] = 0.2
     line.begin("v2")
     for _ in range(4):

@@ -29,7 +29,8 @@ from andon.measure.evidence import Assigned
 from andon.measure.guardrail import Guardrail
 from andon.scope.charter import Charter, parse
 
-GREEN = Plan("v2", "v1", ("shadow", "blue-green", "live"), ("errors", "wrong"), horizon_us=7_200_000_000, holdback=0.05)
+PATH, RAILS = ("shadow", "blue-green", "live"), ("errors", "wrong")
+GREEN = Plan("v2", "v1", PATH, RAILS, horizon_us=7_200_000_000, bake_us=24 * HOUR, holdback=0.05, bake_share=0.95)
 CHARTER = """
 project: p
 inputs: {cough: bool?, age: "int(0..120)", mass: float}
@@ -85,7 +86,12 @@ def test_at_once_everything_but_the_holdback_until_it_is_cleared() -> None:
     few = replace(cleared, fresh=LEAST_SHADOWED - 1)
     assert step(begun, few, HOUR + GREEN.horizon_us) is None, "it has answered too little under that share"
     over = go(begun, cleared, HOUR + GREEN.horizon_us)
-    assert (over.after, over.do, over.share) == ("bake", "switch", 1.0)
+    assert (over.after, over.do, over.share) == ("bake", "", 0.95), "it has that share already"
+    baking = over.applied(begun, HOUR + GREEN.horizon_us)
+    assert baking.share_us == HOUR, "the time at this share counts"
+    assert step(baking, cleared, 25 * HOUR - 1) is None
+    done = go(baking, replace(cleared, last_us=25 * HOUR, as_of_us=25 * HOUR), 25 * HOUR)
+    assert (done.after, done.do, done.share) == ("settled", "switch", 1.0)
 
 
 @pytest.mark.parametrize("missing", ["errors", "wrong"])
@@ -127,7 +133,7 @@ def test_gradually_each_step_asks_for_cases_and_no_clock_makes_it_go_on() -> Non
 
 
 def test_without_a_holdback_the_last_step_is_where_it_is_cleared() -> None:
-    plan = replace(GREEN, steps=(0.5,), holdback=0.0, path=("blue-green", "live"), guardrails=("errors",), horizon_us=0)
+    plan = replace(GREEN, steps=(0.5,), holdback=0.0, bake_share=1.0, guardrails=("errors",), horizon_us=0)
     assert step(at("blue_green", 0.5, plan), known(0.5, fresh=10_000), HOUR) is None
     guard = Rail("errors", Guardrail.begin("errors").add(100, 300, 0.5), (5_000, 5_000))
     made = go(at("blue_green", 0.5, plan), known(0.5, rails=(guard,)))
@@ -229,11 +235,16 @@ def test_what_a_plan_judges_and_by_what() -> None:
     found = plan_of(charter(), "v2", "v1")
     assert found.guardrails == ("wrong", "seen", "value", "old", "never")
     assert found.margins == {"value": 5.0, "old": 2.0} and not found.limits
+    assert (found.bake_share, found.bake_us, found.holdback) == (0.95, 24 * HOUR, 0.0)
+    assert plan_of(charter("holdback: 0.5, bake: 1h"), "v2", "v1").bake_share == 0.5
+    assert plan_of(charter("holdback: 0"), "v2", "v1").bake_share == 1.0
     alone = plan_of(charter("path: [shadow, canary, live]"), "v1", "")
-    assert alone.path == ("canary", "live")
+    assert alone.path == ("canary", "live") and alone.bake_share == 1.0
     assert alone.limits == {"wrong": 0.2, "seen": 0.2, "value": 0.0, "sure": 0.6, "old": 70.0}
     instant = plan_of(charter("path: [blue-green, live], holdback: 0"), "v2", "v1", pattern="blue-green")
-    assert instant.path == ("blue-green", "live") and instant.limits and not instant.holdback
+    assert (
+        instant.path == ("blue-green", "live") and instant.limits and not instant.holdback and instant.bake_share == 1
+    )
     kept = plan_of(charter(), "v2", "v1", pattern="blue-green", steps=(0.1, 0.5))
     assert (kept.path, kept.steps, kept.holdback) == (("shadow", "blue-green", "live"), (0.1, 0.5), 0.05)
     assert not kept.limits

@@ -158,11 +158,13 @@ def test_a_good_release_settles_and_a_bad_one_goes_back(begun: Any, path: str, p
     assert not traffic.failures and traffic.asked > 500
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_controller_that_is_killed_at_every_transition_ends_where_one_that_lives_does(begun: Any, seed: int) -> None:
+@pytest.mark.parametrize(("version", "seed"), [(BAD, 1), (BAD, 2), (BAD, 3), (GOOD, 4), (GOOD, 5)])
+def test_a_controller_that_is_killed_at_every_transition_ends_where_one_that_lives_does(
+    begun: Any, version: str, seed: int
+) -> None:
     line, traffic = begun()
     dice = random.Random(seed)
-    roll(line, BAD)
+    roll(line, version)
     kills, epoch = 0, route_of(line).epoch
 
     def over() -> bool:
@@ -180,10 +182,17 @@ def test_a_controller_that_is_killed_at_every_transition_ends_where_one_that_liv
 
     line.until(over, 150, "it did not come to an end")
     assert kills >= 2
-    assert now(line).state == "rolled_back" and (route_of(line).live, route_of(line).candidate) == ("v1", None)
-    assert [one for one in told(line) if one != "hold"] == ["preflight", "canary", "rolling_back", "rolled_back"]
+    ways = {
+        BAD: ("rolled_back", "v1", ["preflight", "canary", "rolling_back", "rolled_back"], ["canary", "rollback"]),
+        GOOD: ("settled", GOOD, ["preflight", "canary", "bake", "settled"], ["canary", "switch"]),
+    }
+    state, live, states, acts = ways[version]
+    assert now(line).state == state and (route_of(line).live, route_of(line).candidate) == (live, None)
+    assert [one for one in dict.fromkeys(told(line)) if one != "hold"] == states
     changed = [one.action for one in line.project.workspace.routes.history() if one.actor == "controller"]
-    assert sorted(one for one in changed if one != "warm") == ["canary", "rollback"], "each was done once"
+    assert sorted(one for one in changed if one not in ("warm", "ramp")) == acts, "each was done once"
+    shares = [one.share for one in line.project.workspace.routes.history() if one.action == "ramp"]
+    assert version == BAD or shares.count(0.95) == 1, "it baked with the holdback, once"
     traffic.end()
     assert not traffic.failures
 
@@ -313,7 +322,8 @@ def test_a_person_rolls_back_at_once_while_it_is_held_frozen_and_promoted(begun:
                 ask(line.project.workspace, "freeze", actor="ann")
                 line.until(lambda: now(line).state == "frozen", 30, "it was not frozen")
             else:
-                line.until(lambda: route_of(line).live == GOOD, 90, "it was not promoted")
+                line.until(lambda: now(line).state == "bake", 90, "it was not promoted")
+                assert (route_of(line).live, route_of(line).share) == ("v1", 0.95)
             database = line.project.workspace.db
             with STATES[state](line.project.workspace.home):
                 database.busy_seconds, usual = PATIENCE, database.busy_seconds

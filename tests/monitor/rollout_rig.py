@@ -36,8 +36,10 @@ HASH = "00112233445566aa"
 NOW = 1_583_884_800_000_000
 
 
-def charter(path: str = "canary, live", rails: str = "errors", delay: str = "0s", more: str = "") -> Charter:
-    return parse(HEAD % (delay, path, rails, more))
+def charter(
+    path: str = "canary, live", rails: str = "errors", delay: str = "0s", more: str = "", bake: str = "1h"
+) -> Charter:
+    return parse(HEAD.replace("bake: 1h", f"bake: {bake}") % (delay, path, rails, more))
 
 
 Arm = Literal["live", "candidate", "none"]

@@ -40,11 +40,16 @@ def replays(line: Rolling) -> None:
 def test_a_good_release_settles_and_the_old_one_stays_loaded(rolling: Make) -> None:
     line = rolling()
     line.begin()
-    done = line.until("settled")
+    baking = line.until("bake")
+    route = line.workspace.routes.current()
+    assert route is not None and (route.live, route.candidate, route.share) == ("v1", "v2", 0.95)
+    salt = route.salt
+    done = line.until("settled", units=300)
+    assert done.since_us >= baking.share_us + 3_600_000_000, "it baked for an hour"
+    assert line.told()[:2] == ["preflight", "canary"] and line.told()[-2:] == ["bake", "settled"]
     route = line.workspace.routes.current()
     assert route is not None and (route.live, route.candidate) == ("v2", None) and "v1" in route.warm
-    assert line.told()[:2] == ["preflight", "canary"] and line.told()[-2:] == ["bake", "settled"]
-    assert done.since_us >= done.share_us + 3_600_000_000, "it baked for an hour"
+    assert {one.salt for one in line.workspace.routes.history() if one.candidate} == {salt}, "units only move forward"
     replays(line)
 
 
@@ -57,6 +62,32 @@ def test_a_bad_release_is_rolled_back_at_once(rolling: Make) -> None:
     assert route is not None and (route.live, route.candidate, route.actor) == ("v1", None, "controller")
     assert "errors: harm" in route.reason and "errors: harm" in done.sentence
     assert line.made <= 1500
+    replays(line)
+
+
+def test_what_goes_wrong_in_the_bake_takes_it_back_in_one_step(rolling: Make) -> None:
+    line = rolling()
+    line.begin()
+    line.until("bake")
+    line.bad["v2"] = 0.5
+    line.until("rolled_back", units=800)
+    route = line.workspace.routes.current()
+    assert route is not None and (route.live, route.candidate, route.actor) == ("v1", None, "controller")
+    assert line.told()[-3:] == ["bake", "rolling_back", "rolled_back"] and "errors: harm" in route.reason
+    replays(line)
+
+
+def test_a_switch_by_hand_settles_what_bakes_and_a_ramp_bakes_on(rolling: Make) -> None:
+    line = rolling()
+    line.begin()
+    line.until("bake")
+    with pytest.raises(Conflict, match=r"settle it \(andon deploy switch\) or roll it back"):
+        line.begin("v3")
+    line.line.ramp(0.5, actor="ann", reason="half of them")
+    assert (line.look().state, line.now.share) == ("bake", 0.5)
+    line.line.switch(actor="ann", reason="good enough")
+    assert (line.look().state, line.now.reason) == ("settled", "person")
+    assert "made live by ann (switch: good enough) before its bake was over" in line.now.sentence
     replays(line)
 
 
@@ -103,7 +134,7 @@ def test_labels_that_come_late_hold_it_and_then_settle_it(rolling: Make) -> None
     held = line.look()
     assert (held.state, held.reason) == ("hold", "label_lag") and "wrong" in held.sentence
     line.label()
-    assert line.until("bake").share == 1.0
+    assert line.until("bake").share == 0.95
     baked = line.clock.now()
     assert line.until("settled").since_us >= baked + 7_200_000_000, "no label of the canary may be missing"
     replays(line)
@@ -263,7 +294,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-def with_kills(line: Rolling, monkeypatch: pytest.MonkeyPatch, at: int) -> int:
+def with_kills(line: Rolling, monkeypatch: pytest.MonkeyPatch, at: int, units: int = 400) -> int:
     """Run to the end, being killed at the ``at``th write (of a state, a route or the journal); how many there were."""
     writes = {"n": 0}
     targets = [(line.workspace.states, "put"), (line.workspace.routes, "publish"), (line.workspace.journal, "append")]
@@ -293,7 +324,7 @@ def with_kills(line: Rolling, monkeypatch: pytest.MonkeyPatch, at: int) -> int:
             line.look()
         if line.now.ended:
             break
-        line.come(400)
+        line.come(units)
     monkeypatch.undo()
     return writes["n"]
 
@@ -324,6 +355,32 @@ def test_killed_between_any_two_steps_it_ends_in_the_same_state(
     n, whole = run(-1)
     assert whole[0] == "rolled_back"
     for at in range(2 + which, 2 * n + 2, 3):
+        assert run(at)[1] == whole, f"killed at write {at // 2}, {'after' if at % 2 else 'before'} it"
+
+
+@pytest.mark.parametrize("last", [5, pytest.param(1000, marks=pytest.mark.slow)])
+def test_killed_at_any_write_of_the_bake_it_settles_once(
+    rolling: Make, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    """From the canary's end on, into the bake and out of it: before each of the ``last`` writes, or also right after."""
+
+    def run(at: int) -> tuple[int, Any]:
+        line = rolling(bake="10m")
+        line.bad = {"v1": 0.6, "v2": 0.15}
+        line.begin()
+        line.look()
+        line.come(200)
+        n = with_kills(line, monkeypatch, at, units=60)
+        replays(line)
+        return n, outcome(line)
+
+    n, whole = run(-1)
+    state, _, told, routes = whole
+    assert (
+        state == "settled" and [one for one in told if "'bake'" in one or "'settled'" in one] and routes[0][1] == "v2"
+    )
+    assert [one[0] for one in routes] == ["switch", "ramp", "canary", "switch", "begin"], "the newest first"
+    for at in range(max(2, 2 * (n - last + 1)), 2 * n + 2, 2 if last < n else 1):
         assert run(at)[1] == whole, f"killed at write {at // 2}, {'after' if at % 2 else 'before'} it"
 
 

@@ -37,7 +37,7 @@ def looked(line: Rolling) -> Any:
 
 
 def test_blue_green_at_once_keeps_a_holdback_until_it_is_cleared_and_then_settles(rolling: Make) -> None:
-    line = rolling(rails="errors, wrong", delay="2h", more=", holdback: 0.3, margin: 2.5")
+    line = rolling(rails="errors, wrong", delay="2h", more=", holdback: 0.3, margin: 2.5", bake="1d")
     line.bad = dict.fromkeys(line.bad, 0.2)
     line.wrong = dict.fromkeys(line.wrong, 0.2)
     line.begin(pattern="blue-green")
@@ -53,8 +53,10 @@ def test_blue_green_at_once_keeps_a_holdback_until_it_is_cleared_and_then_settle
     with pytest.raises(Conflict, match="is not over"):
         line.begin("v3")
     line.until("bake", units=700, seconds=1800)
-    assert route_of(line).live == "v2" and "v1" in route_of(line).warm
+    route = route_of(line)
+    assert (route.live, route.candidate, route.share) == ("v1", "v2", 0.7), "no second change of the share"
     line.until("settled", units=20, seconds=3600)
+    assert route_of(line).live == "v2" and "v1" in route_of(line).warm
     states = [state for state in line.told() if state != "hold"]
     assert list(dict.fromkeys(states)) == ["preflight", "shadow", "blue_green", "bake", "settled"]
     replays(line)

@@ -50,7 +50,7 @@ _STEPS = {
     "shadow": f"it predicts beside those who answer, unseen, for {LEAST_SHADOWED} cases without harm",
     "canary": "it answers a small share of the units, more as the harm budget allows, until every guardrail is safe",
     "blue-green": "it answers everything but a holdback, at once or in steps, until what labels say clears it",
-    "live": "it answers everything; the one before stays loaded until labels had time to come",
+    "live": "it bakes: everything but the holdback, compared with on until labels had time to come; then everything",
 }
 _LEVELS: dict[str, str] = {
     "human": "people decide, and no model is asked",

@@ -2,13 +2,14 @@
 
 ::
 
-    draft > preflight > shadow > canary > blue_green > bake (everything, the old version loaded) > settled
+    draft > preflight > shadow > canary > blue_green > bake (all but the holdback) > settled (everything)
                  |         |        |         |         |
               rejected     +--------+---------+---------+--> rolling_back > rolled_back
                                         also from any: hold, frozen, superseded, aborted
 
 Shadow, canary and blue/green are there as the plan's path has them; the canary and the blue/green of a path differ in
-how the share grows: by harm budget, until the candidate is cleared, or at once, until it is.
+how the share grows: by harm budget, until the candidate is cleared, or at once, until it is. Cleared, it bakes with all but
+the holdback and is compared with it on (``andon.deploy.rollout_bake``).
 
 What is promised: without evidence nothing is promoted and nothing taken back; harm acts in every state, held and baking
 included; what a person does to the line wins; the same rollout, evidence and hour give the same transition, so that a
@@ -27,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from andon.deploy.rollout_bake import bake, begin_bake
 from andon.deploy.rollout_first import FIRST
 from andon.deploy.rollout_green import blue_green, take_over
 from andon.deploy.rollout_look import Look, Rule
@@ -144,8 +146,7 @@ def _canary(look: Look) -> Transition | None:
         told = "every guardrail is shown to be safe"
         if "blue-green" in look.plan.path:
             return take_over(look, told)
-        said = f"{told}: {look.plan.version} gets everything, {look.plan.old} stays loaded"
-        return look.to("bake", "", said, do="switch", share=1.0, floor=0.0)
+        return begin_bake(look, told)
     return _ramp(look, grown) or _wait(look, left, grown)
 
 
@@ -185,23 +186,6 @@ def _wait(look: Look, left: tuple[Rail, ...], grown: Ramp) -> Transition | None:
     return undecided(look, left)
 
 
-def _bake(look: Look) -> Transition | None:
-    plan, rails = look.plan, look.evidence.rails
-    late = not rails or any(rail.late for rail in rails)
-    if look.now_us < look.rollout.share_us + max(plan.bake_us, plan.horizon_us if late else 0):
-        return None
-    # What is known at once gave its verdict before everything was handed over; labels may tell another story.
-    left = unsafe(plan, rails, matured=True)
-    if not left:
-        told = "matured labels clear it" if late else "nothing went wrong while it baked"
-        return look.to("settled", "", f"{told}: {plan.version} stays, the rollout is over")
-    names = ", ".join(rail.name for rail in left)
-    if any(rail.late and not any(rail.matured_units) for rail in left):
-        return look.hold("label_lag", f"{names}: no label came in time, so nothing clears {plan.version}")
-    said = f"{names}: what is known does not clear {plan.version}, and no more comes; roll back, or resume to keep it"
-    return look.hold("inconclusive", said)
-
-
 def _rolling_back(look: Look) -> Transition | None:
     route, plan = look.route, look.plan
     if plan.version not in (route.live, route.candidate):
@@ -221,7 +205,7 @@ _PLACES: dict[State, Rule] = {
     "shadow": _shadow,
     "canary": _canary,
     "blue_green": blue_green,
-    "bake": _bake,
+    "bake": bake,
     "rolling_back": _rolling_back,
     "frozen": _stay,
 }

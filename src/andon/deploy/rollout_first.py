@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from andon.deploy.rollout_look import Look, Rule
 from andon.deploy.rollout_proof import harmed, told_of
-from andon.deploy.rollout_record import CONTROLLER, HARM, State, Transition
+from andon.deploy.rollout_record import CONTROLLER, HARM, State, Transition, waits_for_a_word
 
 __all__ = ["FIRST", "SPLIT_ALPHA"]
 
@@ -24,17 +24,28 @@ def _person(look: Look) -> Transition | None:
         return None
     version, route = look.plan.version, look.route
     by = f"{route.actor or 'somebody'} ({route.action or 'a route'}{f': {route.why}' if route.why else ''})"
-    if place == "bake":
-        if route.live == version and route.candidate is not None:
-            return look.to("superseded", "person", f"{by} began {route.candidate}; {version} stays live, unwatched")
-        return None if route.live == version else _gone(look, by)
     if route.live == version:
-        return look.to("bake", "person", f"{version} was made live by {by}; {look.plan.old} stays loaded", share=1.0)
-    if route.candidate == version and route.share > 0 and look.on_old:
+        return _made_live(look, by)
+    alone = place == "bake" and look.plan.bake_share >= 1.0
+    if route.candidate == version and route.share > 0 and look.on_old and not alone:
         return _share_changed(look, by)
     if place == "shadow" and version in (*route.shadows, route.candidate) and look.on_old:
         return None
     return _gone(look, by)
+
+
+def _made_live(look: Look, by: str) -> Transition | None:
+    """It has everything: before it was cleared it still bakes, with nobody to compare with; in the bake that settles it."""
+    version, candidate = look.plan.version, look.route.candidate
+    said = f"{version} was made live by {by}"
+    if look.rollout.place != "bake":
+        return look.to("bake", "person", f"{said}; {look.plan.old} stays loaded", share=1.0)
+    if candidate is not None:
+        told = f"{by} began {candidate}; {version} stays live, unwatched"
+        return look.to("superseded", "person", told, share=1.0)
+    if look.rollout.share < 1.0:
+        return look.to("settled", "person", f"{said} before its bake was over; the rollout is over", share=1.0)
+    return None
 
 
 def _gone(look: Look, by: str) -> Transition:
@@ -78,8 +89,11 @@ def _word(look: Look) -> Transition | None:
         return look.to("frozen", "person", said, do=look.pin())
     if word.what == "resume" and (now.state, now.reason) == ("frozen", "person"):
         return look.to(now.place, "", f"goes on by the word of {told}")
-    if word.what == "resume" and now.state == "hold" and now.place == "bake":
-        return look.to("settled", "person", f"{look.plan.version} stays by the word of {told}; it held: {now.sentence}")
+    if word.what == "resume" and waits_for_a_word(now):
+        said = f"{look.plan.version} stays by the word of {told}; it held: {now.sentence}"
+        if look.compared:
+            return look.to("settled", "person", said, do="switch", share=1.0, floor=0.0)
+        return look.to("settled", "person", said)
     return None
 
 
@@ -98,7 +112,7 @@ def _split(look: Look) -> Transition | None:
     split, now = look.evidence.assigned, look.rollout
     if split is None or not split.reached(SPLIT_ALPHA) or now.state in _SETTLED_MINDS:
         return None
-    if now.place not in ("canary", "blue_green"):
+    if now.place not in ("canary", "blue_green") and not (now.place == "bake" and look.compared):
         return None
     said = (
         f"{look.evidence.candidate} units came to {look.plan.version} and {look.evidence.live} to {look.plan.old}, which "

@@ -1,12 +1,13 @@
 """Blue/green by evidence: everything at once, or by steps; then all but a holdback, until the new version is cleared.
 
 The holdback is what it is compared with after it took over: the old version answers so much of the units, stays loaded,
-and one step leads back. Without one it is cleared in the last of the steps, and where there are none either, it is held
-against the charter's goals.
+and one step leads back. Cleared, it bakes with the same share. Without a holdback it is cleared in the last of the steps,
+and where there are none either, it is held against the charter's goals.
 """
 
 from __future__ import annotations
 
+from andon.deploy.rollout_bake import begin_bake
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_proof import unsafe
 from andon.deploy.rollout_record import LEAST_SHADOWED, Do, Transition
@@ -23,11 +24,10 @@ def next_step(look: Look) -> float:
 
 
 def take_over(look: Look, why: str) -> Transition:
-    """The next step of a blue/green, from wherever the rollout is; behind the last one it gets everything."""
+    """The next step of a blue/green, from wherever the rollout is; behind the last one it bakes."""
     plan, share = look.plan, next_step(look)
     if share <= look.rollout.share:
-        said = f"{why}: {plan.version} gets everything, {plan.old} stays loaded"
-        return look.to("bake", "", said, do="switch", share=1.0, floor=0.0)
+        return begin_bake(look, why)
     do: Do = "ramp" if look.route.candidate == plan.version and look.route.share > 0 else "canary"
     last = share >= max((*plan.steps, 1.0 - plan.holdback if plan.holdback else 0.0))
     rest = (

@@ -43,6 +43,11 @@ class Look:
         """Whether the version that was live (or people, where none was) still is."""
         return (self.route.live or "") == self.plan.live
 
+    @property
+    def compared(self) -> bool:
+        """Whether the version answers beside another one (or people), with which it is compared."""
+        return self.route.candidate == self.plan.version
+
     def to(self, after: State, reason: str, sentence: str, **more: Any) -> Transition:
         """A transition; the place on the way and the share stay as they are unless given."""
         now = self.rollout

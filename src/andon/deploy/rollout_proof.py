@@ -25,6 +25,7 @@ __all__ = [
     "LADDER",
     "Judged",
     "Ramp",
+    "baked_us",
     "can_detect",
     "eta_us",
     "harmed",
@@ -226,13 +227,16 @@ def _cost(plan: Plan, rail: Rail) -> tuple[float, float]:
 def eta_us(rollout: Rollout, evidence: Evidence) -> int | None:
     """When every guardrail would be shown to be safe if the candidate is as good as the live version; None: not known.
 
-    From how fast events and units came so far; where labels are late, no sooner than these come.
+    From how fast events and units came so far; where labels are late, no sooner than these come, and in the bake no
+    sooner than it is over.
     """
     plan, found = rollout.plan, [evidence.as_of_us]
     hours = (evidence.as_of_us - rollout.began_us) / _HOUR
     share = min(max(rollout.share, plan.start_share), plan.cap)
-    if rollout.place == "blue_green":
+    if rollout.place in ("blue_green", "bake"):
         share = min(max(rollout.share, 0.01), 0.99)
+    if rollout.place == "bake":
+        found.append(baked_us(rollout, evidence.rails))
     for rail in unsafe(plan, evidence.rails):
         if hours <= 0 or not evidence.per_hour or not any(rail.units):
             return None
@@ -243,6 +247,12 @@ def eta_us(rollout: Rollout, evidence: Evidence) -> int | None:
         wait_us = plan.horizon_us if rail.late else 0
         found.append(evidence.as_of_us + round(min(ways) * _HOUR) + wait_us)
     return max(found)
+
+
+def baked_us(rollout: Rollout, rails: Sequence[Rail]) -> int:
+    """Until when it bakes at least: so long at the share that it has, and until labels of these cases had time to come."""
+    plan, late = rollout.plan, not rails or any(rail.late for rail in rails)
+    return rollout.share_us + max(plan.bake_us, plan.horizon_us if late else 0)
 
 
 def _by_events(plan: Plan, rail: Rail, share: float, hours: float) -> float | None:

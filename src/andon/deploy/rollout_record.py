@@ -31,6 +31,7 @@ __all__ = [
     "State",
     "Transition",
     "Word",
+    "waits_for_a_word",
 ]
 
 State = Literal[
@@ -69,7 +70,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``guardrails`` are those that are judged. ``budget`` is how many units with an event more than the live version's
     are accepted, for each guardrail. Below a share of ``negligible`` units with an event a candidate is safe, whatever
-    the ratio. ``horizon_us`` is how late labels come; ``bake_us`` the least time that the old version stays loaded.
+    the ratio. ``horizon_us`` is how late labels come; ``bake_us`` how long a cleared version bakes at least, with
+    ``bake_share`` of the units: 1 is everything, and the old version then only stays loaded.
     ``cap`` is the largest share of a canary. In a blue/green the candidate gets ``steps`` of the units, one after the other,
     then all but a ``holdback``, with which it is compared until it is cleared.
 
@@ -89,6 +91,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     budget: float = 20.0
     negligible: float = 0.001
     horizon_us: int = 0
+    #: Not the charter's default: what a journal leaves out stays what it was when it was left out.
     bake_us: int = 3_600_000_000
     reviewers_per_hour: float | None = None
     cap: float = 0.5
@@ -98,6 +101,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     holdback: float = 0.0
     limits: dict[str, float] = {}
     margins: dict[str, float] = {}
+    bake_share: float = 1.0
 
     @property
     def old(self) -> str:
@@ -227,6 +231,16 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
     def ended(self) -> bool:
         """Whether nothing comes any more."""
         return self.state in ENDED
+
+
+def waits_for_a_word(rollout: Rollout) -> bool:
+    """Whether what is known does not clear it while it bakes, so that a person may keep it by a word.
+
+    >>> waits_for_a_word(Rollout("v2#1", Plan("v2", "v1", ("canary", "live"), ()), "hold", "bake", "label_lag"))
+    True
+    """
+    undecided = rollout.reason in ("label_lag", "inconclusive")
+    return rollout.state == "hold" and rollout.place == "bake" and undecided
 
 
 class Transition(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from andon.deploy.frozen import put, word_of
 from andon.deploy.rollout_plan import Pattern, plan_of
-from andon.deploy.rollout_record import Evidence, Rollout, Transition, Word
+from andon.deploy.rollout_record import Evidence, Rollout, Transition, Word, waits_for_a_word
 from andon.deploy.standing import bundles_of, first_route
 from andon.deploy.transition import Stamp
 from andon.errors import Conflict, NotFound, Unavailable, UsageError
@@ -122,7 +122,7 @@ def drafted(
         raise Conflict(f"the rollout {now.name} of {version} is on its way already ({now.state})")
     if now is not None and (now.place in ("blue_green", "bake") or now.state in ("rolling_back", "frozen")):
         raise Conflict(
-            f"the rollout {now.name} is not over ({now.state}): {now.sentence}; settle it or roll it back first"
+            f"the rollout {now.name} is not over ({now.state}): {now.sentence}; settle it (andon deploy switch) or roll it back first"
         )
     clock, name = workspace.clock.now(), f"{version}#{max(map(_number, all_of), default=0) + 1}"
     live = route.live or ""
@@ -181,9 +181,7 @@ def _write(workspace: Workspace, name: str, word: Word) -> None:
 
 def may_resume(rollout: Rollout) -> bool:
     """Whether it waits for a person's word to go on."""
-    return (rollout.state, rollout.reason) == ("frozen", "person") or (
-        rollout.state == "hold" and rollout.place == "bake"
-    )
+    return (rollout.state, rollout.reason) == ("frozen", "person") or waits_for_a_word(rollout)
 
 
 def _no_way_on(rollout: Rollout) -> str:

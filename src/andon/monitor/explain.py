@@ -17,7 +17,7 @@ from andon.deploy.rollout_first import SPLIT_ALPHA
 from andon.deploy.rollout_green import next_step
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_plan import guarded
-from andon.deploy.rollout_proof import Judged, can_detect, eta_us, judged, ramp, unsafe
+from andon.deploy.rollout_proof import Judged, baked_us, can_detect, eta_us, judged, ramp, unsafe
 from andon.deploy.rollout_record import LEAST_SHADOWED, Evidence, Plan, Rail, Rollout
 from andon.deploy.rollout_store import Kept, active, newest
 from andon.deploy.standing import deploy_status
@@ -147,8 +147,7 @@ def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
     left = unsafe(plan, evidence.rails, matured=place in ("blue_green", "bake"))
     told = [_short_of(plan, rail) for rail in left]
     if place == "bake":
-        late = any(rail.late for rail in evidence.rails)
-        until = rollout.share_us + max(plan.bake_us, plan.horizon_us if late else 0)
+        until = baked_us(rollout, evidence.rails)
         if evidence.as_of_us < until:
             told.append(f"{(until - evidence.as_of_us) / HOUR:.3g} hours of baking")
     if evidence.standing.held:

@@ -224,8 +224,8 @@ QUESTIONS: tuple[Question, ...] = (
     ),
     Question(
         "rollout.holdback",
-        "How many units stay on the old release until the new one is cleared?",
-        "the share that a blue/green leaves on the old release",
+        "How many units stay on the old release until the new one is settled?",
+        "the share that a blue/green and the bake leave on the old release, to compare with",
         "tests/deploy/test_rollout_green.py::test_at_once_everything_but_the_holdback_until_it_is_cleared",
     ),
     Question(

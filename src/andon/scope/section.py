@@ -260,12 +260,12 @@ class Rollout(Section):
     """How many units with an event more than on the live release are accepted, for each guardrail: a canary's share grows as this allows, and falls back to `start_share` when it may be spent; there it goes on until there is a verdict, which may cost more."""
     negligible: Annotated[float, Field(ge=0, lt=1)] = 0.001
     """Below this share of units with an event a release is safe, whatever the ratio; 0 asks for the ratio always."""
-    bake_us: Duration = Field(3_600_000_000, alias="bake", json_schema_extra={"default": "1h"}, ge=0)
-    """How long an automatic rollout watches, at least, once the new release has everything; longer where `target.delay` says that labels come later."""
+    bake_us: Duration = Field(86_400_000_000, alias="bake", json_schema_extra={"default": "1d"}, ge=0)
+    """How long an automatic rollout watches a cleared release, at least, with everything but the holdback (and compares on), before it gets the rest; longer where `target.delay` says that labels come later."""
     steps: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=100)] = ()
     """Shares of the units that a blue/green goes through, each for 300 cases without harm; at once if not given."""
     holdback: Annotated[float, Field(ge=0, le=0.5)] = 0.05
-    """The share of units that the old release keeps in a blue/green, to compare with, until the new one is cleared; 0 keeps none."""
+    """The share of units that the old release keeps, to compare with: in a blue/green until the new one is cleared, and while it bakes; 0 keeps none, and a cleared release gets everything at once."""
     on_harm: Literal["rollback", "freeze", "people"] = "rollback"
     """What harm does in an automatic rollout: back to the old release, stop the ramp, or everything to people."""
 

@@ -272,7 +272,7 @@ def _releases(charter: Charter) -> Said:
         "rollout.negligible",
         f"Below {_percent(rollout.negligible)} of the units a release is safe, whatever the ratio.",
     )
-    yield "rollout.bake", f"With everything, it is watched for {duration_text(rollout.bake_us)} at least."
+    yield "rollout.bake", _bakes(rollout.bake_us, rollout.holdback)
     harm = {
         "rollback": "goes back to the release before",
         "freeze": "stops the ramp",
@@ -295,6 +295,16 @@ def _releases(charter: Charter) -> Said:
     if charter.stages:
         chain = [f"{one.name} after {one.after}" if one.after else one.name for one in charter.stages]
         yield "stages", f"There are several models: {', '.join(chain)}."
+
+
+def _bakes(bake_us: int, holdback: float) -> str:
+    """What a cleared release has until the rollout is settled.
+
+    >>> _bakes(86_400_000_000, 0.05), _bakes(3_600_000_000, 0.0)
+    ('Cleared, it bakes for 1 day at least, with all but 5 % of the units.', 'Cleared, it bakes for 1 hour at least, with everything.')
+    """
+    gets = f"all but {_percent(holdback)} of the units" if holdback else "everything"
+    return f"Cleared, it bakes for {_time(bake_us)} at least, with {gets}."
 
 
 def _watching(charter: Charter) -> Said:
