@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import ssl
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 from tests.deploy.line_rig import DECISIONS, Line
 
-from andon.deploy.doors import Door, bound_path, leave_path
+from andon.deploy.doors import Door, bound_path, leave_path, shared_server
 from andon.deploy.tls import proved, renew, server_context, valid_until
 from andon.errors import Conflict, UsageError
 
@@ -65,6 +68,35 @@ def test_files_that_are_no_pem_or_may_not_be_read(tmp_path: Path) -> None:
         broken.chmod(0)
         with pytest.raises(UsageError, match="may not be read by this user"):
             proved(str(broken), str(KEY))
+
+
+class Tidy(asyncio.SelectorEventLoop):
+    """A loop with the habit that loops have since Python 3.13."""
+
+    async def create_unix_server(self, *given: Any, cleanup_socket: bool = True, **more: Any) -> Any:
+        if cleanup_socket:
+            Path(more["sock"].getsockname()).unlink()
+        return await super().create_unix_server(*given, **more)
+
+
+@pytest.mark.parametrize("made", [uvloop.new_event_loop, Tidy])
+def test_a_worker_that_ends_leaves_the_socket_to_the_others(
+    tmp_path: Path, made: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    path = tmp_path / "gateway.sock"
+    bound = bound_path(path)
+
+    async def serve_and_end() -> None:
+        server = await shared_server(asyncio.get_running_loop(), asyncio.Protocol, bound.fileno())
+        server.close()
+        await server.wait_closed()
+
+    with asyncio.Runner(loop_factory=made) as runner:
+        runner.run(serve_and_end())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))  # the file is there, and the queue of the socket takes who comes
+    leave_path(path, bound)
+    assert not path.exists()
 
 
 def test_a_certificate_that_cannot_be_renewed_leaves_the_one_before(tmp_path: Path) -> None:

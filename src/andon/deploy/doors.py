@@ -7,19 +7,22 @@ connection, and while a worker is started again the others, or the queue of the 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
 import ssl
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from andon.errors import Conflict, UsageError
 
-__all__ = ["BACKLOG", "Door", "bound_path", "bound_socket", "leave_path", "unverified"]
+__all__ = ["BACKLOG", "Door", "bound_path", "bound_socket", "leave_path", "shared_server", "unverified"]
 
 BACKLOG = 1024
 _PATH_MAX = 107  # sun_path holds 108 bytes, the last is zero
@@ -64,6 +67,16 @@ def bound_path(path: Path) -> socket.socket:
     finally:
         os.umask(mask)
     return bound
+
+
+async def shared_server(loop: asyncio.AbstractEventLoop, connection: Callable[[], asyncio.Protocol], uds: int) -> Any:
+    """A server at a Unix socket that listens already; its file stays when the server ends, since others listen at it.
+
+    uvloop takes ``cleanup_socket`` under every Python; since 3.13 it, as asyncio, would remove the file by itself.
+    """
+    serve: Any = loop.create_unix_server
+    shared = socket.socket(fileno=os.dup(uds))
+    return await serve(connection, sock=shared, backlog=BACKLOG, cleanup_socket=False)
 
 
 def leave_path(path: Path, bound: socket.socket) -> None:

@@ -13,7 +13,6 @@ import logging
 import os
 import resource
 import signal
-import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -25,7 +24,7 @@ import uvloop
 
 from andon.core.record import Field
 from andon.deploy.desk import Desk
-from andon.deploy.doors import BACKLOG, Door, bound_socket
+from andon.deploy.doors import BACKLOG, Door, bound_socket, shared_server
 from andon.deploy.gateway import Gateway
 from andon.deploy.gateway_metrics import Scraper
 from andon.deploy.idempotency import SeenIds
@@ -223,8 +222,7 @@ class Worker:
             )
         self._servers = [server]
         if door.uds >= 0:
-            shared = socket.socket(fileno=os.dup(door.uds))
-            self._servers.append(await loop.create_unix_server(front, sock=shared, backlog=BACKLOG))
+            self._servers.append(await shared_server(loop, front, door.uds))
         self._ready = True
         self._loop.call_later(_TICK_SECONDS, self._tick)
         self._sweep()
