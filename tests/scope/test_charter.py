@@ -149,6 +149,11 @@ gateway: {port: "8700", workers: 0}
     ]
 
 
+def test_the_gateway_has_one_port_that_everybody_knows() -> None:
+    found = faults(SMALL + "gateway: {port: 0}\n")
+    assert found == ["line 5, gateway.port: expected at least 1, found 0"]
+
+
 @pytest.mark.parametrize(
     ("more", "fault"),
     [

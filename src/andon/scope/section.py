@@ -312,8 +312,8 @@ class Board(Section):
 class Gateway(Section):
     """The door that requests come through."""
 
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8700
-    """The port; 0 takes a free one."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8700
+    """The port."""
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     """Worker processes. If not given, one for each of the checklist's cores."""
     max_body_bytes: Whole = 8 << 20
