@@ -37,7 +37,9 @@ TABLE = [
     ("shadow", {"learnt": NONE}, ("stay", None, "labels")),
     ("shadow", {"learnt": FOUND}, ("promote", "assist", "earned")),
     ("assist", {"learnt": FOUND}, ("promote", "partial", "earned")),
-    ("assist", {"learnt": FOUND, "capacity": room_for(100, 1.0, 0, 49)}, ("stay", None, "capacity")),
+    ("assist", {"learnt": FOUND, "capacity": room_for(100, 0.39, 0, 49)}, ("stay", None, "capacity")),
+    ("assist", {"learnt": FOUND, "capacity": room_for(100, 0.4, 0, 49)}, ("promote", "partial", "earned")),
+    ("assist", {"learnt": FOUND, "capacity": room_for(100, None, 0, 49)}, ("promote", "partial", "earned")),
     ("shadow", {"learnt": FOUND, "capacity": room_for(100, 1.0, 0, 1)}, ("promote", "assist", "earned")),
     ("partial", {}, ("stay", None, "labels")),
     ("partial", {"audit": FEW, "whole": FEW}, ("stay", None, "evidence")),
@@ -91,15 +93,17 @@ def test_the_evidence_of_a_breach_at_its_edge() -> None:
 
 
 def test_capacity_at_its_edge() -> None:
-    """40 % of 100 cases an hour are deferred, 20 come from elsewhere: 60 are 0.8 times 75, exactly."""
+    """40 % of 100 cases an hour would be deferred, 30 % are, 20 come from elsewhere: 60 are 0.8 times 75, exactly."""
 
     def at(reviewers: float) -> Rung:
-        return decide(RULES, facts("assist", learnt=FOUND, capacity=room_for(100.0, 1.0, 20.0, reviewers)))
+        return decide(RULES, facts("assist", learnt=FOUND, capacity=room_for(100.0, 0.3, 20.0, reviewers)))
 
     assert at(75.0).to == "partial" and at(75.0).capacity.allowed == pytest.approx(0.4)
     short = at(74.99)
     assert (short.kind, short.why, short.threshold) == ("stay", "capacity", 0.9)  # never loosened to fit
     assert "60 cases an hour would be left to people" in short.reason and "75 would be enough" in short.reason
+    less = decide(RULES, facts("assist", learnt=FOUND, capacity=room_for(100.0, 1.0, 20.0, 74.99)))
+    assert less.to == "partial" and less.reason.endswith("75 would be enough, and no fewer are left to them as it is")
     assert room_for(100.0, 1.0, 0.0, None).allowed is None and room_for(0.0, None, 5.0, 1.0).allowed is None
     assert room_for(100.0, 1.0, 500.0, 10.0).allowed == 0.0 and room_for(1.0, 1.0, 0.0, 10.0).allowed == 1.0
 
@@ -136,7 +140,13 @@ def test_where_people_are_the_truth_agreement_alone_raises_nothing_by_itself() -
     for held in (facts("assist", learnt=FOUND), facts("partial", whole=GOOD)):
         rung = decide(people, held)
         assert rung.kind == "promote" and not rung.automatic and "review.double_share" in rung.held
-        assert decide(people, replace(held, human=wilson(3, 100), model=wilson(2, 100))).automatic
+        assert decide(people, replace(held, human=wilson(0, 189), model=wilson(0, 189))).automatic
+        for few in (wilson(0, 1), wilson(0, 188), wilson(3, 100), Estimate(0.0, None, None, 500, "t")):
+            rung = decide(people, replace(held, human=few))
+            assert rung.kind == "promote" and not rung.automatic and "review.double_share" in rung.held
+    lax = Rules(promote="automatic", highest="full", truth="human", max_error=0.2)
+    least = [decide(lax, facts("assist", learnt=FOUND, human=wilson(0, n))) for n in (29, 30)]
+    assert [one.automatic for one in least] == [False, True] and "29 second looks are too few" in least[0].held
     assert decide(people, facts("shadow", learnt=FOUND)).automatic, "at assist people still decide"
     assert "differed from people's" in decide(people, facts("partial", whole=GOOD)).reason
     broken = decide(people, facts("full", audit=BAD)).reason
@@ -267,3 +277,10 @@ def test_whatever_is_known(rules: Rules, known: Facts) -> None:
 def test_an_estimate_without_ends_tells_nobody_better() -> None:
     open_ended = Estimate(0.1, None, None, 1, "t")
     assert decide(RULES, facts("partial", whole=GOOD, human=open_ended, model=wilson(60, 100))).to == "full"
+
+
+def test_audits_that_nobody_does_are_told() -> None:
+    late = decide(RULES, facts("full", audit=FEW, drawn=120, overdue=90))
+    assert "90 of 120 answers drawn into the audit were judged by nobody in time" in late.reason
+    assert (late.overdue, late.drawn) == (90, 120)
+    assert "nobody in time" not in decide(RULES, facts("full", audit=FEW, drawn=120)).reason

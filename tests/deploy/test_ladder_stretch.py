@@ -106,5 +106,17 @@ def test_when_the_machine_lowered_it_last_under_this_release() -> None:
 def test_evidence_begins_anew_every_window() -> None:
     found = stretch([FIRST], "*")
     assert (found.within(109, 100).since_us, found.within(109, 100).windows) == (0, 0)
-    assert (found.within(110, 100).since_us, found.within(110, 100).windows) == (110, 1)
-    assert (found.within(409, 100).since_us, found.within(409, 100).windows) == (310, 3)
+    assert (found.within(110, 100).since_us, found.within(110, 100).windows) == (0, 1)
+    assert (found.within(209, 100).since_us, found.within(209, 100).windows) == (0, 1)
+    assert (found.within(210, 100).since_us, found.within(210, 100).windows) == (110, 2)
+    assert (found.within(409, 100).since_us, found.within(409, 100).windows) == (210, 3)
+
+
+def test_answers_of_before_a_window_count_where_their_truth_comes_in_it() -> None:
+    found = stretch([FIRST], "*")
+    late = found.within(409, 100, 40)
+    assert (late.since_us, late.read_us, late.all_us) == (210, 170, 270)
+    assert (found.within(215, 100, 40).read_us, found.within(215, 100, 400).read_us) == (70, 10), (
+        "never before it began"
+    )
+    assert (found.within(150, 100, 40).all_us, found.within(109, 100, 40).all_us) == (70, 0)

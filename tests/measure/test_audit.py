@@ -250,3 +250,15 @@ def test_all_answers_of_a_good_model_are_shown_to_keep_the_promise_also_with_lat
         told, low = np.arange(30_000)[asked] < 28_500, np.full(len(wrong), 0.1)
         shown += all_answers(wrong, told, np.where(automatic, 0.1, 1.0)[asked], low, PROMISED).kept(0.05)
     assert shown >= 45
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cases", "error", "low", "high"), [(300, 0.04, 0.2, 0.4), (700, 0.04, 0.65, 0.85), (1500, 0.03, 0.4, 0.6)]
+)
+def test_how_little_an_audit_of_few_cases_finds(cases: int, error: float, low: float, high: float) -> None:
+    """The table of docs/automation.md: how often an excess is found by so many audits, 2 % being promised."""
+    random = np.random.default_rng(1)
+    share = np.full(cases, 0.02)
+    found = [audited(random.random(cases) < error, share, 0.02).breached(0.05) for _ in range(200)]
+    assert low < float(np.mean(found)) < high

@@ -48,7 +48,7 @@ def charter(
 
 
 class Climbing:
-    """v1 answers; ``wrong`` is how often it errs in each slice where it is not sure (a confidence below 0.9)."""
+    """v1 answers, or whatever version ``answers`` names; ``wrong`` is how often it errs in each slice where it is not sure (a confidence below 0.9)."""
 
     def __init__(
         self, home: Path, rules: Charter | None = None, seed: int = 1, live: bool = True, now: int = NOW
@@ -71,6 +71,7 @@ class Climbing:
         self.random = random.Random(seed)
         self.writer = WalWriter(self.workspace.wal_dir, "w0")
         self.made = 0
+        self.answers: str | None = None
         self.wrong = {"*": 0.005, "older": 0.005}
         self.sent: list[str] = []
         self.held: list[Feedback | Review] = []
@@ -141,7 +142,7 @@ class Climbing:
                 decided_by=made.decided_by,
                 level=level,
                 slice=slice,
-                version=model,
+                version=self.answers or model,
                 arm="live",
                 confidence=confidence,
                 suggestion=made.suggestion,

@@ -319,18 +319,19 @@ def test_with_the_database_gone_a_broken_promise_is_taken_back_all_the_same(
 
 
 @pytest.mark.slow
-def test_people_who_could_not_decide_the_rest_hold_it_back(climbing: Make) -> None:
+def test_people_who_could_not_decide_the_rest_hold_back_nothing_that_leaves_them_less(climbing: Make) -> None:
     line = climbing(level="assist", older="human", more="review: {reviewers_per_hour: 1500}")
     line.wrong["*"] = 0.2
     line.come(2500)
     line.climb.turn()
     rung = line.rung()
-    assert rung.why == "capacity" and rung.threshold is not None, rung.reason
-    assert "review.reviewers_per_hour" in rung.reason and rung.capacity.allowed is not None
+    assert (rung.why, rung.to) == ("earned", "partial") and rung.threshold is not None, rung.reason
+    assert "review.reviewers_per_hour" in rung.reason and rung.reason.endswith("no fewer are left to them as it is")
+    assert rung.capacity.allowed is not None
     line.charter = charter(level="assist", older="human", more="review: {reviewers_per_hour: 5000}")
     line.climb = line.leader()
     line.climb.turn()
-    assert line.rung().to == "partial"
+    assert line.rung().to == "partial" and "review.reviewers_per_hour" not in line.rung().reason
 
 
 @pytest.mark.slow

@@ -196,6 +196,7 @@ def test_what_fails_again_and_again_is_told_once(climbing: Make, monkeypatch: py
         for _ in range(2):
             line.clock.advance(60)
             line.climb._due = 0.0
+            line.climb._later.clear()  # half a minute has passed
             assert "the disk is full" in line.climb.turn()[0]
     assert len(line.events("automation.failed")) == 1
     with monkeypatch.context() as patched:
@@ -218,6 +219,9 @@ def test_a_look_reads_no_more_than_a_window_and_stays_young(climbing: Make) -> N
     line.climb.turn()
     assert kept_at(line) == line.clock.now() and line.rung().drawn == first > 50
     line.clock.advance(DAY / 1e6)
+    line.climb.turn()
+    assert line.rung().drawn == first, "what was found in the last window is looked at for one more"
+    line.clock.advance(2 * DAY / 1e6)
     line.come(40, seconds=600)
     line.climb.turn()
     assert 0 < line.rung().drawn < 30, "a window ends, and evidence begins anew"

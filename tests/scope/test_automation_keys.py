@@ -60,3 +60,24 @@ def test_answers_that_nobody_looks_at_again_are_doubted(level: str, said: bool) 
     found = doubts(parse(SMALL + f"automation: {{level: {level}, partial: {{audit_share: 0}}}}"))
     assert any(f"the answers at level {level} are wrong" in sentence for sentence in found) == said
     assert doubts(parse(SMALL + f"automation: {{level: {level}, partial: {{audit_share: 0.001}}}}")) == []
+
+
+@pytest.mark.parametrize(
+    ("delay", "keys", "said"),
+    [
+        ("27d", "", ""),
+        ("4w", "", "automation.partial.evidence: 28d are not longer than target.delay (28d)"),
+        ("2d", "checklist: {logging: {retain_days: 30}}", ""),
+        (
+            "2d",
+            "checklist: {logging: {retain_days: 29}}",
+            "retain_days: 29 days are shorter than target.delay (2d) and",
+        ),
+        ("0s", "checklist: {logging: {retain_days: 27}}", "shorter than automation.partial.evidence (28d): cases are"),
+        ("2d", "rollout: {bake: 363d}", ""),
+        ("2d", "rollout: {bake: 364d}", "retain_days: 365 days are shorter than target.delay (2d) and rollout.bake"),
+    ],
+)
+def test_times_that_are_too_short_for_labels_that_come_late_are_doubted(delay: str, keys: str, said: str) -> None:
+    found = doubts(parse(SMALL.replace("bad]", f"bad], delay: {delay}") + keys))
+    assert len(found) == bool(said) and all(said in sentence for sentence in found)

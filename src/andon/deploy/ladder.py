@@ -24,12 +24,15 @@ from msgspec.structs import replace
 
 from andon.core.record import Level
 from andon.deploy.automation import LEVELS, Threshold
+from andon.deploy.ladder_room import ROOM, Capacity, room_for
 from andon.deploy.ladder_words import (
     broken,
     count_as,
     err_less,
+    err_themselves,
     interval,
     no_model,
+    nobody_judged,
     seen_by,
     too_few,
     too_much,
@@ -57,9 +60,6 @@ __all__ = [
     "rules_of",
 ]
 
-#: The part of what people can decide that cases may take: the rest is for audits, second looks and bad days.
-ROOM = 0.8
-
 Why = Literal[
     "breach", "top", "release", "labels", "evidence", "capacity", "only", "people", "watch", "earned", "unjudged"
 ]
@@ -85,25 +85,12 @@ class Rules(msgspec.Struct, frozen=True):
     reviewers_per_hour: float | None = None
 
 
-class Capacity(msgspec.Struct, frozen=True):
-    """The work that a slice gives to people: ``arrivals`` an hour, of which the share ``deferral`` waits for a person.
-
-    ``others`` are the cases an hour that people decide in the other slices. ``allowed`` is the share of this one's that
-    they can decide beside those (None: the charter does not say how many people can decide, or nothing came).
-    """
-
-    arrivals: float = 0.0
-    deferral: float | None = None
-    others: float = 0.0
-    allowed: float | None = None
-
-
 class Facts(msgspec.Struct, frozen=True):
     """What is known of one slice.
 
     ``version`` answers or, in the shadow, would (None: there is none). ``audit`` is of the automatic answers since the
-    level, version or threshold last changed, for which ``drawn`` were drawn, ``whole`` of all answers of the model since then, those included that went
-    to people. ``learnt`` is the last threshold looked for, from the labels that ``source`` names, ``fallback`` one found among the audited cases. ``labels`` are
+    level, version or threshold last changed, for which ``drawn`` were drawn and ``overdue`` of these should have been judged long ago, ``whole`` of all answers of the model since
+    then, those included that went to people. ``learnt`` is the last threshold looked for, from the labels that ``source`` names, ``fallback`` one found among the audited cases. ``labels`` are
     the cases with a known truth, ``per_hour`` how many more come. ``human`` and ``model`` are the error rates of both on
     the same cases. ``rises`` counts how often this slice and version was measured at level partial before; ``cap`` is the
     level that the charter gives to this slice by name; the controller looks at ``look_at`` labels (0: as many as can show anything). ``lowered_by`` is the person
@@ -115,6 +102,7 @@ class Facts(msgspec.Struct, frozen=True):
     version: str | None = None
     audit: Audited | None = None
     drawn: int = 0
+    overdue: int = 0
     whole: Audited | None = None
     threshold: float | None = None
     coverage: float | None = None
@@ -139,7 +127,8 @@ class Rung(msgspec.Struct, frozen=True):
     ``to`` is the next level (None: it stays). A ``promote`` is a suggestion unless ``automatic``; ``held`` says then why
     only a person may do it. ``threshold`` and ``coverage`` (share of the cases) are those in force at level partial, else
     what was learnt. ``error`` is that of the automatic answers; it must be at most ``max_error``. ``evidence`` of a breach
-    demotes from ``breach_at`` on (natural logarithms of e-values). ``drawn`` answers were drawn into the audit since.
+    demotes from ``breach_at`` on (natural logarithms of e-values). ``drawn`` answers were drawn into the audit since,
+    ``overdue`` of these should have been judged long ago.
     ``labels`` are the cases with a known truth that the next step is decided from (at partial and full the answers judged
     since it is as it is); ``labels_needed`` is how many in all would be enough, after about ``eta_hours``.
     """
@@ -166,6 +155,7 @@ class Rung(msgspec.Struct, frozen=True):
     evidence: float = 0.0
     breach_at: float = 0.0
     drawn: int = 0
+    overdue: int = 0
 
 
 def rules_of(charter: Charter) -> Rules:
@@ -182,18 +172,6 @@ def rules_of(charter: Charter) -> Rules:
         seen=charter.target.truth == "human" and not partial.blind,
         reviewers_per_hour=charter.review.reviewers_per_hour,
     )
-
-
-def room_for(arrivals: float, deferral: float | None, others: float, reviewers_per_hour: float | None) -> Capacity:
-    """The work of a slice, with the share of its cases that people can decide beside ``others`` cases an hour.
-
-    >>> room_for(100.0, 1.0, 20.0, 50.0).allowed              # 0.8 times 50 less 20 is a fifth of 100
-    0.2
-    """
-    allowed = None
-    if reviewers_per_hour is not None and arrivals > 0:
-        allowed = min(1.0, max(0.0, (ROOM * reviewers_per_hour - others) / arrivals))
-    return Capacity(arrivals, deferral, others, allowed)
 
 
 def fewest(max_error: float, delta: float) -> int:
@@ -263,8 +241,8 @@ def _by_whom(rules: Rules, facts: Facts, rung: Rung) -> Rung:
         held = (
             f"the charter gives {facts.slice} level {facts.cap} (automation.slices); above it is for people to decide"
         )
-    elif rules.truth == "human" and rung.to in ("partial", "full") and not (facts.human and facts.human.n):
-        held = "people are the truth, and nobody knows how often they err: let second people look (review.double_share)"
+    elif rules.truth == "human" and rung.to in ("partial", "full") and (said := err_themselves(rules, facts.human)):
+        held = said
     elif facts.lowered_by:
         held = f"{facts.lowered_by} lowered it; only a person raises it again"
     elif facts.busy:
@@ -299,6 +277,7 @@ def _rung(rules: Rules, facts: Facts) -> Rung:
         evidence=0.0 if audit is None else audit.log_breach,
         breach_at=-math.log(rules.delta),
         drawn=facts.drawn,
+        overdue=facts.overdue,
     )
 
 
@@ -311,6 +290,8 @@ def _counted(facts: Facts) -> int:
 
 
 def _stay(rules: Rules, facts: Facts, why: Why, reason: str, needed: int | None = None) -> Rung:
+    if facts.overdue and facts.level in ("partial", "full"):
+        reason += f"; {nobody_judged(facts)}"
     rung = replace(_rung(rules, facts), why=why, reason=reason, labels_needed=needed)
     if needed is None or facts.per_hour <= 0:
         return rung
@@ -347,9 +328,12 @@ def _partial(rules: Rules, facts: Facts, up: Level) -> Rung:
     said = seen_by(rules, learnt.reason)
     shown = f"from a confidence of {learnt.value:.4g} on, {learnt.coverage * 100:.3g} % of the cases, {said}"
     shown += f" ({facts.source})" if facts.source else ""
-    room = facts.capacity
-    if up == "partial" and room.allowed is not None and 1 - learnt.coverage > room.allowed * (1 + 1e-9):
-        return _stay(rules, facts, "capacity", f"{shown}; {too_much(rules, room, 1 - learnt.coverage, ROOM)}")
+    room, left = facts.capacity, 1 - learnt.coverage
+    if up == "partial" and room.short(left):
+        shown += f"; {too_much(rules, room, left, ROOM)}"
+        if room.adds(left):
+            return _stay(rules, facts, "capacity", shown)
+        shown += ", and no fewer are left to them as it is"
     return _up(rules, facts, up, "earned", shown)
 
 

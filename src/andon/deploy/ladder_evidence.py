@@ -7,28 +7,26 @@ about something else. Nothing here changes anything, and no threshold is looked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from andon.core.clock import DAY, HOUR
 from andon.core.record import Event, Level, Route
 from andon.deploy.automation import Threshold
 from andon.deploy.ladder import Facts, Rules, Rung, decide, next_up, rules_of
+from andon.deploy.ladder_audit import all_of, answering, audit_of, drawn, sides, waiting
 from andon.deploy.ladder_rows import NO_ROWS, Answers, work_of
 from andon.deploy.ladder_stretch import Stretch, broken_us, level_of, slices_of, stretch, turns, version_of
 from andon.deploy.learning import LIVE, Evidence, Learnt, due_at, learn_from
-from andon.deploy.raters import rate
 from andon.deploy.rollout_store import active
 from andon.errors import Corrupt, NotFound, Unavailable
-from andon.measure.audit import Audited, all_answers, audited
-from andon.measure.estimate import Estimate, wilson
+from andon.measure.audit import Audited
+from andon.measure.estimate import Estimate
 from andon.store.shape import unreadable
-from andon.store.view import Seen
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -159,7 +157,8 @@ class Ladder:
     def _find(self, routes: Sequence[Route], consider: Consider | None) -> dict[str, Known]:
         route = routes[0]
         version = version_of(route)
-        sides = self._sides() if version is not None else {}
+        since = self._young() - self.charter.target.delay_us
+        errors = sides(self.workspace, self.charter, version, since) if version is not None else {}
         evidence = Evidence(self.workspace, self.charter, version) if version is not None else None
         found = {}
         for slice in slices_of(route):
@@ -170,7 +169,7 @@ class Ladder:
                 look_at = self.due(version, slice, source)
                 if consider is not None and next_up(self.rules.path, level_of(route, slice)) in ("assist", "partial"):
                     consider(version, slice, rows, source)
-            human, model = sides.get(slice, (_NOBODY, _NOBODY))
+            human, model = errors.get(slice, (_NOBODY, _NOBODY))
             found[slice] = Known(labels, look_at, per_hour, human, model)
         return found
 
@@ -195,15 +194,16 @@ class Ladder:
         day = max(now - _PACE_US, routes[-1].time_us)
         automatic = {name: one for name, one in stretches.items() if one.level in _AUTOMATIC}
         judged, came = self._answers.look(automatic, day)
-        work = work_of(came, stretches, day, now, self.charter.review.reviewers_per_hour)
+        looks = {name: None if version is None else self._learnt(version, name, one) for name, one in stretches.items()}
+        ahead = _left(self.rules.path, stretches, looks)
+        work = work_of(came, stretches, day, now, self.charter.review.reviewers_per_hour, ahead)
         busy = self._busy(route)
         found = []
         for slice, one in stretches.items():
             slow = known.get(slice, Known())
             rows = judged.get(slice, NO_ROWS)
-            audits = self._audits(one, rows)
-            fallback = self._fallback(rows, audits.get("audit"), version, slice) if one.level == "full" else None
-            learnt = None if version is None else self._learnt(version, slice, one)
+            audits = self._audits(one, rows, route)
+            learnt = looks[slice]
             found.append(
                 Facts(
                     slice=slice,
@@ -223,7 +223,7 @@ class Ladder:
                     look_at=slow.look_at,
                     lowered_by=one.lowered_by,
                     busy=busy,
-                    fallback=fallback,
+                    fallback=self._fallback(one, rows, route, slice, audits.get("audit")),
                     **audits,
                 )
             )
@@ -263,7 +263,9 @@ class Ladder:
         return turns(self.routes(), slice, self.charter.automation.partial.evidence_us)
 
     def _stretch(self, routes: Sequence[Route], slice: str, now: int) -> Stretch:
-        return stretch(routes, slice).within(now, self.charter.automation.partial.evidence_us)
+        return stretch(routes, slice).within(
+            now, self.charter.automation.partial.evidence_us, self.charter.target.delay_us
+        )
 
     def _busy(self, route: Route) -> str:
         if self._unread:
@@ -288,42 +290,35 @@ class Ladder:
             raise unreadable("decisions", error) from error
         version = version_of(routes[0])
         facts = [
-            Facts(slice, one.level, version, **self._audits(one, judged.get(slice, NO_ROWS)))
+            Facts(slice, one.level, version, **self._audits(one, judged.get(slice, NO_ROWS), routes[0]))
             for slice, one in automatic.items()
         ]
         decided = self._decided(facts, routes[0].epoch, now)
         return msgspec.structs.replace(decided, rungs=tuple(one for one in decided.rungs if one.kind == "demote"))
 
-    def _audits(self, one: Stretch, rows: pl.DataFrame) -> dict[str, Any]:
+    def _audits(self, one: Stretch, rows: pl.DataFrame, route: Route) -> dict[str, Any]:
         """The audit of the automatic answers, and at level partial that of all answers."""
         if one.level not in _AUTOMATIC:
             return {}
-        told = rows.filter(pl.col("truth").is_not_null())
-        drawn, audit = int(rows["automatic"].sum()), self._audited(told.filter(pl.col("automatic")))
-        return {"audit": audit, "drawn": drawn, "whole": self._whole(rows) if one.level == "partial" else None}
-
-    def _whole(self, rows: pl.DataFrame) -> Audited:
-        """All answers, those that went to people too, in the order of the decisions."""
-        asked = rows.sort("time_us", "id")
+        mine = drawn(rows, one, answering(route))
         shares = {route.epoch: route.audit_share for route in self.routes()}
-        share = asked["epoch"].replace_strict(shares, default=0.0, return_dtype=pl.Float64).to_numpy()
-        known, chance = asked["truth"].is_not_null().to_numpy(), asked["chance"].to_numpy()
-        wrong = (asked["model"] != asked["truth"]).fill_null(True).to_numpy()
-        least = np.minimum(share, chance)
-        return all_answers(wrong, known, chance, least, self.rules.max_error, alpha=self.rules.delta)
+        whole = all_of(rows, one, version_of(route), shares, self.rules) if one.level == "partial" else None
+        # Truth that is there after ``target.delay`` has a quarter of a window more for people to get to it.
+        partial, delay = self.charter.automation.partial, self.charter.target.delay_us
+        late = waiting(mine, self.workspace.clock.now() - delay - partial.evidence_us // 4)
+        return {"audit": audit_of(mine, self.rules), "drawn": mine.height, "overdue": late, "whole": whole}
 
-    def _audited(self, told: pl.DataFrame) -> Audited:
-        rules, wrong = self.rules, (told["model"] != told["truth"]).to_numpy()
-        return audited(wrong, told["chance"].to_numpy(), rules.max_error, alpha=rules.delta)
-
-    def _fallback(self, rows: pl.DataFrame, audit: Audited | None, version: str | None, slice: str) -> Threshold | None:
+    def _fallback(
+        self, one: Stretch, rows: pl.DataFrame, route: Route, slice: str, audit: Audited | None
+    ) -> Threshold | None:
         """After a breach at full a threshold from the stretch that shows it: what was before it is true no more.
 
         The model has not selected the audited cases, as far as they were drawn alike.
         """
-        if audit is None or version is None or not audit.breached(self.rules.delta):
+        version = version_of(route)
+        if one.level != "full" or audit is None or version is None or not audit.breached(self.rules.delta):
             return None
-        told = rows.filter(pl.col("truth").is_not_null(), pl.col("automatic"))
+        told = drawn(rows, one, answering(route)).filter(pl.col("truth").is_not_null())
         shown = told[audit.since :].filter(pl.col("version") == version, pl.col("confidence").is_not_null())
         if not shown.height:
             return None
@@ -333,42 +328,21 @@ class Ladder:
         rules, only = self.rules, self.charter.automation.partial.only
         return learn_from(alike, rules.max_error, rules.delta / (look * (look + 1)), only)
 
-    def _sides(self) -> dict[str, tuple[Estimate, Estimate]]:
-        """How often people err and how often the model does, on the same cases, by slice."""
-        since = self.workspace.clock.now() - self.charter.automation.partial.evidence_us
-        if self.charter.target.truth == "human":
-            return dict(self._doubled(since))
-        seen = Seen(self.workspace, since, None)
-        blind = (pl.col("decided_by") == "person") & ~pl.col("saw_suggestion") & pl.col("suggestion").is_not_null()
-        rows = seen.final().filter(blind).join(seen.labels(), on="id", how="inner")
-        wrong = [(pl.col(name) != pl.col("label")).sum().alias(name) for name in ("decision", "suggestion")]
-        counted = rows.group_by("slice").agg(*wrong, n=pl.len()).collect()
-        return {
-            str(slice): (wilson(people, n), wilson(model, n))
-            for slice, people, model, n in counted.select("slice", "decision", "suggestion", "n").iter_rows()
-        }
-
-    def _doubled(self, since_us: int) -> Iterable[tuple[str, tuple[Estimate, Estimate]]]:
-        from andon.store.doubles import doubles
-
-        pairs = doubles(self.workspace, since_us).filter(~pl.col("saw_suggestion"), ~pl.col("second_saw"))
-        pairs = pairs.filter(pl.col("model").is_not_null())
-        if not pairs.height:
-            return
-        wanted = pairs.lazy().select("id")
-        named = (
-            Seen(self.workspace, None, None).raw().select("id", "slice").join(wanted, on="id", how="semi").unique("id")
-        )
-        pairs = pairs.join(named.collect(), on="id", how="inner")
-        pairs = pairs.with_columns(other="said", by="first", second="second_said", second_by="second")
-        for (slice,), part in pairs.partition_by("slice", as_dict=True).items():
-            found = rate(part, version="the model", classes=self.charter.target.classes)
-            yield str(slice), (found.people_error, found.model_error)
-
 
 def _since(one: Stretch) -> str:
     """The labels that count where the machine may act on them."""
     return f"{LIVE} since route {one.level_epoch}"
+
+
+def _left(
+    path: tuple[Level, ...], stretches: Mapping[str, Stretch], looks: Mapping[str, Learnt | None]
+) -> dict[str, float]:
+    """The share that each slice would leave to people at level partial, where a threshold is known for it."""
+    return {
+        name: 1 - look.threshold.coverage
+        for name, look in looks.items()
+        if look is not None and look.value is not None and "partial" in path and stretches[name].level not in _AUTOMATIC
+    }
 
 
 def _known_of(route: Route) -> tuple[object, ...]:

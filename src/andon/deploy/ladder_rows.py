@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from andon.core.clock import HOUR, MINUTE
-from andon.deploy.ladder import Capacity, room_for
+from andon.deploy.ladder_room import Capacity, room_for
 from andon.deploy.ladder_stretch import Stretch
 from andon.store import outcome
 from andon.store.follow import FEEDBACK, REVIEWS, Follow
@@ -50,11 +50,17 @@ _CAME = ["time_us", "slice", "epoch", "status"]
 
 
 def work_of(
-    came: pl.DataFrame, stretches: Mapping[str, Stretch], since: int, now: int, reviewers_per_hour: float | None
+    came: pl.DataFrame,
+    stretches: Mapping[str, Stretch],
+    since: int,
+    now: int,
+    reviewers_per_hour: float | None,
+    left: Mapping[str, float] | None = None,
 ) -> dict[str, Capacity]:
     """What has come in each slice since then, and which share of it waits for people, as the slice is now.
 
-    ``came`` are all decisions since then: ``slice``, ``epoch`` and ``status`` as they were made.
+    ``came`` are all decisions since then: ``slice``, ``epoch`` and ``status`` as they were made. ``left`` is the share that
+    a slice would leave to people where it may rise: to the others it counts as if it had.
     """
     begun = pl.col("slice").replace_strict(
         {name: one.epoch for name, one in stretches.items()}, default=0, return_dtype=pl.Int64
@@ -68,7 +74,8 @@ def work_of(
     for row in counted.sort("anew").iter_rows(named=True):
         arrivals[row["slice"]] = arrivals.get(row["slice"], 0.0) + row["n"] / hours
         deferral[row["slice"]] = row["people"] / row["n"]
-    load = {name: arrivals[name] * share for name, share in deferral.items()}
+    ahead = left or {}
+    load = {name: arrivals[name] * min(share, ahead.get(name, share)) for name, share in deferral.items()}
     return {
         name: room_for(
             arrivals.get(name, 0.0),
@@ -116,11 +123,11 @@ class Answers:
 
     def _following(self, automatic: Mapping[str, Stretch], since_us: int) -> Follow:
         """What was read, where it holds for what is asked now."""
-        stretches = tuple((name, one.epoch, one.since_us) for name, one in automatic.items())
+        stretches = tuple((name, one.epoch, one.read_us) for name, one in automatic.items())
         held, before, self._stretches = self._follow, self._stretches, stretches
         if held is not None and stretches == before and since_us >= self._since_us:
             return held
-        least = min([since_us, *(max(one.time_us, one.since_us) for one in automatic.values())])
+        least = min([since_us, *(max(one.time_us, one.read_us) for one in automatic.values())])
         tables = {"reviews": REVIEWS, "feedback": FEEDBACK} if automatic else {}
         return Follow(self._workspace, least, (*_SAID, *_OUTCOME), tables)
 
@@ -138,7 +145,7 @@ def _asked(raw: pl.LazyFrame, automatic: Mapping[str, Stretch]) -> pl.LazyFrame:
     drawn = (pl.col("decided_by") == "model") & (pl.col("audit") > 0)
     left = (pl.col("status") == "pending") & pl.col("suggestion").is_not_null() & (pl.col("level") == "partial")
     mine = [
-        (pl.col("slice") == name) & (pl.col("epoch") >= one.epoch) & (pl.col("time_us") >= one.since_us)
+        (pl.col("slice") == name) & (pl.col("epoch") >= one.epoch) & (pl.col("time_us") >= one.read_us)
         for name, one in automatic.items()
     ]
     by_model = pl.col("decided_by") == "model"

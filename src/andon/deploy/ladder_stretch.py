@@ -28,7 +28,8 @@ class Stretch:
 
     ``epoch`` and ``time_us`` are those of the route with which the latter began. ``lowered_by`` is the person who lowered
     the level, where that was the last change of it by a person.
-    Answers before ``since_us`` do not count (0: all since ``epoch``).
+    What was known before ``since_us`` does not count (0: all since ``epoch``), and neither do answers given before
+    ``read_us``, however late their truth comes; all answers together are those from ``all_us`` on.
     """
 
     level: Level
@@ -38,16 +39,29 @@ class Stretch:
     time_us: int = 0
     lowered_by: str = ""
     since_us: int = 0
+    read_us: int = 0
+    all_us: int = 0
     windows: int = 0
 
-    def within(self, now: int, window_us: int) -> Stretch:
-        """The same, its evidence begun anew every ``window_us`` (``since_us``), ``windows`` times until now.
+    def within(self, now: int, window_us: int, delay_us: int = 0) -> Stretch:
+        """The same, its evidence begun anew every ``window_us``, ``windows`` times until now.
 
-        >>> Stretch("full", time_us=100).within(now=350, window_us=100)
-        Stretch(level='full', level_us=0, level_epoch=0, epoch=0, time_us=100, lowered_by='', since_us=300, windows=2)
+        What became known in this window and the one before counts (``since_us``): a window is looked at for as long again
+        as it took to fill, so that a breach of which little is seen at a time is not thrown away. Truth is there after
+        ``delay_us``, so answers count that were given so long before: an answer whose truth comes after the window that
+        it was given in counts in a later one.
+
+        >>> found = Stretch("full", time_us=100).within(now=350, window_us=100, delay_us=20)
+        >>> found.since_us, found.read_us, found.all_us, found.windows
+        (200, 180, 280, 2)
         """
         passed = max(0, now - self.time_us) // window_us
-        return replace(self, since_us=self.time_us + passed * window_us if passed else 0, windows=passed)
+        begun = self.time_us + passed * window_us
+        whole = max(self.time_us, begun - delay_us) if passed else 0
+        if passed < 2:
+            return replace(self, since_us=0, read_us=0, all_us=whole, windows=passed)
+        since = begun - window_us
+        return replace(self, since_us=since, read_us=max(self.time_us, since - delay_us), all_us=whole, windows=passed)
 
 
 def stretch(routes: Sequence[Route], slice: str) -> Stretch:

@@ -17,13 +17,18 @@ __all__ = [
     "broken",
     "count_as",
     "err_less",
+    "err_themselves",
     "interval",
     "no_model",
+    "nobody_judged",
     "seen_by",
     "too_few",
     "too_much",
     "were_wrong",
 ]
+
+SECOND_LOOKS = 30
+"""So many second looks at least tell how often people err."""
 
 #: What is said of errors, and of the same where people are the truth; nothing on the right is on the left.
 _AS_PEOPLE = (
@@ -67,6 +72,29 @@ def err_less(rules: Rules, human: Estimate, model: Estimate) -> str:
             f"by second looks people err less here: in {interval(human)} of the cases, the model in {interval(model)}"
         )
     return f"people err less here: {interval(human)} of their answers are wrong, {interval(model)} of the model's"
+
+
+def err_themselves(rules: Rules, human: Estimate | None) -> str:
+    """Why people's answers are not known to be right often enough to promise anything by them; empty where they are."""
+    more = "let second people look (review.double_share)"
+    if human is None or not human.n:
+        return f"people are the truth, and nobody knows how often they err: {more}"
+    if human.n < SECOND_LOOKS:
+        return f"people are the truth, and {human.n} second looks are too few to tell how often they err; at least {SECOND_LOOKS}: {more}"
+    if human.high is None or human.high > rules.max_error:
+        return (
+            f"people are the truth, and second looks do not show that they err in at most the {rules.max_error:.4g} "
+            f"promised: {interval(human)} of {human.n:,}; {more}"
+        )
+    return ""
+
+
+def nobody_judged(facts: Facts) -> str:
+    """That answers were drawn into the audit and should have been judged long ago."""
+    return (
+        f"{facts.overdue:,} of {facts.drawn:,} answers drawn into the audit were judged by nobody in time, "
+        "and what nobody judges shows no broken promise"
+    )
 
 
 def no_model(up: str) -> str:

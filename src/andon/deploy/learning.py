@@ -3,8 +3,8 @@
 Two sources are looked at, and the number of labels alone says which one counts (never the result, which would break
 the promise): what the release said in production, in the shadow or where people decided, joined with what turned out;
 and, while that is too little to show anything, the part of the data it was tested on before release. Evidence ages:
-only cases, and releases, of the last ``automation.partial.evidence`` of the charter count, because what held in spring
-says little about autumn.
+only releases of the last ``automation.partial.evidence`` of the charter count, and cases of as long before truth comes
+(``target.delay``), because what held in spring says little about autumn.
 
 Whoever asks every week until the answer is yes looks many times, and each look may err. So the k-th look at a version
 and slice spends only delta / (k (k + 1)): over all looks, however many, these add up to delta. The same labels again
@@ -204,7 +204,8 @@ def _seen(workspace: Workspace, charter: Charter, version: str, since_us: int) -
     """What a release said in production of cases whose truth is known, with the inputs; each case once."""
     from andon.store.view import outcomes, shadow_pairs
 
-    truth, since = charter.target.truth, max(since_us, _since(workspace, charter))
+    # Of what was asked in the last ``target.delay`` nothing is known yet: as much evidence as is asked for lies before.
+    truth, since = charter.target.truth, max(since_us, _since(workspace, charter) - charter.target.delay_us)
     try:
         shadowed = from_shadow(shadow_pairs(workspace, version, since), truth)
         asked = from_live(outcomes(workspace, since, truth=truth, columns=_ASKED), version, truth)

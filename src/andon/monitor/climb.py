@@ -46,6 +46,7 @@ _REST = {
 }  # after a look that took t seconds, rest for so many times t: a tenth, a twentieth of a core
 _AGAIN = 30.0  # seconds after a look or an act that failed
 _LONGEST = 3600.0  # a promotion that fails is tried again twice as late each time, up to this
+_UNDONE = 0.2  # of the answers drawn into the audit: when so many were judged by nobody in time, that is told
 _REFRESH_US = 60_000_000  # what is shown is at most so old (event time), where nothing changes
 
 
@@ -85,6 +86,7 @@ class Climb:
         self._stored: Rungs | None = None
         self._untold: list[Move] = []
         self._fault = ""
+        self._undone: set[str] = set()
         self._later: dict[
             str, tuple[float, int]
         ] = {}  # by slice: when an act that failed is tried again, and how often it was
@@ -121,6 +123,16 @@ class Climb:
     def fault(self) -> str:
         """Why the levels cannot be judged now; empty while they are."""
         return self._fault
+
+    def _missed(self, rung: Rung, now: int) -> None:
+        """Where a good part of the audits is not done in time nobody would see a broken promise: whom alarms tell is told, once."""
+        if rung.overdue < max(1.0, _UNDONE * rung.drawn):
+            self._undone.discard(rung.slice)
+        elif rung.slice not in self._undone:
+            self._undone.add(rung.slice)
+            project, of = self._charter.project, _named(rung.slice)
+            title = f"{project}: nobody judges the answers of {of} that were drawn into the audit"
+            self._notifier.add(Notice(title, rung.reason, f"automation/{rung.slice}", now, "undone", project))
 
     def _cannot(self, why: str) -> None:
         """While nothing can be judged no broken promise is seen: told in the journal and to whom alarms tell, once."""
@@ -169,6 +181,7 @@ class Climb:
         self._keep(found)
         said = []
         for rung in found.rungs:
+            self._missed(rung, found.as_of_us)
             if self._later.get(rung.slice, (0.0, 0))[0] > began:
                 continue
             if rung.kind == "demote" or (rung.kind == "promote" and rung.automatic):

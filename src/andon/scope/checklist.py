@@ -25,6 +25,7 @@ from typing import Any
 
 from andon.scope.charter import Charter
 from andon.scope.section import MetricSpec
+from andon.scope.spans import too_short
 
 __all__ = ["QUESTIONS", "Question", "doubts", "idle", "unanswered", "value_at"]
 
@@ -276,7 +277,7 @@ def idle(charter: Charter) -> list[str]:
 def doubts(charter: Charter) -> list[str]:
     """What is allowed but probably not meant: bounds that point the wrong way, a promise that no metric watches."""
     sentences = _unwatched_latency(charter) + _open_unit(charter) + _blinded(charter)
-    sentences += _unjudged(charter) + _unaudited(charter)
+    sentences += _unjudged(charter) + _unaudited(charter) + too_short(charter)
     for name, spec in charter.metrics.items():
         sentences += [f"metrics.{name}.{key}: {text}" for key, text in _wrong_way(spec, charter.target.classes)]
         if spec.critical and spec.goal is None:
