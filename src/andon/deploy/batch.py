@@ -25,7 +25,7 @@ from andon.deploy.batch_answer import Answerer, schema
 from andon.deploy.batch_check import Checker, Reject
 from andon.deploy.batch_model import Answering, choose
 from andon.deploy.batch_progress import SUFFIXES, Disk, Note, Progress, Tally, Task, file_hash
-from andon.errors import UsageError
+from andon.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
     from andon.deploy.settings import GatewayConfig
@@ -111,8 +111,8 @@ def predict(
     """Predict the files of a wish; called again after a kill it goes on where it was.
 
     Raises ``UsageError``, ``NotFound`` or ``ContractError`` before anything is written, ``Conflict`` when what was begun
-    was another task, ``Corrupt`` when an input breaks off, and ``Unavailable`` when the disk is full; what was written
-    until then stays, and the same call goes on.
+    was another task, ``Corrupt`` when an input breaks off, and ``Unavailable`` when the disk is full or the model is
+    on a server that does not answer; what was written until then stays, and the same call goes on.
     """
     _sensible(wish)
     model = choose(workspace, config, wish.release)
@@ -121,15 +121,16 @@ def predict(
     for source in sources:
         checker.expect(_columns(source, wish, model.served.contract.names), source.name)
     progress = Progress(wish.target, wish.aside, disk or Disk())
+    answerer = Answerer(model, hidden=bool(config.redact))
     try:
         note = progress.begin(_task(wish, config, model, sources), fresh=wish.fresh)
         run = _Run(wish, model, checker, sources, progress, note, told or (lambda tally, share: None))
-        answerer = Answerer(model, hidden=bool(config.redact))
         begun, resumed = time.monotonic(), note.tally.read
         if note.hashes is None:
             run.work(answerer)
         progress.finish(note)
     finally:
+        answerer.close()
         progress.close()
     return _summary(wish, model, note, resumed, time.monotonic() - begun)
 
@@ -227,7 +228,12 @@ class _Run:
             source = self._sources[number]
             for chunk in source.stream.chunks(self._mark(number), self._wish.batch_rows):
                 checked = self._checker.check(chunk)
-                answers, faults = answerer.answer(checked, source.name)
+                try:
+                    answers, faults = answerer.answer(checked, source.name)
+                except Unavailable:  # an outage: what was answered before it is kept
+                    if self._rows:
+                        self._save()
+                    raise
                 self._take(answers, [*checked.rejects, *faults], source.name)
                 self._note.mark = chunk.after
                 self._tell(number)

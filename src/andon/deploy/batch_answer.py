@@ -2,6 +2,9 @@
 
 A call that fails is repeated on its halves until the guilty rows are alone; each of them is a reject with the model's
 sentence, however many there are. (On the live path the gateway gives up after some calls; a file can wait.)
+
+An outage is no row's fault: where the model is gone, all of it stops. A server that fails may be broken or may break on
+these rows, and says the same; so it is asked about a row that it answered before.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ from andon.core.redact import Words, quiet
 from andon.deploy.automation import Outcome, decide, needs_model
 from andon.deploy.batch_check import Checked, Reject
 from andon.deploy.batch_model import Answering
-from andon.errors import AndonError, UserCodeError
+from andon.errors import AndonError, Unavailable, UserCodeError
 from andon.model.columns import Columns, take
 from andon.model.predictor import user_code
+from andon.model.remote import RemoteScorer
+
+#: Rows that a server is asked about by themselves at most, to see whether it answers any.
+_WITNESSES = 8
 
 __all__ = ["Answerer", "schema"]
 
@@ -51,15 +58,25 @@ class Answerer:
         self._classes = tuple(model.served.classes)
         self._where: Path = model.served.path / "model.py"
         self._hidden = hidden
+        scorer = getattr(model.served, "scorer", None)
+        self._remote = scorer if isinstance(scorer, RemoteScorer) else None
+        self._witness: Columns | None = None
 
     def answer(self, checked: Checked, file: str) -> tuple[pl.DataFrame, list[Reject]]:
-        """The answers, and the rows that the model failed on."""
+        """The answers, and the rows that the model failed on. Raises ``Unavailable`` where no row is to blame."""
         n = checked.rows.len()
         if not n:
             return pl.DataFrame(schema=schema(self._classes, ids=checked.ids is not None)), []
         scores = np.full((n, len(self._classes)), np.nan, dtype=np.float32)
         faults: dict[int, str] = {}
-        self._score(checked.columns, 0, scores, faults)
+        try:
+            self._score(checked.columns, 0, scores, faults)
+        except Unavailable as error:
+            said = self._said(Words(error.message, error.kept))
+            hint = "what was answered is kept; when the model is back, the same call goes on from there"
+            raise Unavailable(
+                f"the model is gone, and no row is to blame: {said}", hint=hint, kept=error.kept
+            ) from error
         frame = self._frame(checked, file, scores)
         if not faults:
             return frame, []
@@ -71,18 +88,43 @@ class Answerer:
         good = pl.repeat(True, n, eager=True).scatter([*faults], False)
         return frame.filter(good), rejects
 
+    def close(self) -> None:
+        """Let a model on another server go."""
+        if self._remote is not None:
+            self._remote.close()
+
     def _score(self, columns: Columns, begin: int, scores: Any, faults: dict[int, str]) -> None:
         """Fill in the scores of these rows, which stand at ``begin``."""
         n = len(next(iter(columns.values())))
         try:
             scores[begin : begin + n] = self._call(columns, n)
         except AndonError as error:
+            if isinstance(error, Unavailable):
+                raise
+            if self._remote is not None and self._remote.failing:
+                self._stands(columns, n)
             if n == 1:
                 faults[begin] = Words(error.message, error.kept)
                 return
             half = n // 2
             self._score(take(columns, slice(half)), begin, scores, faults)
             self._score(take(columns, slice(half, n)), begin + half, scores, faults)
+
+    def _stands(self, columns: Columns, n: int) -> None:
+        """Raise ``Unavailable`` unless the server answers another row now: one that it answered, else some of these."""
+        known = self._witness
+        places = sorted({n - 1 - at * n // _WITNESSES for at in range(_WITNESSES)} & {*range(n)})
+        said: AndonError | None = None
+        for row in [known] if known is not None else [take(columns, slice(at, at + 1)) for at in places]:
+            try:
+                self._call(row, 1)
+            except AndonError as error:
+                said = error
+            else:
+                self._witness = row
+                return
+        assert said is not None
+        raise Unavailable(said.message, kept=said.kept) from said
 
     def _call(self, columns: Columns, n: int) -> Any:
         with user_code("predict", self._where):

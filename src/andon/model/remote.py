@@ -132,6 +132,11 @@ class Breaker:
         self._pause = 0.0
         self._until = 0.0
 
+    @property
+    def failing(self) -> bool:
+        """Whether a call failed since one was answered."""
+        return self._weight > 0
+
     def closed_in(self, now: float) -> float:
         """Seconds until the server is asked again; 0 when it may be asked now."""
         return max(0.0, self._until - now)
@@ -170,6 +175,11 @@ class RemoteScorer:
         self._classes = classes
         self._lock = threading.Lock()
         self._line = Line(self.sealed.remote.url, stays, reach.hosts)
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last call failed, and not because the server says that its rows do not fit."""
+        return self.breaker.failing
 
     @property
     def fault(self) -> str:
