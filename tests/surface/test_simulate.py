@@ -11,6 +11,8 @@ import pytest
 import typer
 from msgspec.structs import replace
 from tests.monitor.rollout_rig import HEAD, Rolling, charter
+from tests.monitor.test_steer_people import Reviewed
+from tests.monitor.test_steer_people import charter as people
 from typer.testing import CliRunner
 
 from andon.config import Project
@@ -19,7 +21,7 @@ from andon.surface.cli import deploy
 from andon.surface.simulation import Ask, simulate
 
 ASSUMED = ("--rate", "0.05", "--per-hour", "3600")
-QUICK = ("--runs", "10", "--steps", "0.2", "--ratio", "10")
+QUICK = ("--runs", "10", "--ramp", "0.2", "--ratio", "10")
 RULES = charter(rails="errors, wrong", delay="1h", more=", margin: 2, alpha: 0.1")
 #: As far back as the clock of the rig is.
 AGO = ("--past", "1000w")
@@ -74,24 +76,51 @@ def test_no_project_is_needed_on_assumed_traffic(here: Path) -> None:
 
 
 def test_it_says_how_far_it_is_and_what_the_table_means(here: Path) -> None:
-    result = call(*ASSUMED, "--runs", "10", "--steps", "0.05:1h,0.2", "--seed", "4")
+    result = call(*ASSUMED, "--runs", "10", "--ramp", "0.05:1h,0.2", "--seed", "4")
     assert result.exit_code == 0
     assert "5/5 10 runs with 10 times as many events" in result.stderr and "9 of 10 runs" in result.stderr
     assert "5 % from hour 0, 20 % from hour 1" in result.stdout and "seed 4" in result.stdout
     lines = [line.split() for line in result.stdout.splitlines()]
+    assert max(len(line) for line in result.stdout.splitlines()[2:]) <= 100
     assert [line[0] for line in lines[3:]] == ["1", "1.5", "2", "3", "10"]
-    assert result.stdout == call(*ASSUMED, "--runs", "10", "--steps", "0.05:1h,0.2", "--seed", "4").stdout
+    assert result.stdout == call(*ASSUMED, "--runs", "10", "--ramp", "0.05:1h,0.2", "--seed", "4").stdout
 
 
 @pytest.mark.parametrize(
     ("option", "value", "key"),
-    [("margin", 3.0, "margin"), ("alpha", 0.2, "alpha"), ("beta", 0.2, "beta"), ("budget", 5.0, "budget"), ("share", 0.2, "start_share")],
+    [("margin", 3.0, "margin"), ("alpha", 0.2, "alpha"), ("beta", 0.2, "beta"), ("budget", 5.0, "budget"), ("share", 0.2, "start_share"), ("holdback", 0.25, "bake_share"), ("bake", "2h", "bake_hours")],
 )  # fmt: skip
-def test_every_option_of_the_plan_acts(here: Path, option: str, value: float, key: str) -> None:
+def test_every_option_of_the_plan_acts(here: Path, option: str, value: float | str, key: str) -> None:
     words = ("--rate", "0.2", "--per-hour", "3600", "--runs", "10", "--ratio", "1.2")
     plain, changed = told(*words), told(*words, f"--{option}", str(value))
-    assert changed[key] == value and plain[key] != value
+    assert changed[key] == {"holdback": 0.75, "bake": 2.0}.get(option, value) and plain[key] != changed[key]
     assert changed["guardrails"][0]["ratios"] != plain["guardrails"][0]["ratios"]
+
+
+def test_a_blue_green_is_played_as_it_would_be_begun(here: Path) -> None:
+    words = (*ASSUMED, "--runs", "10", "--ratio", "0.5")
+    ways = {
+        (): (["canary", "live"], []),
+        ("--pattern", "canary"): (["canary", "live"], []),
+        ("--pattern", "blue-green"): (["blue-green", "live"], []),
+        ("--gradual",): (["blue-green", "live"], [0.1, 0.25, 0.5]),
+        ("--steps", "0.2,0.5"): (["blue-green", "live"], [0.2, 0.5]),
+    }
+    hours = []
+    for more, (path, steps) in ways.items():
+        found = told(*words, *more)
+        assert (found["path"], found["steps"]) == (path, steps)
+        assert ("shadow" in found["not_played"]) == ("blue-green" in path)
+        (row,) = found["guardrails"][0]["ratios"]
+        assert row["safe"]["value"] == row["cleared"]["value"] == 1.0
+        hours.append((row["everything"]["median"], row["hours"]["median"]))
+    assert hours[0] == hours[1] and hours[2][0] == 0.0 < hours[4][0] < hours[3][0]
+    assert all(over >= 24 for _, over in hours)
+    (here / "andon.yaml").write_text(HEAD % ("0s", "shadow, canary, blue-green, live", "errors", ", steps: [0.6]"))
+    found = told(*words)
+    assert (found["path"], found["steps"]) == (["canary", "blue-green", "live"], [0.6])
+    assert list(found["not_played"]) == ["shadow", "a first release"]
+    assert found["guardrails"][0]["alpha"] == 0.025, "the shadow has its part, and a canary's share goes up to a half"
 
 
 def test_more_delay_less_time_other_chance(here: Path) -> None:
@@ -111,9 +140,19 @@ def test_more_delay_less_time_other_chance(here: Path) -> None:
         (("--rate", "nan", "--per-hour", "10"), "--rate"),
         ((*ASSUMED, "--past", "7d"), "--past and --guardrail"),
         ((*ASSUMED, "--guardrail", "errors"), "--past and --guardrail"),
-        ((*ASSUMED, "--steps", "2"), "--steps, step 1"),
-        ((*ASSUMED, "--steps", "0.1", "--share", "0.1"), "--share and --budget do nothing"),
-        ((*ASSUMED, "--steps", "0.1", "--budget", "9"), "--share and --budget do nothing"),
+        ((*ASSUMED, "--ramp", "2"), "--ramp, step 1"),
+        ((*ASSUMED, "--ramp", "0.1", "--share", "0.1"), "--ramp is a ramp by hand"),
+        ((*ASSUMED, "--ramp", "0.1", "--budget", "9"), "--ramp is a ramp by hand"),
+        ((*ASSUMED, "--ramp", "0.1", "--gradual"), "--ramp is a ramp by hand"),
+        ((*ASSUMED, "--steps", "0.05:2h,0.5"), "a ramp by hand is: --ramp"),
+        ((*ASSUMED, "--steps", "0.5,0.1"), "shares that grow"),
+        ((*ASSUMED, "--steps", "0.5,0.95"), "shares that grow"),
+        ((*ASSUMED, "--pattern", "canary", "--steps", "0.5"), "those of a blue/green"),
+        ((*ASSUMED, "--pattern", "blue-green", "--share", "0.1"), "a canary's"),
+        ((*ASSUMED, "--gradual", "--budget", "9"), "a canary's"),
+        ((*ASSUMED, "--pattern", "blue-green", "--holdback", "0"), "is not played"),
+        ((*ASSUMED, "--holdback", "0.51"), "--holdback: expected a number at least 0 and at most 0.5"),
+        ((*ASSUMED, "--bake", "soon"), "--bake"),
         ((*ASSUMED, "--share", "0.51"), "--share: expected a number above 0 and at most 0.5"),
         ((*ASSUMED, "--margin", "1"), "--margin: expected a number above 1 and at most 100"),
         ((*ASSUMED, "--alpha", "0.5"), "--alpha: expected a number above 0 and below 0.5"),
@@ -143,7 +182,7 @@ def test_the_ends_of_the_options_are_taken(option: str, value: float) -> None:
 
 def test_the_past_of_a_log_is_played_for_each_guardrail(lived: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lived.root)
-    found = told("v2", *AGO, "--runs", "10", "--steps", "0.2", "--ratio", "1", "--ratio", "8")
+    found = told("v2", *AGO, "--runs", "10", "--ramp", "0.2", "--ratio", "1", "--ratio", "8")
     assert (found["version"], found["traffic"], found["margin"], found["alpha"]) == ("v2", "past", 2.0, 0.1)
     errors, wrong = found["guardrails"]
     assert (errors["guardrail"], errors["late"], wrong["late"]) == ("errors", False, True)
@@ -154,7 +193,37 @@ def test_the_past_of_a_log_is_played_for_each_guardrail(lived: Project, monkeypa
         good, bad = rail["ratios"]
         assert bad["rolled_back"]["value"] == 1.0 and good["rolled_back"]["value"] <= 0.3
         assert bad["hours"]["median"] < good["hours"]["median"]
-    assert found == told("v2", *AGO, "--runs", "10", "--steps", "0.2", "--ratio", "1", "--ratio", "8")
+    assert found == told("v2", *AGO, "--runs", "10", "--ramp", "0.2", "--ratio", "1", "--ratio", "8")
+
+
+def test_where_people_look_at_a_sample_the_drawn_answers_are_the_traffic(tmp_path: Path) -> None:
+    line = Reviewed(tmp_path / ".andon", people(0.25))
+    line.wrong["v1"] = 0.3
+    line.arrive(1500, defer=0.6)
+    line.look_again()
+    project = Project(tmp_path, line.charter, line.workspace)
+    (wrong,) = simulate(project, Ask(past="1d", ratios=(3.0,), runs=10)).guardrails
+    # 600 automatic answers, a quarter of them looked at, 3 in 10 of these wrong; people's own answers are not among them.
+    assert wrong.rate == pytest.approx(0.3, abs=0.08) and wrong.stands_for == 4.0
+    assert wrong.per_hour == pytest.approx(150 / (1500 / 3600), rel=0.25)
+    assert wrong.requests == pytest.approx(10, rel=0.25)
+    assert (wrong.ratios[0].extra.median or 0) % 4 == 0
+    line.close()
+
+
+def test_means_and_a_first_release_are_not_played_and_that_is_said(lived: Project, tmp_path: Path) -> None:
+    means = Project(lived.root, charter(rails="errors, worth"), lived.workspace)
+    found = simulate(means, Ask(past="1d", ratios=(8.0,), runs=10, ramp="0.2"))
+    assert [one.guardrail for one in found.guardrails] == ["errors"] and found.guardrails[0].alpha == 0.025
+    assert list(found.not_played) == ["worth"] and "a mean" in found.not_played["worth"]
+    with pytest.raises(UsageError, match="none can be played: worth is a mean"):
+        simulate(means, Ask(past="1d", guardrail="worth"))
+    first = Rolling(tmp_path / "first", live="")
+    first.bad[""] = 0.2
+    first.come(300, seconds=3600, label=False)
+    with pytest.raises(UsageError, match="no version is live"):
+        simulate(Project(tmp_path, first.charter, first.workspace), Ask(past="1d"))
+    first.close()
 
 
 def test_one_guardrail_and_the_automatic_rollout_on_a_past(lived: Project) -> None:
@@ -172,7 +241,7 @@ def test_requests_are_all_that_come_also_where_few_are_labelled(tmp_path: Path) 
         rolling.unlabelled[:] = rolling.unlabelled[:75]
         rolling.label()
     project = Project(tmp_path, rolling.charter, rolling.workspace)
-    (wrong,) = simulate(project, Ask(past="1d", ratios=(4.0,), steps="0.3", runs=10)).guardrails
+    (wrong,) = simulate(project, Ask(past="1d", ratios=(4.0,), ramp="0.3", runs=10)).guardrails
     assert wrong.requests == 4.0 and wrong.per_hour == pytest.approx(300, rel=0.02)
     row = wrong.ratios[0]
     assert row.units.median is not None and row.requests.median == 4 * row.units.median

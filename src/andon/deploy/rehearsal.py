@@ -1,13 +1,13 @@
 """A planned rollout played many times before it begins: how often it errs, how long it takes and what it costs.
 
 The candidate has ``ratio`` times as many units with an event as the live version, on assumed traffic or on a past one. Each
-run is the canary of one guardrail, from its first unit until everything would be handed over (safe), until harm is shown,
-or until time is over. Either a ramp by hand is played (``course``) or the automatic rollout of the plan.
+run is the rollout by one guardrail, from its first unit through canary, blue/green and bake until it is settled (safe), until
+harm takes it back, or until time is over. Or a ramp by hand is played (``course``), which ends with its verdict.
 
 >>> from andon.deploy.rehearsal_traffic import Assumed
 >>> plan = Plan("v2", "v1", ("canary", "live"), ("errors",))
->>> (bad,) = rehearse(Assumed(0.01, 3600), plan, [10.0], Wish(runs=40, course=((0.0, 0.1),)))
->>> bad.rolled_back.value, bad.false, bad.units.median < 1000
+>>> (bad,) = rehearse(Assumed(0.01, 3600), plan, [10.0], Wish(runs=40))
+>>> bad.rolled_back.value, bad.false, bad.units.median < 2000
 (1.0, 'safe', True)
 """
 
@@ -44,11 +44,12 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of the runs with one ratio.
+    """What became of the runs with one ratio: ``rolled_back``, ``safe`` (settled) or ``undecided``, each a share of them.
 
-    ``false`` says which verdict is an error there: "rolled_back" (the candidate is not worse), "safe" (it is worse by the
-    margin), or none. ``hours``, ``units`` (of which it is known how they went) and ``requests`` (all) are until a verdict, of
-    both arms; undecided runs count as never.
+    ``cleared`` is the share that was ever called safe, those included that went back while they baked. ``false`` says which
+    end is an error there: "rolled_back" (the candidate is not worse), "safe" (it is worse by the margin), or none.
+    ``everything`` is the hours until the candidate had all but the holdback. ``hours``, ``units`` (of which it is known how
+    they went) and ``requests`` (all) are until the end, of both arms; runs that never came so far count as never.
     ``extra`` is how many units had an event that the live version would have spared them, undecided runs included.
     """
 
@@ -57,7 +58,9 @@ class Outcome(msgspec.Struct, frozen=True):
     rolled_back: Estimate
     safe: Estimate
     undecided: Estimate
+    cleared: Estimate
     false: str
+    everything: Spread
     hours: Spread
     units: Spread
     requests: Spread
@@ -128,7 +131,9 @@ def _outcome(traffic: Traffic, plan: Plan, ratio: float, ended: Sequence[Ended])
         share["harm"],
         share["safe"],
         share["not_yet"],
+        wilson(sum(one.cleared for one in ended), len(ended)),
         _false(traffic, plan, ratio),
+        _spread([one.everything for one in ended]),
         _spread([one.hours for one in ended]),
         _spread(units),
         _spread([n * traffic.requests for n in units]),
@@ -140,7 +145,8 @@ def _false(traffic: Traffic, plan: Plan, ratio: float) -> str:
     """Which verdict is an error; what has negligibly few events may be called safe at any ratio."""
     if ratio <= 1:
         return "rolled_back"
-    return "safe" if ratio >= plan.margin and traffic.rate * ratio > plan.negligible else ""
+    cases = 1.0 if traffic.sample is None else traffic.sample.cases
+    return "safe" if ratio >= plan.margin and traffic.rate * ratio * cases > plan.negligible else ""
 
 
 def _spread(values: Sequence[float]) -> Spread:

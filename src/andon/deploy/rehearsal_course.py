@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec.structs import replace
 from scipy.special import betaln
 
 from andon.core.clock import HOUR
@@ -36,11 +37,17 @@ _HALVINGS = 50
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How one run ended: what was said, after how many hours (infinite: never), and how many bad units more that cost."""
+    """How one run ended: what was said, after how many hours (infinite: never), and how many bad units more that cost.
+
+    ``everything`` is after how many hours the candidate had all that it gets before it is settled, ``cleared`` whether it
+    was ever called safe (it may have been taken back since).
+    """
 
     said: Said
     hours: float
     extra: int
+    everything: float = math.inf
+    cleared: bool = False
 
 
 def course_of(text: str) -> Course:
@@ -51,7 +58,7 @@ def course_of(text: str) -> Course:
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) > _MOST_STEPS:
-        raise UsageError(f"--steps: expected at most {_MOST_STEPS} steps, found {len(parts)}")
+        raise UsageError(f"--ramp: expected at most {_MOST_STEPS} steps, found {len(parts)}")
     found: list[tuple[float, float]] = []
     begins = 0.0
     for number, part in enumerate(parts, start=1):
@@ -71,7 +78,7 @@ def course_of(text: str) -> Course:
 
 def _no_step(number: int, part: str) -> UsageError:
     return UsageError(
-        f"--steps, step {number}: expected a share above 0 and below 1, and for all but the last how long it lasts, as in "
+        f"--ramp, step {number}: expected a share above 0 and below 1, and for all but the last how long it lasts, as in "
         f"0.05:2h,0.2:6h,0.5; found {part[:40]!r}"
     )
 
@@ -85,6 +92,8 @@ def play_course(
     rngs: Sequence[np.random.Generator],
 ) -> list[Ended]:
     """Play one run with each generator, of at most ``most`` hours."""
+    if traffic.sample is not None:
+        plan = replace(plan, negligible=plan.negligible / traffic.sample.cases)
     runs = [_Run(traffic, course, ratio, rng) for rng in rngs]
     found: dict[int, Ended] = {}
     wanted = 1
@@ -157,7 +166,8 @@ class _Run:
     def cost(self, hours: float) -> int:
         """Bad units too many until then; of a full run the rest at the same pace."""
         found = int((self.extra <= hours).sum()) - int((self.spared <= hours).sum())
-        return round(found * max(1.0, hours / self.end))
+        stands = 1.0 if self.traffic.sample is None else self.traffic.sample.weight
+        return round(stands * found * max(1.0, hours / self.end))
 
     def on_candidate(self, hours: float) -> float:
         """How many of the candidate's units are judged by then."""
@@ -198,7 +208,8 @@ def _ended(run: _Run, plan: Plan, most: float, size: int, harm: Bools, safe: Boo
         said, hours = "safe", rare
     if said == "not_yet" and run.end < most and not run.full:
         return None
-    return Ended(said, hours, run.cost(min(hours, run.until(most))))
+    cleared = said == "safe"
+    return Ended(said, hours, run.cost(min(hours, run.until(most))), hours if cleared else math.inf, cleared)
 
 
 def _negligible(run: _Run, plan: Plan, until: float) -> float:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from andon.errors import NotEnoughEvidence, UsageError
 
-__all__ = ["LEAST_EVENTS", "LEAST_UNITS", "Assumed", "Bools", "Floats", "Past", "Potential", "Traffic"]
+__all__ = ["LEAST_EVENTS", "LEAST_UNITS", "Assumed", "Bools", "Floats", "Past", "Potential", "Sample", "Traffic"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -42,10 +42,21 @@ class Potential:
     base: Bools
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Where people look at a part of the answers: for how many units one that was looked at stands (``weight``, 1 over the
+    chance it had), and how many automatic answers each unit has (``cases``).
+    """
+
+    weight: float
+    cases: float
+
+
 class Traffic(Protocol):
     """What comes: units of which it is known (by and by) how they went, ``per_hour``, ``rate`` of them with an event.
 
-    ``requests`` is how many requests come, of all units, for each of these.
+    ``requests`` is how many requests come, of all units, for each of these, and ``everyone`` how many units; ``wait`` is after
+    how many hours it is known, on average. Where these units are a ``sample``, the others are automatic answers, too.
     """
 
     @property
@@ -57,11 +68,23 @@ class Traffic(Protocol):
     @property
     def requests(self) -> float: ...
 
+    @property
+    def everyone(self) -> float: ...
+
+    @property
+    def wait(self) -> float: ...
+
+    @property
+    def sample(self) -> Sample | None: ...
+
     def parts(self, rng: np.random.Generator, ratio: float) -> Iterator[tuple[float, Potential]]:
         """One run's events, each part with the hour at which it ends."""
 
+    def came(self, hours: Floats) -> Floats:
+        """How many units came until each of these hours, on average."""
+
     def units(self, hours: float) -> float:
-        """How many units came until then, on average."""
+        """The same of one hour."""
 
     def judged(self, hours: float) -> float:
         """Of how many units it is known then how they went, on average."""
@@ -78,6 +101,8 @@ class Assumed:
     per_hour: float
     delay: float = 0.0
     requests: float = 1.0
+    everyone: float = 1.0
+    sample: Sample | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -88,6 +113,11 @@ class Assumed:
             raise UsageError(f"--per-hour: expected units an hour, above 0 and at most 1e9, found {self.per_hour:g}")
         if not 0 <= self.delay < math.inf:
             raise UsageError(f"--delay: expected hours of at least 0, found {self.delay:g}")
+
+    @property
+    def wait(self) -> float:
+        """After how many hours it is known how a unit went."""
+        return self.delay
 
     def parts(self, rng: np.random.Generator, ratio: float) -> Iterator[tuple[float, Potential]]:
         """One run's events, each part with the hour at which it ends."""
@@ -100,8 +130,12 @@ class Assumed:
             at = at[order]
             yield (number + 1) * hours, Potential(at, at + self.delay, order < base)
 
+    def came(self, hours: Floats) -> Floats:
+        """How many units came until each of these hours, on average."""
+        return self.per_hour * hours
+
     def units(self, hours: float) -> float:
-        """How many units came until then, on average."""
+        """The same of one hour."""
         return self.per_hour * hours
 
     def judged(self, hours: float) -> float:
@@ -118,8 +152,8 @@ class Past:
     better, some of the events are left out.
 
     ``unit`` names the unit of each row, ``at`` and ``known`` are hours since the past began, ``bad`` says which rows are
-    events; ``span`` is the past's length, ``came`` how many requests there were with those of which nothing is known (else
-    as many as rows). Raises ``NotEnoughEvidence`` where there are too few units or events.
+    events; ``span`` is the past's length, ``came`` how many requests and units there were with those of which nothing is
+    known (else as many as here), ``sample`` what a unit here stands for. Raises ``NotEnoughEvidence`` where there are too few units or events.
     """
 
     def __init__(
@@ -129,7 +163,8 @@ class Past:
         known: Floats,
         bad: Bools,
         span: float,
-        came: int | None = None,
+        came: tuple[int, int] | None = None,
+        sample: Sample | None = None,
     ) -> None:
         _, whose, sizes = np.unique(unit, return_inverse=True, return_counts=True)
         has = np.zeros(sizes.size, dtype=bool)
@@ -137,7 +172,8 @@ class Past:
         events = int(has.sum())
         self._enough(sizes.size, events, span)
         self.span, self.n = span, int(sizes.size)
-        self.rate, self.per_hour, self.requests = events / self.n, self.n / span, (came or unit.size) / self.n
+        self.rate, self.per_hour, self.sample = events / self.n, self.n / span, sample
+        self.requests, self.everyone = (n / self.n for n in came or (unit.size, self.n))
         order = np.lexsort((at, whose))
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         rank = np.empty(unit.size, dtype=np.int64)
@@ -150,7 +186,7 @@ class Past:
         places = np.random.default_rng(0).choice(rank[rows] / sizes[whose[rows]], self.n - events)
         calm = np.flatnonzero(~has)
         self._calm = _by_time(order[starts[calm] + (places * sizes[calm]).astype(np.int64)], at, known)
-        self._wait = float(np.mean(known - at))
+        self.wait = float(np.mean(known - at))
         self._first = np.sort(_first_of(whose, at, sizes.size))
 
     @staticmethod
@@ -185,14 +221,19 @@ class Past:
             order = np.argsort(at, kind="stable")
             yield lap * self.span + edges[part + 1], Potential(at[order], known[order], order < picked.size)
 
+    def came(self, hours: Floats) -> Floats:
+        """How many units came until each of these hours, on average."""
+        laps, rest = np.divmod(hours, self.span)
+        found: Floats = laps * self.n + np.searchsorted(self._first, rest, side="right")
+        return found
+
     def units(self, hours: float) -> float:
-        """How many units came until then, on average."""
-        laps, rest = divmod(hours, self.span)
-        return laps * self.n + float(np.searchsorted(self._first, rest, side="right"))
+        """The same of one hour."""
+        return float(self.came(np.array([hours]))[0])
 
     def judged(self, hours: float) -> float:
         """Of how many units it is known then how they went, on average."""
-        return self.units(max(0.0, hours - self._wait))
+        return self.units(max(0.0, hours - self.wait))
 
 
 def _by_time(rows: npt.NDArray[np.int64], at: Floats, known: Floats) -> tuple[Floats, Floats]:
