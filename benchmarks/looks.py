@@ -155,10 +155,11 @@ def measured(cases: int) -> None:
         before = resident()
         first_looks = {name: spent(look) for name, look in looks.items()}
         held = resident() - before
-        for what, happens in (
-            ("new cases", lambda: line.come(_MORE)),
-            ("corrections", lambda: line.correct(_CORRECTED)),
-        ):
+        happenings: dict[str, Callable[[], None]] = {
+            "new cases": lambda: line.come(_MORE),
+            "corrections": lambda: line.correct(_CORRECTED),
+        }
+        for what, happens in happenings.items():
             later: dict[str, list[float]] = {name: [] for name in looks}
             for _ in range(_LOOKS):
                 happens()
