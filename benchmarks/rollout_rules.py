@@ -1,7 +1,8 @@
 """How Flagger, Argo Rollouts, Kayenta and GrowthBook decide about a canary, and how Andon does; many runs at once.
 
 Each rule is a class with ``shares()`` (the candidate's share of the traffic now, for each run) and ``look(start, minutes,
-seen)`` after each tick, which sets ``state``: 0 undecided, 1 promoted, -1 reverted. Parameters are the documented defaults or,
+seen)`` after each tick, which sets ``state``: 0 undecided, 1 promoted, -1 reverted. A rule that watches on with nearly all of
+the traffic says in ``handed`` since when; a run that is still so when the week is over counts as promoted. Parameters are the documented defaults or,
 where there are none, those of the documented example; "told the base rate" is the same rule with its limit at the margin
 times the true base rate, which nobody knows in practice: a favour.
 
@@ -19,7 +20,8 @@ times the true base rate, which nobody knows in practice: a favour.
   5,000, Waudby-Smith et al. 2021): 10, 25, 50, 75, 100 % in the first quarter of 4 days (the documented example), half of it
   rollout and half control; a lower bound above zero reverts (auto rollback on); inconclusive at the end ships. By units.
 * Andon: harm against a ratio of 1 and safe against the margin, alpha = beta = 5 %, a look every tick, units with a first
-  event. At a fixed share, and by harm budget.
+  event. At a fixed share, and by harm budget. What is safe bakes for a day with 95 % of the traffic (the defaults of
+  ``rollout.bake`` and ``rollout.holdback``), compared with the rest by the same evidence; harm takes it back.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Rule(Protocol):
     """What the benchmark asks of a rule. ``baseline`` is the share of its control arm; 0 is all the rest of the traffic."""
 
     state: npt.NDArray[np.int64]
+    handed: Floats
 
     def shares(self) -> Floats: ...
     def baseline(self) -> Floats: ...
@@ -55,6 +58,7 @@ class _Rule:
     def __init__(self, runs: int) -> None:
         self.runs = runs
         self.state = np.zeros(runs, dtype=np.int64)
+        self.handed = np.full(runs, np.inf)
         self.weight = np.zeros(runs)
 
     def shares(self) -> Floats:
@@ -172,9 +176,18 @@ class GrowthBook(_Rule):
 
 class Andon(_Rule):
     def __init__(
-        self, runs: int, *, share: float = 0.1, margin: float = 1.5, alpha: float = 0.05, budget: float | None = None
+        self,
+        runs: int,
+        *,
+        share: float = 0.1,
+        margin: float = 1.5,
+        alpha: float = 0.05,
+        budget: float | None = None,
+        holdback: float = 0.05,
+        bake: float = 1440,
     ) -> None:
         super().__init__(runs)
+        self.holdback, self.bake = holdback, bake
         self.weight += share
         self.margin, self.level, self.budget = margin, -math.log(alpha), budget
         self.tests = [harm_test(), safe_test(margin)]
@@ -185,26 +198,28 @@ class Andon(_Rule):
         self.open: Floats = np.zeros((2, runs))
 
     def look(self, start: int, minutes: int, candidate: Seen, live: Seen) -> None:
-        going, rho = self.state == 0, self.weight
+        going, rho, end = self.state == 0, self.weight, start + minutes
         for test, logs in zip(self.tests, self.logs, strict=True):
             null = test.null * rho / (test.null * rho + 1 - rho)
             for at, ratio in enumerate(test.ratios):
                 mine = ratio * rho / (ratio * rho + 1 - rho)
                 logs[at] += candidate.bad * np.log(mine / null) + live.bad * np.log((1 - mine) / (1 - null))
         harm, safe = (np.logaddexp.reduce(logs, axis=0) - math.log(len(logs)) for logs in self.logs)
-        self.state[going & (safe >= self.level)] = 1
+        self.state[going & (end >= self.handed + self.bake)] = 1
         self.state[going & (harm >= self.level)] = -1
         if self.budget is not None:
             self.units += np.stack([candidate.units, live.units])
             self.open += np.stack([candidate.bad, live.bad])
-            if start + minutes in self.steps:
-                self._step(start + minutes)
+            if end in self.steps:
+                self._step(end)
+        cleared = (self.state == 0) & np.isinf(self.handed) & (safe >= self.level)
+        self.handed[cleared], self.weight[cleared] = end, 1 - self.holdback
 
     def _step(self, now: int) -> None:
         """The next share by harm budget: never less than one in a hundred, or nothing would ever be learnt."""
         assert self.budget is not None
         ahead = min((one for one in self.steps if one > now), default=2 * now) - now
-        for run in np.flatnonzero(self.state == 0):
+        for run in np.flatnonzero((self.state == 0) & np.isinf(self.handed)):
             rail = self.rails[run].add(int(self.open[0, run]), int(self.open[1, run]), float(self.weight[run]))
             self.rails[run] = rail
             mine, other = (int(one) for one in self.units[:, run])

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.rollouts import BAD, OTHERS, OURS, RULES, Figures, dominates
+from benchmarks.rollouts import BAD, OTHERS, OURS, RULES, Figures, Fourth, dominates
 from benchmarks.tables import table
 
 __all__ = ["render"]
+
+#: The figures that may be counted as the fourth, as the table says them.
+FOURTHS: dict[Fourth, str] = {
+    "requests": "with requests",
+    "right": "with requests to the right decision",
+    "right_whole": "with these until it has everything",
+}
 
 
 def render(found: Sequence[Figures], runs: int) -> str:
@@ -43,6 +50,7 @@ def _frontier(found: Sequence[Figures]) -> list[str]:
             continue
         bad = [[one.bad_promoted for one in mine if one.ratio == ratio] for ratio in BAD]
         requests = [one.requests for one in mine if one.ratio == BAD[0]]
+        right = [one.right for one in mine]
         rows.append([
             rule,
             *(_share(float(np.mean(one))) for one in bad),
@@ -51,9 +59,11 @@ def _frontier(found: Sequence[Figures]) -> list[str]:
             _share(float(np.mean([one.good_held for one in mine]))),
             _count(_geometric([one.extra for one in mine])),
             _count(float(np.median(requests))),
+            _count(float(np.median(right))),
         ])  # fmt: skip
     head = ["rule", *(f"bad {ratio:g}x promoted" for ratio in BAD), "good reverted", "at worst", "good held"]
-    return [table([*head, "extra errors, geometric mean", "requests, median cell"], rows)]
+    more = ["extra errors, geometric mean", "requests, median cell", "requests to the right decision, median cell"]
+    return [table([*head, *more], rows)]
 
 
 def _dominance(found: Sequence[Figures], runs: int) -> list[str]:
@@ -64,16 +74,14 @@ def _dominance(found: Sequence[Figures], runs: int) -> list[str]:
         pairs = [(by[OURS, cell], by[other, cell]) for cell in cells]
         ours = sum(dominates(a, b, runs) for a, b in pairs)
         theirs = [a.cell for a, b in pairs if dominates(b, a, runs)]
-        with_requests = [a.cell for a, b in pairs if dominates(b, a, runs, requests=True)]
-        both = sum(dominates(a, b, runs, requests=True) for a, b in pairs)
-        rows.append([other, *(f"{n} of {len(cells)}" for n in (ours, len(theirs), both, len(with_requests)))])
-    head = [
-        "other rule",
-        f"{OURS} dominates",
-        f"{OURS} is dominated",
-        "dominates with requests",
-        "is dominated with requests",
-    ]
+        fourths = [
+            sum(dominates(*pair, runs, fourth) for pair in order)
+            for fourth in FOURTHS
+            for order in (pairs, [(b, a) for a, b in pairs])
+        ]
+        rows.append([other, *(f"{n} of {len(cells)}" for n in (ours, len(theirs), *fourths))])
+    told = [f"{what} {name}" for name in FOURTHS.values() for what in ("dominates", "is dominated")]
+    head = ["other rule", f"{OURS} dominates", f"{OURS} is dominated", *told]
     lost = [(other, cell) for other in OTHERS for cell in cells if dominates(by[other, cell], by[OURS, cell], runs)]
     lines = [table(head, rows), ""]
     if lost:
@@ -94,11 +102,12 @@ def _cells(found: Sequence[Figures]) -> list[str]:
                 _share(one.good_held),
                 _count(one.extra),
                 _count(one.requests),
+                _count(one.right),
             ]
             for one in found
             if one.cell == cell
         ]
-        head = ["rule", "bad promoted", "good reverted", "good held", "extra errors", "requests"]
+        head = ["rule", "bad promoted", "good reverted", "good held", "extra errors", "requests", "right decision"]
         lines += [f"## {_cell(cell)}", "", table(head, rows), ""]
     return lines[:-1]
 
