@@ -187,7 +187,7 @@ LEARNT = Threshold(0.9, 0.6, 1000, 600, 2, 0.02, 0.05, "2 of 600 accepted answer
 def test_what_is_missing_is_one_sentence_for_every_reason() -> None:
     bad = audited([True] * 30 + [False] * 70, [0.1] * 100, 0.02)
     good = audited([False] * 900, [0.1] * 900, 0.02)
-    crowd = Capacity(100.0, 1.0, 0.0, 0.3)
+    crowd = Capacity(100.0, 0.35, 0.0, 0.3)
     told = {
         "labels": rung(labels=20, per_hour=2.0),
         "learnt": rung(learnt=LEARNT),
@@ -210,7 +210,7 @@ def test_what_is_missing_is_one_sentence_for_every_reason() -> None:
     assert (found["breach"].state, found["learnt"].state, found["capacity"].state) == ("stop", "look", "look")
     assert found["bad"].word == "errs too often" and "A better model" in found["bad"].missing
     assert found["people"].errs_less == "people" and found["learnt"].errs_less == ""
-    assert "who can decide 30 %" in found["capacity"].work and "100 % of them wait" in found["capacity"].work
+    assert "who can decide 30 %" in found["capacity"].work and "35 % of them wait" in found["capacity"].work
     assert "No case came in the last day" in found["labels"].work
 
 

@@ -142,6 +142,13 @@ def test_what_keeps_full_from_being_shown_is_named() -> None:
         assert told in words.missing(one, said, ROUTE)
 
 
+@pytest.mark.parametrize("level", ["partial", "full"])
+def test_audits_that_nobody_does_are_no_good_sign(level: Level) -> None:
+    one = rung(level, audit=KEEPS, drawn=1000, overdue=40, threshold=SURE)
+    assert words.lamp_of(one, EXTERNAL, ROUTE) == ("look", "audits nobody does")
+    assert "40 answers waited too long" in words.missing(one, EXTERNAL, ROUTE)
+
+
 def test_only_what_evidence_shows_is_called_ready() -> None:
     assert words.lamp_of(rung("human"), EXTERNAL, ROUTE) == ("look", "shadow is possible")
     assert words.lamp_of(rung("shadow", learnt=LEARNT), EXTERNAL, ROUTE) == ("look", "ready for assist")

@@ -82,6 +82,8 @@ def lamp_of(rung: Rung, charter: Charter, route: Route) -> tuple[State, str]:
         return "idle", "differs too often" if charter.target.truth == "human" else "errs too often"
     if rung.why == "unjudged" and (seen := _never(charter)):
         return "idle", seen
+    if rung.overdue and rung.level in _AUTOMATIC:
+        return "look", "audits nobody does"
     state, word = _STAYS[rung.why]
     if state == "good" and rung.level in _AUTOMATIC:
         if _too_many(rung):
@@ -93,8 +95,7 @@ def lamp_of(rung: Rung, charter: Charter, route: Route) -> tuple[State, str]:
 
 def _too_many(rung: Rung) -> bool:
     """Whether more comes to people now than they can decide."""
-    room = rung.capacity
-    return room.deferral is not None and room.allowed is not None and room.deferral > room.allowed * (1 + 1e-9)
+    return rung.capacity.deferral is not None and rung.capacity.short(rung.capacity.deferral)
 
 
 def _never(charter: Charter) -> str:
@@ -166,6 +167,8 @@ def missing(rung: Rung, charter: Charter, route: Route) -> str:
         return _threshold(charter, route)
     if rung.level not in ("human", "shadow") and not _answers(route):
         return "A live release: `andon deploy canary VERSION --auto` brings one there; `andon release RUN` makes one."
+    if rung.overdue and rung.level in _AUTOMATIC:
+        return f"People who judge what was drawn into the audit: {count(rung.overdue, 'answer')} waited too long (`andon review list`)."
     if rung.labels_needed is not None:
         return _more(rung, charter)
     if rung.why == "unjudged":
