@@ -374,5 +374,5 @@ def test_nothing_is_lost_when_the_whole_line_is_started_anew_in_a_blue_green(beg
         line.until(lambda: now(line).ended, 90, "it did not go on")
     finally:
         again.end()
-    assert now(line).state == "settled" and not again.failures
+    assert now(line).state == "settled" and not again.failures, now(line).sentence
     told(line)
