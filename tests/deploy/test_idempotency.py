@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.deploy.rig import BASE, CONFIG, Rig
 
-from andon.deploy.idempotency import Place, SeenIds, owner_of, same_x
-from andon.store.wal import FrameIndex, drop_before
+from andon.deploy.idempotency import Place, SeenIds, owner_of, recall, same_x
+from andon.store.codec import DecisionBatch, DecisionRow, client_ids, encode_decisions
+from andon.store.wal import Frame, FrameIndex, FrameKind, WalWriter, drop_before
 
 Make = Callable[..., Rig]
 replace = msgspec.structs.replace
@@ -86,6 +88,56 @@ def test_another_number_of_workers_finds_the_ids_of_the_old_ones(make: Make) -> 
     for n in range(20):
         owner = rigs[owner_of(f"a{n}", 3)]
         assert owner.decide({"age": 1.0}, id=f"a{n}")[0] == 409
+
+
+def test_fewer_workers_remember_the_newest_ids_of_all(make: Make) -> None:
+    two = [make(index=index, workers=2) for index in range(2)]
+    ids = [f"a{n}" for n in range(40)]
+    first, second = ([id for id in ids if owner_of(id, 2) == index][:12] for index in range(2))
+    order = [id for pair in zip(first, second, strict=True) for id in pair]
+    for id in order:
+        assert two[owner_of(id, 2)].decide(id=id)[0] == 202
+    for rig in two:
+        rig.close()
+    one = make(replace(CONFIG, idempotency_ids=16))
+    assert all(one.memory.seen.holds(id) for id in order[-8:])
+    assert not any(one.memory.seen.holds(id) for id in order[:8])
+
+
+def logged(directory: Path, ids: list[str | None], times: Iterable[int], segment_bytes: int = 300) -> None:
+    """A frame of one decision for each time, with these ids by turns."""
+    writer = WalWriter(directory, "w0", segment_bytes=segment_bytes)
+    for time_us, id in zip(times, cycle(ids)):
+        batch = DecisionBatch.empty(CONFIG.fields)
+        batch.append_row([None, 1.0], DecisionRow(id, time_us, time_us, decision="refer", status="decided"))
+        writer.append(FrameKind.DECISION, encode_decisions(CONFIG.fields, batch), count=1, time_us=time_us)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("ids", "limit", "since", "most"),
+    [
+        ([None], 10, 0, 20 + 2),  # no ids at all: two rows for each id that may be remembered
+        ([None], 500, 900, 100),  # the window
+        (["a"], 10, 0, 10 + 2),  # enough ids
+        ([None, "a"], 10, 0, 20 + 2),
+        ([None], 1000, 0, 1000),
+    ],
+)
+def test_a_restart_looks_at_a_bounded_part_of_the_log(
+    tmp_path: Path, ids: list[str | None], limit: int, since: int, most: int
+) -> None:
+    logged(tmp_path, ids, range(1000))
+    looked: list[int] = []
+
+    def wanted(frame: Frame) -> dict[int, str]:
+        looked.append(frame.time_us)
+        return {index: id for index, id in enumerate(client_ids(frame)) if id}
+
+    found = list(recall(tmp_path, wanted, limit, since))
+    assert most - 2 <= len(looked) <= most
+    assert min(looked) >= since and max(looked) == 999
+    assert [one.time_us for one in found] == [at for at in sorted(looked) if ids[at % len(ids)]]
 
 
 def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
+from heapq import merge
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from andon.store.frame import Frame, FrameKind
 from andon.store.segment import segment_starts
 from andon.store.wal import StreamReader, streams
 
-__all__ = ["Place", "SeenIds", "Written", "as_written", "id_hash", "owner_of", "recall", "same_x"]
+__all__ = ["ROWS_PER_ID", "Place", "SeenIds", "Written", "as_written", "id_hash", "owner_of", "recall", "same_x"]
 
+#: Rows that are looked at after a restart for each id that may be remembered.
+ROWS_PER_ID = 2
 _INDEX_BITS = 24
 _STREAM_BITS = 16
 
@@ -155,41 +159,55 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     stream: str
     offset: int
     first: int
+    time_us: int
     ids: dict[int, str]
 
 
 Wanted = Callable[[Frame], dict[int, str]]
 
 
-def recall(directory: Path, wanted: Wanted, limit: int) -> Iterator[Written]:
-    """The newest frames of every gateway stream, oldest first within a stream, until ``limit`` ids of each are found.
+def recall(directory: Path, wanted: Wanted, limit: int, since_us: int = 0) -> Iterator[Written]:
+    """The newest frames of all gateway streams in which there are ids that count, in the order of their times.
 
-    ``wanted`` gives the ids of a frame that count. Segments are read from the newest backwards, so the cost is bounded
-    however long the log is. What cannot be read is passed over: whoever ships the log counts it as a gap.
+    ``wanted`` gives the ids of a frame that count. Segments are read from the newest backwards, until one holds frames
+    from before ``since_us``, or ``limit`` ids of the stream are found, or ``ROWS_PER_ID * limit`` of its rows were looked
+    at; so the cost is bounded however long the log is and however few ids there are in it: at most that, and a segment
+    more. What cannot be read is passed over: whoever ships the log counts it as a gap.
     """
-    for stream in streams(directory):
-        if not stream.startswith("w"):
-            continue
-        kept: list[list[Written]] = []
-        starts = segment_starts(directory / stream)
-        found = 0
-        for start, end in zip(reversed(starts), [None, *reversed(starts[1:])], strict=True):
-            kept.append(list(_segment(directory, stream, start, end, wanted)))
-            found += sum(len(written.ids) for written in kept[-1])
-            if found >= limit:
-                break
-        for part in reversed(kept):
-            yield from part
+    parts = (
+        _newest(directory, stream, wanted, limit, since_us) for stream in streams(directory) if stream.startswith("w")
+    )
+    return merge(*parts, key=lambda written: written.time_us)
 
 
-def _segment(directory: Path, stream: str, start: int, end: int | None, wanted: Wanted) -> Iterator[Written]:
+def _newest(directory: Path, stream: str, wanted: Wanted, limit: int, since_us: int) -> list[Written]:
+    kept: list[list[Written]] = []
+    starts = segment_starts(directory / stream)
+    found = looked = 0
+    for start, end in zip(reversed(starts), [None, *reversed(starts[1:])], strict=True):
+        part: list[Written] = []
+        began = since_us
+        for frame in _segment(directory, stream, start, end):
+            looked += frame.count
+            began = min(began, frame.time_us)
+            ids = _readable(frame, wanted) if frame.time_us >= since_us else {}
+            if ids:
+                found += len(ids)
+                part.append(Written(stream, frame.offset, frame.first, frame.time_us, ids))
+        kept.append(part)
+        if began < since_us or found >= limit or looked >= ROWS_PER_ID * limit:
+            break
+    return list(chain.from_iterable(reversed(kept)))
+
+
+def _segment(directory: Path, stream: str, start: int, end: int | None) -> Iterator[Frame]:
     reader = StreamReader(directory, stream, start)
     while entries := reader.poll():
         for entry in entries:
             if end is not None and entry.offset >= end:
                 return
             if isinstance(entry, Frame) and entry.kind == FrameKind.DECISION:
-                yield Written(stream, entry.offset, entry.first, _readable(entry, wanted))
+                yield entry
 
 
 def _readable(frame: Frame, wanted: Wanted) -> dict[int, str]:

@@ -9,7 +9,7 @@ from andon.core.record import Decision, Field
 from andon.deploy.case import Case
 from andon.deploy.idempotency import Place, SeenIds, owner_of, recall
 from andon.errors import NotFound
-from andon.store.codec import row_of, wire_of
+from andon.store.codec import client_ids, row_of
 from andon.store.wal import Finder, Frame, FrameIndex, FrameKind, fetch, parse_server_id
 
 __all__ = ["Memory"]
@@ -40,9 +40,9 @@ class Memory:
             return owner_of(id, self.workers)
         return _number(found[0]) % self.workers
 
-    def rebuild(self, limit: int, now: float) -> int:
-        """Read the newest part of the log again after a start; returns how many ids are known."""
-        for written in recall(self._wal_dir, self._mine, limit):
+    def rebuild(self, limit: int, now: float, since_us: int = 0) -> int:
+        """Read the newest part of the log again after a start, back to ``since_us``; returns how many ids are known."""
+        for written in recall(self._wal_dir, self._mine, limit, since_us):
             if written.stream == self._stream:
                 self._frames.add(written.first, written.offset)
             for index, id in written.ids.items():
@@ -92,8 +92,9 @@ class Memory:
         return self._frames.near(sequence) if stream == self._stream else None
 
     def _mine(self, frame: Frame) -> dict[int, str]:
-        ids = wire_of(self._fields_of(frame.contract), frame).id
-        return {index: id for index, id in enumerate(ids) if id and owner_of(id, self.workers) == self.index}
+        return {
+            index: id for index, id in enumerate(client_ids(frame)) if id and owner_of(id, self.workers) == self.index
+        }
 
 
 def _number(stream: str) -> int:

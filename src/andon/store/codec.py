@@ -33,6 +33,7 @@ __all__ = [
     "DecisionBatch",
     "DecisionRow",
     "Loss",
+    "client_ids",
     "decisions_frame",
     "decode_decisions",
     "decode_feedback",
@@ -178,7 +179,17 @@ class Wire(msgspec.Struct, array_like=True, gc=False):
     error: list[str | None] = []
 
 
+class _Ids(msgspec.Struct, array_like=True, gc=False):
+    """The beginning of ``Wire``, as far as the ids."""
+
+    count: int
+    numbers: msgspec.Raw
+    texts: msgspec.Raw
+    id: list[str | None] = []
+
+
 _encode = msgspec.msgpack.Encoder().encode
+_decode_ids = msgspec.msgpack.Decoder(_Ids).decode
 _decode = msgspec.msgpack.Decoder(Wire).decode
 _COLUMNS = DecisionRow.__struct_fields__
 _DEFAULTS = msgspec.structs.astuple(DecisionRow())
@@ -254,6 +265,14 @@ def wire_of(fields: Sequence[Field], frame: Frame) -> Wire:
             f" found others; read it with the contract {frame.contract.hex()}"
         )
     return wire
+
+
+def client_ids(frame: Frame) -> list[str | None]:
+    """The ids that clients gave the rows of a DECISION frame, without its other columns. Raises ``Corrupt``."""
+    found: _Ids = _decoded(frame, FrameKind.DECISION, _decode_ids)
+    if found.count != frame.count or len(found.id) not in (0, found.count):
+        raise Corrupt(f"the stream {frame.stream} at offset {frame.offset}: expected {frame.count} rows, found others")
+    return found.id
 
 
 def _decoded(frame: Frame, kind: FrameKind, decode: Callable[[bytes], T]) -> T:
