@@ -11,7 +11,7 @@ from andon.store.runs import Runs
 ROWS = st.lists(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 5)), max_size=9), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(ROWS, st.lists(st.integers(0, 14)), st.booleans(), st.booleans())
 def test_what_is_found_is_what_a_filter_finds(
     parts: list[list[tuple[int, int]]], keys: list[int], texts: bool, between: bool
@@ -51,7 +51,7 @@ def test_what_is_found_is_what_a_filter_finds(
 
 def test_a_key_is_looked_for_in_few_runs() -> None:
     runs = Runs("id")
-    for n in range(1000):
+    for n in range(300):
         runs.add(pl.DataFrame({"id": [n]}))
         runs.find(pl.Series([n]))
-    assert len(runs._runs) <= 10 and runs.height == 1000
+    assert len(runs._runs) <= 10 and runs.height == 300
