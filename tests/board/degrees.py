@@ -23,7 +23,7 @@ SURE = 0.93
 KEEPS = audited([False] * 900, [0.1] * 900, 0.02)
 BROKEN = audited([True] * 30 + [False] * 70, [0.1] * 100, 0.02)
 LEARNT = Threshold(SURE, 0.6, 1000, 600, 2, 0.02, 0.05, "2 of 600 accepted answers were wrong")
-CROWD = Capacity(1_234_567.0, 0.73, 12.0, 0.3)
+CROWD = Capacity(1_234_567.0, 0.38, 12.0, 0.3)
 FEW = Capacity(0.04, 1.0, 0.0, 1.0)
 
 
