@@ -17,7 +17,7 @@ RULES = CHARTER.replace(
     "rollout: {start_share: 0.05}",
     "metrics: {nulls: {of: null_outputs, goal: '<= 0.1'}, worth: {of: macro_f1, goal: '>= 0.5'}}\n"
     "rollout: {start_share: 0.05, path: [canary, live], guardrails: [nulls, worth]}",
-)
+).replace("level: shadow", "level: full")
 
 
 @pytest.fixture
