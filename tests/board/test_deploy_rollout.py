@@ -17,7 +17,7 @@ RULES = CHARTER.replace(
     "rollout: {start_share: 0.05}",
     "metrics: {nulls: {of: null_outputs, goal: '<= 0.1'}, worth: {of: macro_f1, goal: '>= 0.5'}}\n"
     "rollout: {start_share: 0.05, path: [canary, live], guardrails: [nulls, worth]}",
-).replace("level: shadow", "level: full")
+)
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def act(yard: Yard, name: str, **given: str) -> Begun:
 def test_it_is_begun_shown_frozen_and_let_go_on(yard: Yard) -> None:
     assert isinstance(refused(lambda: yard.ask("deploy.auto", version="v2")), UsageError), "nobody is live"
     yard.line.switch("v1", actor="olga")
+    yard.line.automate("full", actor="olga")
     assert yard.look("deploy").rollout is None
     asked = yard.ask("deploy.auto", version="v2")
     assert "canary" in asked.then and any("nulls" in fact for fact in asked.facts)
