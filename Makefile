@@ -2,7 +2,7 @@
 #
 #   make setup      the environment for working on Andon, in .venv (the command is .venv/bin/andon)
 #   make demo       a living line on real data: installs what it needs to run, nothing more, and plays a story
-#   make test       the tests that every commit passes (JOBS=auto: shared among the cores, four at most)
+#   make test       the tests that every commit passes, shared among the cores, four at most (JOBS=0: in one process)
 #   make test-all   also the long simulations and soak runs
 #   make bench      the benchmarks, one after the other (wrk must be installed for the serving ones)
 #   make lint       style, types and import contracts
@@ -10,7 +10,7 @@
 #   make pictures   the pictures of the board in docs/pictures/ (STORY=folder takes a story that was played already)
 
 PYTHON ?= python3
-JOBS ?= 0
+JOBS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.andon-runtime

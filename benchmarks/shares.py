@@ -27,11 +27,11 @@ import msgspec
 import uvloop
 
 from andon.data.validator import row_type
-from andon.deploy.idempotency import FrameIndex, SeenIds
+from andon.deploy.idempotency import SeenIds
 from andon.deploy.placing import Terms
 from andon.deploy.route import compile_route
 from andon.store.frame import FrameKind
-from andon.store.wal import Frame, WalWriter
+from andon.store.wal import Frame, FrameIndex, WalWriter
 from benchmarks.core import Bench, requests
 from benchmarks.paired import take_turns
 from benchmarks.project import build, free_port
