@@ -1,4 +1,4 @@
-"""What several tests of rollouts on a line begin with."""
+"""What several tests of rollouts, and of the ladder, on a line begin with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.monitor import ladder_rig
+from tests.monitor.ladder_rig import Climbing
 from tests.monitor.rollout_rig import Rolling, charter
 
 
@@ -17,6 +19,20 @@ def rolling(tmp_path: Path) -> Iterator[Callable[..., Rolling]]:
 
     def make(*args: Any, live: str = "v1", **more: Any) -> Rolling:
         made.append(Rolling(tmp_path / f"{len(made)}", charter(*args, **more), live=live))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def climbing(tmp_path: Path) -> Iterator[Callable[..., Climbing]]:
+    """Makes lines with a ladder, by the words of its ``charter`` and whether a release is live."""
+    made: list[Climbing] = []
+
+    def make(*args: Any, live: bool = True, **more: Any) -> Climbing:
+        made.append(Climbing(tmp_path / f"{len(made)}", ladder_rig.charter(*args, **more), live=live))
         return made[-1]
 
     yield make

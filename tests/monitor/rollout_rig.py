@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from andon.core.clock import ManualClock
-from andon.core.record import Feedback, Prediction
+from andon.core.record import Feedback, Prediction, Route
 from andon.deploy.line import Line
 from andon.deploy.rollout_record import Rollout
 from andon.deploy.rollout_store import newest, start
@@ -161,3 +161,10 @@ class Rolling:
         self.writer.close()
         self.workspace.clock = self.real_clock
         self.workspace.close()
+
+
+def route_of(line: Rolling) -> Route:
+    """The route in force."""
+    route = line.workspace.routes.current()
+    assert route is not None
+    return route

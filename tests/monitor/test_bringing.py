@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.monitor.rollout_rig import Rolling
+from tests.monitor.rollout_rig import Rolling, route_of
 
-from andon.core.record import Route
 from andon.deploy.crew import process_began
 from andon.deploy.loading import LONGEST, ask_for, loading
 from andon.deploy.rollout import replayed
@@ -41,12 +40,6 @@ def begun(rolling: Make, *args: Any, workers: tuple[str, ...] = ("w0", "w1")) ->
         says(line, worker, "v1")
     line.begin()
     return line
-
-
-def route_of(line: Rolling) -> Route:
-    route = line.workspace.routes.current()
-    assert route is not None
-    return route
 
 
 def missing(line: Rolling) -> str:

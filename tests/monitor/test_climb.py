@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,6 @@ from andon.monitor.controller import Controller
 from andon.surface.view.journal_words import told
 
 Make = Callable[..., Climbing]
-
-
-@pytest.fixture
-def climbing(tmp_path: Path) -> Iterator[Make]:
-    made: list[Climbing] = []
-
-    def make(*args: Any, live: bool = True, **more: Any) -> Climbing:
-        made.append(Climbing(tmp_path / f"{len(made)}", charter(*args, **more), live=live))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def replays(event: Event) -> None:

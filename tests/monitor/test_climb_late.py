@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
-from tests.monitor.ladder_rig import NOW, Climbing, charter
+from tests.monitor.ladder_rig import NOW, Climbing
 
 from andon.core.clock import DAY, HOUR
 from andon.deploy.ladder import Rules
@@ -22,19 +21,6 @@ Make = Callable[..., Climbing]
 
 FULL = "promote: automatic, highest: full"
 LATE = ("audited", "deferred")
-
-
-@pytest.fixture
-def climbing(tmp_path: Path) -> Iterator[Make]:
-    made: list[Climbing] = []
-
-    def make(**more: Any) -> Climbing:
-        made.append(Climbing(tmp_path / f"{len(made)}", charter(**more)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def weeks(line: Climbing, many: int, later: int, cases: int = 100) -> int | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from tests.monitor.ladder_rig import Climbing, charter
+from tests.monitor.ladder_rig import Climbing
 
 from andon.core.clock import DAY
 from andon.deploy.ladder_evidence import Ladder, kept
@@ -17,19 +16,6 @@ from andon.errors import Corrupt, NotFound, Unavailable
 from andon.monitor.climb import MOVE, Climb, Move
 
 Make = Callable[..., Climbing]
-
-
-@pytest.fixture
-def climbing(tmp_path: Path) -> Iterator[Make]:
-    made: list[Climbing] = []
-
-    def make(**more: Any) -> Climbing:
-        made.append(Climbing(tmp_path / f"{len(made)}", charter(**more)))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 @pytest.mark.parametrize("truth", ["external", "human"])

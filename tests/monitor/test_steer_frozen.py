@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from tests.monitor.rollout_rig import Rolling
+from tests.monitor.rollout_rig import Rolling, route_of
 
 from andon.core.record import Route
 from andon.deploy.frozen import put, word_of
@@ -53,12 +53,6 @@ def notices(line: Rolling, sent: list[str]) -> list[str]:
     assert line.steer._notifier is not None
     line.steer._notifier.flush()
     return sent
-
-
-def route_of(line: Rolling) -> Route:
-    route = line.workspace.routes.current()
-    assert route is not None
-    return route
 
 
 def told_twice_the_same(line: Rolling) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.monitor.rollout_rig import Rolling
+from tests.monitor.rollout_rig import Rolling, route_of
 from tests.monitor.test_steer import replays
 
-from andon.core.record import Route
 from andon.deploy.rollout_record import LEAST_SHADOWED
 from andon.deploy.rollout_store import active
 from andon.errors import Conflict, Unavailable, UsageError
@@ -21,12 +20,6 @@ from andon.monitor.proof import Proof
 from andon.monitor.steer import standing
 
 Make = Callable[..., Rolling]
-
-
-def route_of(line: Rolling) -> Route:
-    route = line.workspace.routes.current()
-    assert route is not None
-    return route
 
 
 def looked(line: Rolling) -> Any:

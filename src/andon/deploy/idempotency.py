@@ -28,7 +28,18 @@ from andon.store.frame import Frame, FrameKind
 from andon.store.segment import segment_starts
 from andon.store.wal import StreamReader, streams
 
-__all__ = ["ROWS_PER_ID", "Place", "SeenIds", "Written", "as_written", "id_hash", "owner_of", "recall", "same_x"]
+__all__ = [
+    "ROWS_PER_ID",
+    "Place",
+    "SeenIds",
+    "Written",
+    "as_float",
+    "as_written",
+    "id_hash",
+    "owner_of",
+    "recall",
+    "same_x",
+]
 
 #: Rows that are looked at after a restart for each id that may be remembered.
 ROWS_PER_ID = 2
@@ -80,12 +91,13 @@ def as_written(given: Mapping[str, Any], recorded: Mapping[str, Any]) -> dict[st
     {'a': 9007199254740992.0, 'b': 3, 'c': True}
     """
     return {
-        name: _float(value) if type(value) is int and isinstance(recorded.get(name), float) else value
+        name: as_float(value) if type(value) is int and isinstance(recorded.get(name), float) else value
         for name, value in given.items()
     }
 
 
-def _float(value: int) -> float | int:
+def as_float(value: float) -> float:
+    """A number as the log keeps it; one beyond all floats as it is."""
     try:
         return float(value)
     except OverflowError:

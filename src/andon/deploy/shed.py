@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from andon.deploy.case import Case, Shown, shown_case
+from andon.deploy.idempotency import as_float
 from andon.store.codec import SHED, Loss, decode_losses
 from andon.store.files import unavailable
 from andon.store.frame import Frame, FrameKind, server_id
@@ -141,15 +142,8 @@ def x_digest(x: Mapping[str, Any]) -> bytes:
     (True, False)
     """
     kept = sorted((name, isinstance(value, bool), value) for name, value in x.items() if value is not None)
-    plain = [(name, truth, _number(value)) for name, truth, value in kept]
+    plain = [(name, truth, as_float(value) if isinstance(value, int | float) else value) for name, truth, value in kept]
     return blake2b(repr(plain).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _number(value: Any) -> Any:
-    try:
-        return float(value) if isinstance(value, int | float) else value
-    except OverflowError:
-        return value
 
 
 def _mapped(path: Path) -> mmap.mmap:
