@@ -36,7 +36,8 @@ def rolling(tmp_path: Path) -> Iterator[Make]:
 
 
 def charter(rails: str, delay: str) -> Charter:
-    head = HEAD.replace("  worth:", '  redo: {of: feedback(redo), goal: "<= 0.2"}\n  worth:')
+    more = '  redo: {of: feedback(redo), goal: "<= 0.2"}\n  missed: {of: "recall[positive]", goal: ">= 0.8"}\n'
+    head = HEAD.replace("  worth:", f"{more}  worth:")
     return parse(
         head.replace("start_share: 0.1", "start_share: 0.5, budget: 100000") % (delay, "canary, live", rails, "")
     )
@@ -101,3 +102,25 @@ def test_against_a_goal_harm_is_shown_by_what_is_known_if_all_that_is_not_were_r
     assert seen.units == (0, 0) and isinstance(seen.other, Alone) and seen.other.harm.n > 80
     assert line.look().state in ("rolling_back", "rolled_back")
     assert "units so far, the goal is at most 0.2" in line.now.sentence
+
+
+def test_against_a_goal_a_case_that_is_known_not_to_count_gives_no_hope(rolling: Make) -> None:
+    line = rolling(charter("missed", "1d"), "")
+    line.begin()
+    line.until("canary", units=10)
+    # One in twenty is positive, and the release finds none of them.
+    line.come(600, seconds=3600)
+    assert line.look().state in ("rolling_back", "rolled_back")
+
+
+def test_against_a_goal_a_label_that_did_not_come_in_its_time_gives_no_hope(rolling: Make) -> None:
+    line = rolling(charter("wrong", "1d"), "")
+    line.wrong["v2"] = 0.9
+    line.begin()
+    line.until("canary", units=10)
+    line.come(400, seconds=3600, label=False)
+    line.unlabelled = line.unlabelled[::8]
+    line.label()
+    assert line.look().state in ("canary", "hold"), "all others may still be right"
+    line.clock.advance(25 * HOUR / SECOND)
+    assert line.look().state in ("rolling_back", "rolled_back")

@@ -83,8 +83,8 @@ class Asked:
     """What late looks ask of decided cases, as columns of their outcomes.
 
     For each look its ``column``, since when it is known (``known:<name>``), with which probability people looked
-    (``chance:<name>``, null for what they decided themselves) and whether they or an outcome surely say how such a case went
-    (``sure:<name>``); ``lot`` is even in [0, 1).
+    (``chance:<name>``, null for what they decided themselves), whether they or an outcome surely say how such a case went
+    (``sure:<name>``) and whether that which would say it has not come (``open:<name>``); ``lot`` is even in [0, 1).
     """
 
     def __init__(self, looks: Mapping[str, Look], charter: Charter, alone: str, inputs: Collection[str]) -> None:
@@ -108,8 +108,9 @@ class Asked:
 
 
 def _looked(name: str, look: Look, truth: str) -> list[pl.Expr]:
-    """Since when a case counts for a look, and how likely people are to look at one."""
+    """Since when a case counts for a look, how likely people are to look at one, and whether it waits for something."""
     reads = set((look.bad if isinstance(look, Event) else look.value).meta.root_names())
+    missing = [pl.col(name).is_null() for name in ("label", "human") if name in reads]
     again = "human" in reads
     people = again or (truth == "human" and "label" in reads)
     since = [pl.col("time_us"), pl.col("decided_us")]
@@ -127,6 +128,7 @@ def _looked(name: str, look: Look, truth: str) -> list[pl.Expr]:
         pl.max_horizontal(*since).alias(f"known:{name}"),
         chance.alias(f"chance:{name}"),
         sure.alias(f"sure:{name}"),
+        pl.any_horizontal(pl.lit(False), *missing).alias(f"open:{name}"),
     ]
 
 

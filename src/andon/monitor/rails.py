@@ -138,8 +138,8 @@ def value_rail(
 ) -> Rail:
     """A guardrail on values; ``ripe`` are those cases of a late one whose labels had time to come.
 
-    Against a goal ``hoped`` has every unit, what is not known of it taken for the best: what shows harm even so is harm, as each
-    factor of its wealth is at most the one that will be known.
+    Against a goal ``hoped`` has every unit, what may still become known of it taken for the best: what shows harm even so is harm,
+    as each factor of its wealth is at most the one that will be known.
     """
     evidence = known.now.evidence
     if hoped is not None:

@@ -192,8 +192,10 @@ class Units:
             # people's own sooner than those that they look at again, and against a goal no other arm shares the bias.
             yield "ripe", _List(ripe, pl.col("time_us"), value, odds)
             if not sampled:
+                # What has come and does not count, or had its time and did not come, gives no hope any more.
+                may = value.is_not_null() | (~old & pl.col(f"open:{name}").fill_null(True))
                 hoped = value.fill_null(self._best(name))
-                yield "hoped", _List(_MINE, pl.col("time_us"), hoped, pl.lit(1.0))
+                yield "hoped", _List(_MINE & may, pl.col("time_us"), hoped, pl.lit(1.0))
             return
         yield "known", _List(which, known, value, odds)
         yield "ripe", _List(ripe, known, value, odds)
