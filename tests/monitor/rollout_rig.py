@@ -80,9 +80,15 @@ class Rolling:
         return start(self.workspace, self.charter, version, actor="ann", reason="better", **more)
 
     def come(
-        self, units: int, *, seconds: float = 600, send: Callable[[str], Arm] | None = None, label: bool = True
+        self,
+        units: int,
+        *,
+        seconds: float = 600,
+        send: Callable[[str], Arm] | None = None,
+        label: bool = True,
+        pin: str = "",
     ) -> None:
-        """Units come in, evenly over so many seconds; ``send`` may lie about the arm."""
+        """Units come in, evenly over so many seconds; ``send`` may lie about the arm, ``pin`` is a version asked for by name."""
         batch, shadows = DecisionBatch.empty(self.fields), []
         route = self.workspace.routes.current()
         assert route is not None
@@ -91,8 +97,8 @@ class Rolling:
             self.made += 1
             unit = f"u{self.made}"
             drawn = assign(route, unit)
-            arm: Arm = drawn.arm if send is None else send(drawn.arm)
-            version = route.candidate if arm == "candidate" else route.live
+            arm: Arm = "none" if pin else drawn.arm if send is None else send(drawn.arm)
+            version = pin or (route.candidate if arm == "candidate" else route.live)
             failed = self.random.random() < self.bad.get(version or "", 0.0)
             missed = self.random.random() < self.wrong.get(version or "", 0.0)
             row: dict[str, Any] = {"decision": None if failed else "negative", "error": "broken" if failed else None}
@@ -108,7 +114,7 @@ class Rolling:
                     level="full",
                     version=version,
                     arm=arm,
-                    probability=drawn.probability if arm == drawn.arm else 1 - drawn.probability,
+                    probability=1.0 if pin else drawn.probability if arm == drawn.arm else 1 - drawn.probability,
                     **row,
                 ),
             )

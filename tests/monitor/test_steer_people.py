@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from tests.monitor.rollout_rig import HASH, HEAD, NOW, Rolling
 from tests.monitor.test_steer import replays
 
-from andon.core.record import Review
+from andon.core.record import Review, Route
 from andon.deploy.automation import audit_probability
 from andon.deploy.rollout_plan import guarded
 from andon.deploy.rollout_proof import ramp, said_of, told_of
 from andon.deploy.rollout_record import Evidence, Plan, Rail, Rollout, Standing
 from andon.deploy.route import assign
 from andon.measure.guardrail import Guardrail
-from andon.monitor.cases import Asked, measurable, shape
+from andon.monitor.cases import Asked, measurable, shape, used
 from andon.monitor.explain import foresee
 from andon.monitor.proof import Proof
 from andon.monitor.steer import standing
@@ -274,3 +274,43 @@ def test_what_is_known_of_an_audited_case_is_known_since_its_review(reviewed: Ca
     peaks = line.rail().guard.harm.peak
     line.look_again()
     assert line.rail().guard.harm.peak >= peaks
+
+
+# ------------------------------------------------------------------------------- where people decide by themselves
+
+
+def test_what_people_decide_by_themselves_is_no_evidence_also_when_the_level_is_raised_again(
+    rolling: Callable[..., Rolling],
+) -> None:
+    line = rolling()
+    line.begin()
+    line.until("canary", units=10)
+    line.bad = dict.fromkeys(line.bad, 0.4)  # whoever is drawn: the same people decide
+    line.line.to_people(actor="ann")
+    for _ in range(3):
+        line.come(1500)
+        assert (line.look().state, line.now.reason) == ("hold", "dependency")
+    line.line.stop(actor="ann")
+    line.come(500)
+    line.line.start(actor="ann")
+    line.line.automate("full", actor="ann")
+    line.come(100)
+    seen = Proof(line.workspace, line.charter).look(line.now, standing(line.workspace, line.now))
+    assert seen.candidate + seen.live == 100 and seen.fresh < 100 and seen.deferred_per_hour == 0
+    assert line.look().state == "canary"
+
+
+def test_a_case_counts_by_its_route_and_slice() -> None:
+    def route(epoch: int, stopped: Any = "", **levels: Any) -> Route:
+        rest = levels.pop("rest")
+        return Route(epoch, 0, 0, "ann", "automate", "", stopped=stopped, levels={"*": rest, **levels})
+
+    routes = (
+        route(1, rest="full", older="human"),
+        route(2, rest="shadow", older="assist"),
+        route(3, "people", rest="full"),
+    )
+    cases = [(1, "*", True), (1, "older", False), (2, "*", False), (2, "older", True), (3, "*", False), (4, "*", False)]
+    rows = pl.DataFrame(cases, schema=["epoch", "slice", "counts"], orient="row")
+    assert rows.select(used(routes))["used"].equals(rows["counts"].alias("used"))
+    assert not rows.select("epoch", used([]))["used"].any()

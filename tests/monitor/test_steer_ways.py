@@ -121,6 +121,18 @@ def test_a_first_release_that_misses_its_goals_goes_back_to_people(rolling: Make
     replays(line)
 
 
+def test_requests_for_a_version_by_name_are_nobodys_units(rolling: Make) -> None:
+    line = rolling("canary, live", live="")
+    line.begin()
+    line.until("canary", units=10)
+    line.come(200, pin="v2")
+    assert not any(looked(line).rails)
+    line.come(200)
+    seen = looked(line)
+    assert seen.candidate + seen.live == 200 and seen.assigned is not None and not seen.assigned.reached(0.001)
+    assert line.look().state == "canary"
+
+
 def test_where_no_model_is_asked_a_first_release_goes_by_levels(rolling: Make) -> None:
     line = rolling(live="")
     line.line.automate("human", actor="ann")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from andon.core.record import Level, Route
 from andon.measure.event import Event
 from andon.measure.figure import Figure
 from andon.measure.slice import parse_slice
@@ -34,12 +35,15 @@ __all__ = [
     "partly",
     "shape",
     "unseen",
+    "used",
 ]
 
 #: What a guardrail looks at of a case.
 Look = Event | Figure
 #: The columns that are kept of a case of which it is known how it went.
 KEPT = ("time_us", "stream", "sequence", "epoch", "mine", "rho", "key")
+#: Levels at which people decide by themselves, whatever a model says.
+_ALONE: frozenset[Level] = frozenset(("human", "shadow"))
 #: What an outcome is worked out from, whatever is looked at.
 _READ = frozenset(("time_us", "status", "decision", "decided_by", "human"))
 
@@ -191,6 +195,26 @@ def _share(shares: Mapping[int, float]) -> pl.Expr:
     if not shares:
         return pl.lit(0.0)
     return pl.col("epoch").replace_strict(dict(shares), default=0.0, return_dtype=pl.Float64)
+
+
+def used(routes: Iterable[Route]) -> pl.Expr:
+    """Whether a case came where a version's answer counts under its route, or is seen by whoever decides.
+
+    Elsewhere people decide by themselves (or the line is stopped), both arms have the same outcomes, and that is no evidence of
+    either. By the route and the slice, not by what became of the case: it is the same for both arms.
+    """
+    alike: dict[tuple[bool, tuple[str, ...]], list[int]] = {}
+    for route in routes:
+        if route.stopped:
+            continue
+        rest = route.levels.get("*", "human") not in _ALONE
+        others = tuple(sorted(name for name, level in route.levels.items() if (level not in _ALONE) != rest))
+        alike.setdefault((rest, others), []).append(route.epoch)
+    found = []
+    for (rest, others), epochs in alike.items():
+        other = pl.col("slice").is_in(others) if others else pl.lit(False)
+        found.append(pl.col("epoch").is_in(epochs) & (~other if rest else other))
+    return pl.any_horizontal(pl.lit(False), *found).alias("used")
 
 
 def key() -> pl.Expr:

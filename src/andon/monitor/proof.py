@@ -1,9 +1,10 @@
 """The evidence of a rollout, from the decision log alone: so a restart changes nothing.
 
-What counts is the log up to a position in each of its streams. Events come in the order in which they became known; a
-unit counts once in a rollout and guardrail, with its first event; the probability with which its arm was drawn is that
-of the decision's own record. Both e-processes are looked at after every event, whenever one happens to look. A look reads on
-from where the last one ended (``andon.store.follow``) and says what one that reads everything would say.
+What counts is the log up to a position in each of its streams, of it the cases in which a version's answer was used
+(``andon.monitor.cases.used``). Events come in the order in which they became known; a unit counts once in a rollout and
+guardrail, with its first event; the probability with which its arm was drawn is that of the decision's own record. Both
+e-processes are looked at after every event, whenever one happens to look. A look reads on from where the last one ended
+(``andon.store.follow``) and says what one that reads everything would say.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import msgspec
 import polars as pl
 
 from andon.core.clock import HOUR
+from andon.core.record import Route
 from andon.deploy.rollout_plan import guarded
 from andon.deploy.rollout_record import Evidence, Rollout, Shadowed, Standing
 from andon.errors import Corrupt, NotFound
 from andon.measure.evidence import Assigned
-from andon.monitor.cases import Asked, Look, column, key, limited, shape
+from andon.monitor.cases import Asked, Look, column, key, limited, shape, used
 from andon.monitor.rails import pairs
 from andon.monitor.units import Units
 from andon.store import outcome
@@ -40,10 +42,10 @@ _PLACE = ("stream", "sequence")
 class _Course:
     """One rollout as it was read so far: its units, and what its decisions say by themselves.
 
-    ``epochs`` are the routes under which decisions count, of those up to ``newest``.
+    ``epochs`` are the routes under which decisions count, of those up to ``newest``; ``routes`` has them.
     """
 
-    def __init__(self, workspace: Workspace, charter: Charter, rollout: Rollout, shares: Mapping[int, float]) -> None:
+    def __init__(self, workspace: Workspace, charter: Charter, rollout: Rollout, routes: Mapping[int, Route]) -> None:
         plan = rollout.plan
         self.name = rollout.name
         self.alone = plan.version if plan.limits else ""
@@ -51,17 +53,18 @@ class _Course:
         self.looks: dict[str, Look] = {
             name: one for name in plan.guardrails if not isinstance(one := named.get(name, ""), str)
         }
-        self._charter, self._rollout, self._shares = charter, rollout, shares
+        self._charter, self._rollout, self._routes = charter, rollout, routes
         self._early = {name: one for name, one in self.looks.items() if not one.late}
         self._late = {name: one for name, one in self.looks.items() if one.late}
         tables = {"reviews": REVIEWS, "feedback": FEEDBACK} if self._late else {}
         self.follow = Follow(workspace, rollout.began_us, ("key", "made") if tables else ("key",), tables)
         self.epochs: list[int] = []
         self.newest = 0
+        self._audits: dict[int, float] = {}
         self._begin()
 
     def _begin(self) -> None:
-        self.units = Units(self._rollout.plan, self.looks, self._shares, alone=bool(self.alone))
+        self.units = Units(self._rollout.plan, self.looks, self._audits, alone=bool(self.alone))
         self.lately: pl.DataFrame | None = None
         self.shares: dict[int, float] = {}
         self.answered: dict[int, int] = {}
@@ -76,6 +79,7 @@ class _Course:
         if self.follow.begins:
             self._begin()
         asked = Asked(self._late, self._charter, self.alone, seen.inputs)
+        self._audits |= {epoch: self._routes[epoch].audit_share for epoch in epochs}
         step = self.follow.step(seen, self._wanted(seen, epochs, asked))
         self.epochs, self.newest = epochs, newest
         touched = step.touched
@@ -86,7 +90,7 @@ class _Course:
             found = told.select(*_PLACE, *asked.columns).collect()
             known = known.join(found, on=list(_PLACE), how="inner")
         new = step.new.drop("id", "made", strict=False)
-        self.units.take(new, known, now_us - self._rollout.plan.horizon_us)
+        self.units.take(new.filter("used").drop("used"), known, now_us - self._rollout.plan.horizon_us)
         self._made(new, now_us)
         if self.follow.height + self.units.height > HELD:
             self.follow.forget()
@@ -95,9 +99,10 @@ class _Course:
     def _wanted(self, seen: Seen, epochs: list[int], asked: Asked) -> pl.LazyFrame:
         """The decisions that count, as they were made: what a person answers later is late."""
         alone = self.alone
-        drawn = pl.col("epoch").is_in(epochs) & pl.col("arm").is_in(["candidate", "none" if alone else "live"])
-        if alone:
-            drawn |= pl.col("epoch").is_in(epochs) & (pl.col("version") == alone)
+        arms = pl.col("arm").is_in(["candidate", "live"])
+        if alone:  # beside people, whom no version was drawn for: who asks for one by name has no arm either
+            arms = (arms & (pl.col("version") == alone)) | ((pl.col("arm") == "none") & pl.col("version").is_null())
+        drawn = pl.col("epoch").is_in(epochs) & arms
         where = {name: self._charter.metrics[name].where for name in self._early}
         flags = [limited(column(name, one, alone), where[name], seen.inputs) for name, one in self._early.items()]
         rows = seen.raw().filter(drawn)
@@ -105,13 +110,15 @@ class _Course:
         if self._late:
             names = [name for name in rows.collect_schema().names() if name not in ("id", *_PLACE)]
             made = [pl.struct(asked.reads(names)).alias("made")]
-        return rows.with_columns(prediction="decision").select("id", *made, *shape(alone), *flags)
+        counts = used(self._routes[epoch] for epoch in epochs)
+        return rows.with_columns(prediction="decision").select("id", *made, *shape(alone), *flags, counts)
 
     def _made(self, new: pl.DataFrame, now_us: int) -> None:
         """What decisions say at once, whatever comes of them."""
-        lately = new.select("time_us", "mine", "key", "deferred")
+        lately = new.select("time_us", "mine", "key", "deferred", "used")
         lately = lately if self.lately is None else pl.concat([self.lately, lately])
         self.lately = lately.filter(pl.col("time_us") > now_us - HOUR)
+        new = new.filter("used")
         if not new.height:
             return
         by_route = new.sort(*_PLACE).group_by("epoch").agg(pl.col("rho").first(), n=pl.col("mine").sum())
@@ -133,7 +140,7 @@ class Proof:
         self._workspace = workspace
         self._charter = charter
         self._mine: dict[tuple[str, int], bool] = {}
-        self._audits: dict[int, float] = {}
+        self._routes: dict[int, Route] = {}
         self._course: _Course | None = None
 
     def look(self, rollout: Rollout, standing: Standing, position: Mapping[str, int] | None = None) -> Evidence:
@@ -158,7 +165,7 @@ class Proof:
                     route = self._workspace.routes.at(epoch)
                 except (NotFound, Corrupt):  # for good; what cannot be read now is read with the next look
                     continue
-                self._audits[epoch] = route.audit_share
+                self._routes[epoch] = route
                 drawn = route.candidate == plan.version and 0 < route.share < 1
                 self._mine[rollout.name, epoch] = drawn or (bool(plan.limits) and route.live == plan.version)
         return [epoch for epoch in epochs if self._mine.get((rollout.name, epoch))]
@@ -166,10 +173,12 @@ class Proof:
     def _judged(self, rollout: Rollout, empty: Evidence, position: Mapping[str, int] | None) -> Evidence:
         course, self._course = self._course, None  # what breaks off half-way is read anew
         if position is not None or course is None or course.name != rollout.name:
-            course = _Course(self._workspace, self._charter, rollout, self._audits)
+            course = _Course(self._workspace, self._charter, rollout, self._routes)
         seen = course.follow.look(position)
         # Read after the log: a decision's route was there before it.
-        newest = self._workspace.routes.word()
+        # Also where whoever published it was killed before it was announced, and a worker follows it.
+        route, newest = self._workspace.routes.current(), self._workspace.routes.word()
+        newest = newest if route is None else max(newest, route.epoch)
         epochs = self._epochs(rollout, newest)
         if not course.holds(epochs):  # a route can be read now that could not be then
             return self._judged(rollout, empty, position)
@@ -244,7 +253,8 @@ def _pace(course: _Course, rollout: Rollout, as_of_us: int) -> dict[str, object]
         "live": live,
         "fresh": _fresh(course, rollout),
         "last_us": course.last_us,
-        "per_hour": lately["key"].n_unique() / hours,
+        "per_hour": lately.filter("used")["key"].n_unique() / hours,
+        # All that comes to people comes on top of each other, also where a model has no say.
         "deferred_per_hour": share * lately.height / hours,
     }
 
