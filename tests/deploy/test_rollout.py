@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from andon.deploy.rollout import record, replayed, step
 from andon.deploy.rollout_first import SPLIT_ALPHA
-from andon.deploy.rollout_proof import LADDER, ramp, said_of, unsafe
+from andon.deploy.rollout_proof import LADDER, ramp, said_of, told_of, unsafe
 from andon.deploy.rollout_record import (
     ENDED,
     HARM,
@@ -153,6 +153,13 @@ def test_a_candidate_whose_share_is_negligible_is_safe_without_any_event() -> No
     none = rail("errors", 0, 0, (9000, 90_000))
     assert said_of(PLAN, none) == "safe" and said_of(PLAN, replace(none, units=(5000, 90_000))) == "not_yet"
     assert said_of(replace(PLAN, negligible=0.0), none) == "not_yet"
+
+
+def test_a_late_guardrail_is_negligible_by_labels_alone_that_had_time_to_come() -> None:
+    ripe, now = rail("wrong", 0, 0, (9000, 90_000), late=True), replace(PLAN, edition=2)
+    young = replace(ripe, matured_units=(5000, 50_000))
+    assert said_of(PLAN, young) == "safe" and said_of(now, young) == said_of(PLAN, young, matured=True) == "not_yet"
+    assert said_of(now, ripe) == "safe" and "below 0.001" in told_of(now, ripe)
 
 
 def test_the_harm_budget_and_not_the_clock_makes_the_share_grow() -> None:

@@ -220,3 +220,24 @@ def test_a_guardrail_of_the_bake_needs_no_new_event_to_stay_safe() -> None:
     assert go(baking(), seen(DAY, rails=(worse, CALM[1])), DAY).after == "settled"
     assert go(baking(), seen(rails=BAD), HOUR).reason == HARM
     assert rail("errors", 1, 1).guard.verdict() == "not_yet"
+
+
+NEW = replace(KEEPS, edition=2)
+
+
+def test_time_in_which_nothing_is_compared_is_no_part_of_the_bake() -> None:
+    now, stopped = baking(plan=NEW), seen(2 * HOUR, standing=replace(ROUTE, stopped=True))
+    held = go(now, stopped, 2 * HOUR).applied(now, 2 * HOUR)
+    assert (held.state, held.reason, held.share_us) == ("hold", "dependency", 0)
+    on = go(held, seen(DAY + HOUR, fresh=300), DAY + HOUR)
+    again = on.applied(held, DAY + HOUR)
+    assert (on.after, again.share_us) == ("bake", DAY - HOUR)
+    over = 2 * DAY - HOUR
+    assert step(again, seen(over - 1, fresh=300), over - 1) is None
+    assert go(again, seen(over, fresh=300), over).after == "settled"
+
+
+def test_a_day_in_which_hardly_a_case_came_is_no_bake() -> None:
+    now = baking(plan=NEW)
+    assert step(now, seen(DAY, fresh=299), DAY) is None
+    assert go(now, seen(DAY, fresh=300), DAY).after == "settled"

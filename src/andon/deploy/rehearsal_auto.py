@@ -168,9 +168,10 @@ class _Run:
         hours = [self.now + max(_KEEPS, grown), began + _KEEPS]
         spans = {plan.bake_us, plan.horizon_us, max(plan.bake_us, plan.horizon_us)}
         hours += [(base + span) / HOUR for base in {now.since_us, now.share_us} for span in spans]
-        if now.place == "blue_green":
+        if now.place in ("blue_green", "bake"):
             cases = self.share * self.traffic.per_hour * self.traffic.requests
-            hours.append(began + LEAST_SHADOWED / cases + _LOOKS)
+            few = began + LEAST_SHADOWED / cases + _LOOKS
+            hours.append(few if now.place == "blue_green" else max(few, *hours[2:]))
         return min(one for one in hours if one > self.now)
 
     def look(self, hours: float) -> None:

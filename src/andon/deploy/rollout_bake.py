@@ -1,7 +1,9 @@
 """The bake: a version that was cleared answers everything but a holdback, and goes on being compared with it.
 
 By the same evidence: nothing begins anew, so what is promised of the rollout holds over the bake, too. Harm takes the
-version back in one step, as everywhere. It gets the rest once it has baked and labels that had time to come clear it.
+version back in one step, as everywhere. It gets the rest once it has baked, has answered cases meanwhile, and labels that
+had time to come clear it. Time in which nothing could be compared (a stopped line, people who decide by themselves) is no
+part of it.
 
 Where nobody is compared with (a holdback of 0, a first release, a version that a person made live) it has everything,
 and what still comes are the labels of cases from before, or what is held against the charter's goals.
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_proof import baked_us, unsafe
-from andon.deploy.rollout_record import Do, Transition
+from andon.deploy.rollout_record import LEAST_SHADOWED, Do, Transition
 from andon.deploy.rollout_wait import too_many, undecided, without_units
 
 __all__ = ["bake", "begin_bake"]
@@ -39,8 +41,11 @@ def _compared(look: Look) -> Transition | None:
     waits, held = without_units(look)
     if waits:
         return held
-    plan, rails = look.plan, look.evidence.rails
-    if look.now_us < baked_us(look.rollout, rails):
+    plan, rails, now = look.plan, look.evidence.rails, look.rollout
+    if plan.edition > 1 and (now.state, now.reason) == ("hold", "dependency"):
+        return look.go_on()
+    seen = look.evidence.fresh >= LEAST_SHADOWED or plan.edition < 2
+    if look.now_us < baked_us(now, rails) or not seen:
         return look.go_on()
     if left := unsafe(plan, rails, matured=True):
         return undecided(look, left)

@@ -113,6 +113,7 @@ def plan_of(
         limits=limits if alone else {},
         margins={name: found.margin or 0.0 for name, found in figures.items()},
         bake_share=1.0 if alone else 1.0 - rules.holdback,
+        edition=2,
     )
 
 

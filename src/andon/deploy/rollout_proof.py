@@ -90,18 +90,24 @@ def level_of(plan: Plan) -> float:
 def said_of(plan: Plan, rail: Rail, *, matured: bool = False) -> Said:
     """Harm at `level_of` the plan; safe at beta, or where the candidate's share is shown negligible.
 
-    With ``matured``, a late guardrail is judged by the cases alone whose labels had time to come.
+    With ``matured``, a late guardrail is judged by the cases alone whose labels had time to come; negligible it always is by
+    these: right answers may be known sooner than wrong ones, and no other arm shares that.
     """
     if rail.other is not None:
         found = rail.matured_other if matured and rail.late else rail.other
         return "not_yet" if found is None else found.verdict(level_of(plan), plan.beta)
-    guard, units = rail.guard, rail.units
-    if matured and rail.late:
-        guard, units = rail.matured or _blank(rail), rail.matured_units
+    guard = rail.matured or _blank(rail) if matured and rail.late else rail.guard
     said = guard.verdict(level_of(plan), plan.beta)
-    if said == "not_yet" and _negligible(plan, guard, units[0], rail.cases):
+    if said == "not_yet" and _negligible(plan, *_ripe(plan, rail, matured=matured), rail.cases):
         return "safe"
     return said
+
+
+def _ripe(plan: Plan, rail: Rail, *, matured: bool = False) -> tuple[Guardrail, int]:
+    """What tells that a share is negligible, and of how many units of the candidate."""
+    if rail.late and (matured or plan.edition > 1):
+        return rail.matured or _blank(rail), rail.matured_units[0]
+    return rail.guard, rail.units[0]
 
 
 def _blank(rail: Rail) -> Guardrail:
@@ -136,16 +142,18 @@ def told_of(plan: Plan, rail: Rail) -> str:
     if rail.other is not None:
         return rail.other.sentence(rail.name, level, plan.beta)
     if said_of(plan, rail) == "safe" and rail.guard.verdict(level, plan.beta) != "safe":
+        high = _own(plan, rail, *_ripe(plan, rail)).high
         return (
-            f"{rail.name}: safe: at most {_own(plan, rail).high:.2g} of the candidate's units have an event, "
+            f"{rail.name}: safe: at most {high:.2g} of the candidate's units have an event, "
             f"which is below {plan.negligible:g}"
         )
     return rail.guard.sentence(level, plan.beta)
 
 
-def _own(plan: Plan, rail: Rail) -> Estimate:
-    bad = rail.guard.harm.candidate
-    found = share_sequence(bad, max(rail.units[0], bad), plan.beta)
+def _own(plan: Plan, rail: Rail, guard: Guardrail, units: int) -> Estimate:
+    """The candidate's own share of units with an event, of so many units."""
+    bad = guard.harm.candidate
+    found = share_sequence(bad, max(units, bad), plan.beta)
     return found if found.high is None else msgspec.structs.replace(found, high=min(1.0, found.high * rail.cases))
 
 
@@ -153,7 +161,8 @@ def judged(plan: Plan, rail: Rail) -> Judged:
     """A guardrail with everything that may be shown of it."""
     level, other = level_of(plan), rail.other
     tested = rail.guard if other is None else other
-    ratio, share, events = rail.guard.ratio(level, plan.beta), _own(plan, rail), rail.guard.events
+    ratio, events = rail.guard.ratio(level, plan.beta), rail.guard.events
+    share = _own(plan, rail, rail.guard, rail.units[0])
     if other is not None:
         ratio, events = other.interval(), other.n
         share = ratio if isinstance(other, Alone) else undefined("a mean is no share", other.n)
@@ -273,10 +282,10 @@ def _by_growth(plan: Plan, rail: Rail, hours: float) -> float | None:
 
 def _by_units(plan: Plan, rail: Rail, share: float, evidence: Evidence) -> float | None:
     """Hours until a candidate without an event is shown to be negligible."""
-    per_hour = evidence.per_hour * share
+    per_hour, (_, units) = evidence.per_hour * share, _ripe(plan, rail)
     if rail.guard.harm.candidate or plan.negligible <= 0 or not per_hour or rail.sampled:
         return None
-    return max(units_of(plan) - rail.units[0], 1) / per_hour
+    return max(units_of(plan) - units, 1) / per_hour
 
 
 def units_of(plan: Plan) -> int:

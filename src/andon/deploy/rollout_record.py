@@ -77,6 +77,10 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``live`` is "" where no version is live: the first release. Then, and where a blue/green leaves nobody to compare with,
     ``limits`` has what each guardrail may be by the charter's goal. ``margins`` are those of means.
+
+    ``edition`` is that of the rules by which it goes on until it is over, so that what a journal of before has is decided again
+    as it was. From 2 on, late guardrails are negligible by labels alone that had time to come, and it bakes for time and cases
+    in which it was compared.
     """
 
     version: str
@@ -102,6 +106,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: dict[str, float] = {}
     margins: dict[str, float] = {}
     bake_share: float = 1.0
+    edition: int = 1
 
     @property
     def old(self) -> str:
@@ -258,8 +263,10 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
     eta_us: int | None = None
 
     def applied(self, rollout: Rollout, now_us: int) -> Rollout:
-        """The rollout after it."""
+        """The rollout after it. What it could not be compared in while it baked is no part of the time that it has its share."""
         moved = self.share != rollout.share or self.do in ("canary", "switch")
+        cut_off = rollout.place == "bake" and (rollout.state, rollout.reason) == ("hold", "dependency")
+        lost_us = now_us - rollout.since_us if cut_off and rollout.plan.edition > 1 else 0
         return msgspec.structs.replace(
             rollout,
             state=self.after,
@@ -269,7 +276,7 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
             number=self.number,
             since_us=now_us,
             share=self.share,
-            share_us=now_us if moved else rollout.share_us,
+            share_us=now_us if moved else rollout.share_us + lost_us,
             floor=self.floor,
             eta_us=self.eta_us,
         )

@@ -147,9 +147,11 @@ def _missing(rollout: Rollout, evidence: Evidence) -> list[str]:
     left = unsafe(plan, evidence.rails, matured=place in ("blue_green", "bake"))
     told = [_short_of(plan, rail) for rail in left]
     if place == "bake":
-        until = baked_us(rollout, evidence.rails)
+        until, few = baked_us(rollout, evidence.rails), LEAST_SHADOWED - evidence.fresh
         if evidence.as_of_us < until:
             told.append(f"{(until - evidence.as_of_us) / HOUR:.3g} hours of baking")
+        if few > 0 and plan.edition > 1 and rollout.share < 1:
+            told.append(f"{few} more cases at {rollout.share * 100:.4g} % without harm")
     if evidence.standing.held:
         told.append("somebody to let it go on: andon deploy resume")
     return told or ["nothing: the next look takes it on"]
