@@ -201,6 +201,11 @@ def test_a_body_is_taken_to_the_last_byte_that_is_allowed() -> None:
     assert sent[0]["status"] == 413 and b"larger than 2000 bytes" in sent[1]["body"]
     length = {**SCOPE, "headers": [(b"content-length", b"2001")]}
     assert ask(Face(echo, LIMITS), length, [])[0]["status"] == 413  # nothing of it is read
+    for digits, status in ((b"9" * 5_000, 413), (b"0" * 5_000 + b"2001", 413), (b"0" * 5_000 + b"2", 200)):
+        assert (
+            ask(Face(Echo(), LIMITS), {**SCOPE, "headers": [(b"content-length", digits)]}, [b"hi"])[0]["status"]
+            == status
+        )
     assert len(echo.asked) == 1
 
 

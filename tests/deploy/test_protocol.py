@@ -166,6 +166,45 @@ def test_an_upgrade_is_not_granted_and_the_next_request_is_read() -> None:
     assert len(answers(transport.data)) == 2
 
 
+WISH = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n"
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: l\r\n\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_body_of_a_request_that_wishes_to_upgrade_is_its_body_and_no_request(step: int, chunked: bool) -> None:
+    size, body = b"Content-Length: %d" % len(SMUGGLED), SMUGGLED
+    if chunked:
+        size, body = b"Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(SMUGGLED), SMUGGLED)
+    raw = b"POST /1 HTTP/1.1\r\nHost: l\r\n" + WISH + size + b"\r\n\r\n" + body + GET
+    connection, transport, app = connect()
+    for at in range(0, len(raw), step):
+        connection.data_received(raw[at : at + step])
+    assert [(request.path, request.body) for request in app.requests] == [("/1", SMUGGLED), ("/a", b"")]
+    assert app.requests[0].header(b"http2-settings") == b"A" and app.requests[0].header(b"upgrade") is None
+    assert len(answers(transport.data)) == 2 and not transport.ended
+
+
+def test_a_wish_to_upgrade_passes_no_bound_by() -> None:
+    limits = Limits(head_bytes=200, body_bytes=10)
+    for raw, expected in (
+        (b"Content-Length: 11\r\n\r\n", [413]),
+        (b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n", [100]),
+        (b"X: " + b"y" * 200 + b"\r\n\r\n", [431]),
+        (b"Host: m\r\n\r\n", [400]),
+        (b"Connection: close\r\n\r\n", [200]),
+    ):
+        connection, transport, _ = connect(limits=limits)
+        connection.data_received(POST + WISH + raw)
+        assert [found[0] for found in answers(transport.data)] == expected
+
+
+def test_a_length_with_zeros_before_it_is_a_length() -> None:
+    connection, transport, app = connect(App(later=True))
+    connection.data_received(GET + POST + b"Content-Length: " + b"0" * 5_000 + b"2\r\n\r\nhi" + GET)
+    assert [request.body for request in app.requests] == [b"", b"hi", b""] and not transport.data
+
+
 def test_an_absolute_target() -> None:
     connection, _, app = connect()
     connection.data_received(b"GET http://line:8700/metrics?x HTTP/1.1\r\nHost: line\r\n\r\n")
@@ -231,6 +270,10 @@ def test_limits_of_head_target_and_body() -> None:
     assert status(edge + b"\r\n\r\n") == 200
     assert status(edge + b"y\r\n\r\n") == 431
     assert status(b"GET / HTTP/1.1\r\nHost: l\r\nX: " + b"y" * 100) == 431  # no end of the head in sight
+    connection, transport, _ = connect(limits=limits)
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: l\r\n\r\n")
+    connection.data_received(b"GET / HTTP/1.1\r\nHost: l\r\nX: " + b"y" * 100)
+    assert [found[0] for found in answers(transport.data)] == [200, 431]  # nor in that of a second request
     assert status(b"GET /" + b"a" * 49 + b" HTTP/1.1\r\nHost: l\r\n\r\n") == 200
     assert status(b"GET /" + b"a" * 50 + b" HTTP/1.1\r\nHost: l\r\n\r\n") == 414
     assert status(POST + b"Content-Length: 10\r\n\r\n0123456789") == 200
@@ -357,6 +400,10 @@ def test_the_end_of_the_client_waits_for_its_answers() -> None:
     assert len(answers(transport.data)) == 1 and transport.closed
     connection, transport, _ = connect()
     assert not connection.eof_received()
+    connection, transport, _ = connect(App(later=True))
+    connection.data_received(GET)
+    transport.can_write_eof = lambda: False  # type: ignore[method-assign]
+    assert not connection.eof_received()  # under TLS there is nothing to keep open
 
 
 def test_answers_after_the_connection_is_gone_are_thrown_away() -> None:
@@ -377,6 +424,16 @@ def test_a_fault_of_our_own_is_a_500_and_is_logged(caplog: pytest.LogCaptureFixt
     ((status, headers, body),) = answers(transport.data)
     assert status == 500 and b"ours" in body and headers["connection"] == "close" and transport.ended
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_fault_of_our_own_in_a_head_leaves_earlier_requests_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, transport, app = connect(App(later=True))
+    connection.data_received(GET)
+    monkeypatch.setattr("andon.deploy.protocol_reader.request_id", lambda headers: 1 / 0)
+    connection.data_received(GET.replace(b"line", b"another"))
+    assert not transport.data
+    app.answer(0)
+    assert [found[0] for found in answers(transport.data)] == [200, 500] and transport.ended
 
 
 PIECES = st.sampled_from(

@@ -38,6 +38,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 _REFUSED = frozenset({"CONNECT", "TRACE", "PRI"})
+_DIGITS = 18  # no body has a length of more
 
 
 class Running(Protocol):
@@ -167,7 +168,8 @@ def _refusal(scope: Message, limits: Limits) -> Answer | None:
     if scope["method"] in _REFUSED:
         return _fault(501, "usage", f"this server does not speak {scope['method']}")
     for name, value in scope["headers"]:
-        if bytes(name).lower() == b"content-length" and value.isdigit() and int(value) > limits.body_bytes:
+        digits = bytes(value).lstrip(b"0") if bytes(name).lower() == b"content-length" else b""
+        if digits.isdigit() and (len(digits) > _DIGITS or int(digits) > limits.body_bytes):
             return _too_large(limits)
     return None
 

@@ -203,7 +203,9 @@ class Connection(asyncio.Protocol):
         """The client sends no more: keep our side open until what it asked is answered."""
         self._client_ended = True
         self._reader.stopped = True
-        if not self._slots or self._ended_at:
+        if (
+            not self._slots or self._ended_at or not self._transport.can_write_eof()
+        ):  # TLS knows no half-open connection
             return False
         self._slots[-1].keep = False
         return True
@@ -323,8 +325,8 @@ class Connection(asyncio.Protocol):
         self._waiting_continue = False
         self.front.refused += 1
         body = msgspec.json.encode({"error": {"code": _CODES.get(status, "usage"), "message": message}})
-        if status == 500 and self._slots and self._slots[-1].data is None:
-            # The request that made us fail waits for its answer.
+        if status == 500 and not self._reader.since and self._slots and self._slots[-1].data is None:
+            # The request that made us fail was whole, and waits for its answer.
             slot = self._slots[-1] = self._slot(self._slots[-1].head)
         else:
             slot = self._slot(self._reader.asks_head)

@@ -105,9 +105,7 @@ class Reader:
                 self._parser.feed_data(data)
                 data = b""
             except httptools.HttpParserUpgrade as upgrade:
-                # Asked for and not granted: the request has been given on, what follows is ordinary HTTP/1.1.
-                data = data[upgrade.args[0] :]
-                self._parser = httptools.HttpRequestParser(self)
+                data = self._unasked() + data[upgrade.args[0] :]
             except httptools.HttpParserCallbackError as error:
                 self.request_id = self.request_id or made_id()
                 _log.error("request %s made the gateway fail: %s", self.request_id, fault_place(error.__context__))
@@ -119,6 +117,18 @@ class Reader:
                 self._refuse(431, f"the request's head is larger than {self._limits.head_bytes} bytes")
             elif self._loose > self._limits.head_bytes or self._fed > self._size + self._framing():
                 self._refuse(431, f"more than {self._limits.head_bytes} bytes beside the body, in trailers or chunks")
+
+    def _unasked(self) -> bytes:
+        """The head once more for a new parser, without the wish for another protocol, which is not granted.
+
+        The one that met the wish takes the request to be over, with what is its body for the other protocol's; a proxy
+        before us counts it as the body that it is.
+        """
+        first = b"%s %s HTTP/%s" % (self._method, self._target, self._parser.get_http_version().encode())
+        kept = (name + b": " + value for name, value in self._headers if name != b"upgrade")
+        self._parser = httptools.HttpRequestParser(self)
+        self._head_done, self._head_fed = False, 0
+        return b"\r\n".join([first, *kept, b"", b""])
 
     def _framing(self) -> int:
         """How many bytes may come behind the head that are no body; the parser keeps a trailer until it is whole."""
@@ -134,7 +144,8 @@ class Reader:
         self._body: list[bytes] = []
         self._size = 0
         self._fed = self._loose = 0  # bytes behind the head; those since the last piece of the body
-        self._method = b""
+        self._wishes = False  # to speak another protocol
+        self._method: bytes = b""
         self.request_id = ""
 
     def on_url(self, url: bytes) -> None:
@@ -158,7 +169,8 @@ class Reader:
         self._head_done = True
         self._head_fed = 0
         self._method = self._parser.get_method()
-        if self._inspect() and self.fault is None and not self.stopped:
+        self._wishes = self._parser.should_upgrade() and self._method not in _REFUSED
+        if not self._wishes and self._inspect() and self.fault is None and not self.stopped:
             self._on_expect()
 
     def on_body(self, body: bytes) -> None:
@@ -173,7 +185,10 @@ class Reader:
 
     def on_message_complete(self) -> None:
         """A whole request: give it on."""
+        if self._wishes:
+            return  # ``_unasked`` follows
         self.since = 0.0
+        self._head_done = False
         self._head_fed = self._fed = self._loose = 0
         if self.fault is not None or self.stopped:
             return
@@ -207,7 +222,7 @@ class Reader:
                 hosts += 1
             elif name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
                 self._refuse(501, "the only transfer coding this server reads is chunked, in HTTP/1.1")
-            elif name == b"content-length" and int(value) > self._limits.body_bytes:
+            elif name == b"content-length" and int(value.lstrip(b"0") or b"0") > self._limits.body_bytes:
                 self._refuse(413, f"the body is larger than {self._limits.body_bytes} bytes")
             elif name == b"expect":
                 waits = value.lower() == b"100-continue" and version == "1.1"
