@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from andon.core.clock import SECOND
 from andon.core.record import Field, Route
 from andon.data.contract import Contract
 from andon.deploy.desk import Desk
@@ -88,8 +87,7 @@ class Rig:
             SeenIds(config.idempotency_ids, config.idempotency_seconds),
             lambda hash8: workspace.load_contract(hash8.hex())[0],
         )
-        since_us = workspace.clock.now() - int(config.idempotency_seconds * SECOND)
-        memory.rebuild(config.idempotency_ids, workspace.clock.monotonic(), since_us)
+        memory.rebuild(config.idempotency_ids, workspace.clock, config.idempotency_seconds)
         self.memory = memory
         self.reviews = Reviews(workspace.wal_dir)
         self.reviews.catch_up()

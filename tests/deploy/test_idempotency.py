@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.deploy.rig import BASE, CONFIG, Rig
 
+from andon.core.clock import DAY, SECOND
 from andon.deploy.idempotency import Place, SeenIds, owner_of, recall, same_x
 from andon.store.codec import DecisionBatch, DecisionRow, client_ids, encode_decisions
 from andon.store.wal import Frame, FrameIndex, FrameKind, WalWriter, drop_before
+from andon.store.workspace import Workspace
 
 Make = Callable[..., Rig]
 replace = msgspec.structs.replace
@@ -134,10 +136,41 @@ def test_a_restart_looks_at_a_bounded_part_of_the_log(
         looked.append(frame.time_us)
         return {index: id for index, id in enumerate(client_ids(frame)) if id}
 
-    found = list(recall(tmp_path, wanted, limit, since))
+    found = list(recall(tmp_path, wanted, limit, lambda frame: frame.time_us >= since))
     assert most - 2 <= len(looked) <= most
     assert min(looked) >= since and max(looked) == 999
     assert [one.time_us for one in found] == [at for at in sorted(looked) if ids[at % len(ids)]]
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, 1e6])
+@pytest.mark.parametrize("days", [-2, 0, 400])
+def test_a_restart_goes_by_seconds_of_the_machine_whatever_event_time_does(make: Make, rate: float, days: int) -> None:
+    rig = make(segment_bytes=600)
+    clock = rig.workspace.clock
+    clock.set(rate=rate)
+    for n in range(8):
+        assert rig.decide(id=f"a{n}")[0] == 202
+    clock.set(time_us=clock.now() + days * DAY)
+    assert rig.decide(id="b")[0] == 202
+    rig.close()
+    again = make()
+    for id in ("b", "a7", "a0"):
+        assert again.decide({"age": 1.0}, id=id)[0] == 409
+
+
+def test_ids_that_are_old_by_both_clocks_are_forgotten_in_a_restart(
+    make: Make, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make()
+    rig.decide(id="a")
+    rig.close()
+    wall = workspace.clock.wall() + int((CONFIG.idempotency_seconds + 1) * SECOND)
+    monkeypatch.setattr(workspace.clock, "wall", lambda: wall)
+    again = make()
+    assert again.memory.seen.holds("a")  # event time still says that it is young
+    again.close()
+    monkeypatch.setattr(workspace.clock, "now", lambda: wall)
+    assert not make().memory.seen.holds("a")
 
 
 def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

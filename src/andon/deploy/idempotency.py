@@ -176,38 +176,39 @@ class Written(msgspec.Struct, frozen=True, gc=False):
 
 
 Wanted = Callable[[Frame], dict[int, str]]
+Young = Callable[[Frame], bool]
 
 
-def recall(directory: Path, wanted: Wanted, limit: int, since_us: int = 0) -> Iterator[Written]:
+def recall(directory: Path, wanted: Wanted, limit: int, young: Young = lambda frame: True) -> Iterator[Written]:
     """The newest frames of all gateway streams in which there are ids that count, in the order of their times.
 
     ``wanted`` gives the ids of a frame that count. Segments are read from the newest backwards, until one holds frames
-    from before ``since_us``, or ``limit`` ids of the stream are found, or ``ROWS_PER_ID * limit`` of its rows were looked
+    that are not ``young`` any more, or ``limit`` ids of the stream are found, or ``ROWS_PER_ID * limit`` of its rows were looked
     at; so the cost is bounded however long the log is and however few ids there are in it: at most that, and a segment
     more. What cannot be read is passed over: whoever ships the log counts it as a gap.
     """
     parts = (
-        _newest(directory, stream, wanted, limit, since_us) for stream in streams(directory) if stream.startswith("w")
+        _newest(directory, stream, wanted, limit, young) for stream in streams(directory) if stream.startswith("w")
     )
     return merge(*parts, key=lambda written: written.time_us)
 
 
-def _newest(directory: Path, stream: str, wanted: Wanted, limit: int, since_us: int) -> list[Written]:
+def _newest(directory: Path, stream: str, wanted: Wanted, limit: int, young: Young) -> list[Written]:
     kept: list[list[Written]] = []
     starts = segment_starts(directory / stream)
     found = looked = 0
     for start, end in zip(reversed(starts), [None, *reversed(starts[1:])], strict=True):
         part: list[Written] = []
-        began = since_us
+        old = False
         for frame in _segment(directory, stream, start, end):
             looked += frame.count
-            began = min(began, frame.time_us)
-            ids = _readable(frame, wanted) if frame.time_us >= since_us else {}
-            if ids:
+            if not young(frame):
+                old = True
+            elif ids := _readable(frame, wanted):
                 found += len(ids)
                 part.append(Written(stream, frame.offset, frame.first, frame.time_us, ids))
         kept.append(part)
-        if began < since_us or found >= limit or looked >= ROWS_PER_ID * limit:
+        if old or found >= limit or looked >= ROWS_PER_ID * limit:
             break
     return list(chain.from_iterable(reversed(kept)))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from andon.core.clock import SECOND, Clock
 from andon.core.record import Decision, Field
 from andon.deploy.case import Case
 from andon.deploy.idempotency import Place, SeenIds, owner_of, recall
-from andon.errors import NotFound
-from andon.store.codec import client_ids, row_of
+from andon.errors import AndonError, NotFound
+from andon.store.codec import client_ids, row_of, wall_times
 from andon.store.wal import Finder, Frame, FrameIndex, FrameKind, fetch, parse_server_id
 
 __all__ = ["Memory"]
@@ -40,9 +41,19 @@ class Memory:
             return owner_of(id, self.workers)
         return _number(found[0]) % self.workers
 
-    def rebuild(self, limit: int, now: float, since_us: int = 0) -> int:
-        """Read the newest part of the log again after a start, back to ``since_us``; returns how many ids are known."""
-        for written in recall(self._wal_dir, self._mine, limit, since_us):
+    def rebuild(self, limit: int, clock: Clock, seconds: float) -> int:
+        """Read the newest part of the log again after a start, so many seconds back; returns how many ids are known.
+
+        They are seconds of the machine, as for an id that is remembered without a restart, whatever the pace of event
+        time; what is young by either clock is, since a machine's clock may have been wrong meanwhile.
+        """
+        window, now = int(seconds * SECOND), clock.monotonic()
+        since_us, since_wall_us = clock.now() - window, clock.wall() - window
+
+        def young(frame: Frame) -> bool:
+            return frame.time_us >= since_us or _written_at(frame, since_wall_us) >= since_wall_us
+
+        for written in recall(self._wal_dir, self._mine, limit, young):
             if written.stream == self._stream:
                 self._frames.add(written.first, written.offset)
             for index, id in written.ids.items():
@@ -95,6 +106,14 @@ class Memory:
         return {
             index: id for index, id in enumerate(client_ids(frame)) if id and owner_of(id, self.workers) == self.index
         }
+
+
+def _written_at(frame: Frame, unknown: int) -> int:
+    """The machine's time at which a frame of decisions was written; ``unknown`` where it cannot be read."""
+    try:
+        return max(wall_times(frame), default=unknown)
+    except AndonError:
+        return unknown
 
 
 def _number(stream: str) -> int:

@@ -22,7 +22,6 @@ from typing import Any
 
 import uvloop
 
-from andon.core.clock import SECOND
 from andon.core.record import Field
 from andon.deploy.desk import Desk
 from andon.deploy.doors import BACKLOG, Door, bound_socket, shared_server
@@ -125,8 +124,7 @@ class Worker:
         self._wal = await _locked(lambda: WalWriter(workspace.wal_dir, f"w{index}", durability=config.durability))
         seen = SeenIds(config.idempotency_ids, config.idempotency_seconds)
         memory = Memory(workspace.wal_dir, index, self._workers, seen, self._fields_of)
-        since_us = workspace.clock.now() - int(config.idempotency_seconds * SECOND)
-        memory.rebuild(config.idempotency_ids, workspace.clock.monotonic(), since_us)
+        memory.rebuild(config.idempotency_ids, workspace.clock, config.idempotency_seconds)
         reviews = Reviews(workspace.wal_dir)
         reviews.catch_up()
         load = load_model(lambda hash: bundle_path(workspace.home, hash), config.limits)

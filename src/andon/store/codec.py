@@ -48,6 +48,7 @@ __all__ = [
     "encode_reviews",
     "is_numeric",
     "row_of",
+    "wall_times",
     "wire_of",
 ]
 
@@ -180,12 +181,14 @@ class Wire(msgspec.Struct, array_like=True, gc=False):
 
 
 class _Ids(msgspec.Struct, array_like=True, gc=False):
-    """The beginning of ``Wire``, as far as the ids."""
+    """The beginning of ``Wire``, as far as the ids and the times."""
 
     count: int
     numbers: msgspec.Raw
     texts: msgspec.Raw
     id: list[str | None] = []
+    time_us: list[int] = []
+    wall_us: list[int] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -269,10 +272,19 @@ def wire_of(fields: Sequence[Field], frame: Frame) -> Wire:
 
 def client_ids(frame: Frame) -> list[str | None]:
     """The ids that clients gave the rows of a DECISION frame, without its other columns. Raises ``Corrupt``."""
+    return _beginning(frame).id
+
+
+def wall_times(frame: Frame) -> list[int]:
+    """The machine's times of the rows of a DECISION frame, without its other columns. Raises ``Corrupt``."""
+    return _beginning(frame).wall_us
+
+
+def _beginning(frame: Frame) -> _Ids:
     found: _Ids = _decoded(frame, FrameKind.DECISION, _decode_ids)
     if found.count != frame.count or len(found.id) not in (0, found.count):
         raise Corrupt(f"the stream {frame.stream} at offset {frame.offset}: expected {frame.count} rows, found others")
-    return found.id
+    return found
 
 
 def _decoded(frame: Frame, kind: FrameKind, decode: Callable[[bytes], T]) -> T:
