@@ -62,7 +62,7 @@ class Server:
 
     def _serve(self, line: socket.socket) -> None:
         file = line.makefile("rb")
-        with line, file:
+        with line, file, suppress(OSError):  # a client may hang up at any moment
             while head := file.readline():
                 length = 0
                 while (name := file.readline()) not in (b"\r\n", b""):
@@ -167,12 +167,40 @@ def test_a_connection_that_was_closed_is_tried_once_more_and_only_once(serve: Ca
 
     server = serve(act)
     scorer = scorer_at(server)
+    scorer.scores(COLUMNS)
     left[0] = 1
     assert np.allclose(scorer.scores(COLUMNS)[0], [0.1, 0.9])
     left[0] = 2
     with pytest.raises(Unavailable, match="does not answer"):
         scorer.scores(COLUMNS)
     assert left[0] == 0
+    asked = len(server.calls)
+    left[0] = 1
+    with pytest.raises(Unavailable, match="does not answer"):  # on a new connection nothing is asked twice
+        scorer.scores(COLUMNS)
+    assert left[0] == 0 and len(server.calls) == asked + 1
+
+
+def test_a_connection_is_looked_at_before_it_is_used_again(serve: Callable[[Act], Server]) -> None:
+    server = serve(honest)
+    scorer = scorer_at(server)
+    scorer.scores(COLUMNS)
+    another = reply({"outputs": [{"name": "p", "datatype": "FP32", "shape": [3, 2], "data": [[1, 0]] * 3}]})
+    server._open[-1].sendall(another)
+    time.sleep(0.05)  # what it says beside its answer is not the next answer
+    assert np.allclose(scorer.scores(COLUMNS)[0], [0.1, 0.9]) and server.connections == 3  # one asked for metadata
+    server._open[-1].shutdown(socket.SHUT_RDWR)
+    time.sleep(0.05)
+    assert np.allclose(scorer.scores(COLUMNS)[0], [0.1, 0.9]) and server.connections == 4
+    assert len([one for one in server.calls if one[0] == "POST"]) == 3
+
+
+def test_what_is_no_http_is_one_short_line(serve: Callable[[Act], Server]) -> None:
+    odd = b"SSH-2.0 \x1b[31m" + b"x" * 60_000 + b"\r\n"
+    scorer = scorer_at(serve(lambda method, path, body: honest(method, path, body) if method == "GET" else odd))
+    with pytest.raises(Unavailable, match=r"does not answer: SSH-2\.0 ") as found:
+        scorer.scores(COLUMNS)
+    assert len(found.value.message) < 400 and found.value.message.isprintable()
 
 
 def test_what_came_back_in_part_is_not_tried_again(serve: Callable[[Act], Server]) -> None:

@@ -1,7 +1,7 @@
 """A model on another server that speaks the Open Inference Protocol v2: Triton, KServe, MLServer, MLflow, another line.
 
 ``train`` returns ``andon.Remote(url, model)``; what is sealed is the address and which column goes into which tensor.
-Calls are JSON over a connection that is kept. A call that fails because the connection was closed before anything came
+Calls are JSON over a connection that is kept. A call that fails because a kept connection was closed before anything came
 back is made once more; a server that keeps failing is left alone for a while (``Breaker``). Rows go only where
 ``privacy.stays`` lets them: the address that is really connected to is looked at, not its name.
 

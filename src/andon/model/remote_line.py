@@ -2,13 +2,19 @@
 
 A server may end the connection behind every answer (``Connection: close``, HTTP/1.0): ``http.client`` lets the socket go
 before the body is read then, so a socket here stays open until the last of its readers is closed, as those of Python do.
+
+A kept connection is looked at before it is used again: one that the server ended meanwhile, or on which it said what
+nobody asked for (it would be taken for the next answer), is let go. A question is asked a second time only where a kept
+connection broke before anything came back: a server that hangs up on a new one may have taken the question.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import select
 import socket
+import ssl
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -57,7 +63,7 @@ class Line:
             raise Unavailable(late, kept=late) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            reason = _line_of(getattr(error, "strerror", None) or str(error)) or type(error).__name__
             raise Unavailable(f"{self._url} does not answer: {reason}", kept=f"{self._url} does not answer") from None
         except AndonError:
             self.close()
@@ -68,13 +74,21 @@ class Line:
         return status, said
 
     def _twice(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        kept = self._kept()
         try:
             return self._once(method, path, body)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if self._clock.heard:
+            if self._clock.heard or not kept:
                 raise
             self.close()
             return self._once(method, path, body)
+
+    def _kept(self) -> bool:
+        """Whether there is a connection that can be used again."""
+        timed: Any = None if self._connection is None else self._connection.sock
+        if timed is not None and timed.speaks:
+            self.close()
+        return self._connection is not None
 
     def _once(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         connection = self._connection or self._connect()
@@ -135,7 +149,12 @@ def said_in(said: bytes) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         found = said[:300].decode("utf-8", "replace")
     text = found if isinstance(found, str) else msgspec.json.encode(found).decode()
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:300]).split()) or "(nothing)"
+    return _line_of(text) or "(nothing)"
+
+
+def _line_of(text: str) -> str:
+    """The beginning of a text as one line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:300]).split())
 
 
 class _Clock:
@@ -164,6 +183,15 @@ class _Timed:
         self.clock = clock
         self._readers = 0
         self._closed = False
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is something to hear (its end, too) without waiting."""
+        if isinstance(self.inner, ssl.SSLSocket) and self.inner.pending():
+            return True
+        look = select.poll()  # `select` knows no numbers beyond 1,023, and a gateway has as many connections
+        look.register(self.inner, select.POLLIN)
+        return bool(look.poll(0))
 
     def sendall(self, data: bytes) -> None:
         self.inner.settimeout(self.clock.left())
