@@ -45,17 +45,16 @@ def test_up_to_32_guilty_rows_fail_alone_wherever_they_are(case: tuple[int, set[
     n, guilty = case
     model = Model(guilty)
     failed = model.asked(n)
-    answered_none = len(guilty) >= CALLS_BROKEN // 2 and len(failed) == n
-    assert failed == sorted(guilty) or answered_none
+    assert failed == sorted(guilty)
     assert model.calls <= calls_for(n)
 
 
-@pytest.mark.parametrize("guilty", [range(6), range(32), range(100, 132), range(0, 512, 16)])
+@pytest.mark.parametrize(
+    "guilty", [range(6), range(32), range(100, 132), range(0, 512, 16), range(7, 512, 16), range(15, 512, 16)]
+)
 def test_six_poison_rows_and_thirty_two_take_no_neighbour_along(guilty: range) -> None:
     model = Model(guilty)
-    spread = len(guilty) == GUILTY_MAX and guilty.step > 1  # one in each piece that 64 calls reach: looks like a fault
-    assert model.asked(512) == ([*range(512)] if spread else [*guilty])
-    assert model.calls <= (CALLS_BROKEN if spread else calls_for(512))
+    assert model.asked(512) == [*guilty] and model.calls <= calls_for(512)
 
 
 def test_more_guilty_rows_than_that_take_at_most_three_neighbours_each_along() -> None:

@@ -35,8 +35,9 @@ __all__ = ["CALLS_BROKEN", "GUILTY_MAX", "SECONDS_MAX", "Scored", "calls_for", "
 
 #: So many guilty rows of a batch are found for certain.
 GUILTY_MAX = 32
-#: After so many calls without an answer to any row it is the model that is broken.
-CALLS_BROKEN = 64
+#: After so many calls without an answer to any row it is the model that is broken: where ``GUILTY_MAX`` rows are spread
+#: evenly, all pieces down to one for each of them fail (63 calls), and the second of the next ones is the first to answer.
+CALLS_BROKEN = 2 * GUILTY_MAX + 1
 #: How long guilty rows are searched for: others wait behind the batch.
 SECONDS_MAX = 5.0
 _NUMERIC = frozenset({"bool", "int", "float"})
