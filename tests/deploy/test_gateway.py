@@ -498,6 +498,10 @@ def test_a_token_file_that_cannot_be_read_is_told_and_lets_nobody_in(make: Make)
     assert status == 503
     assert "cannot be read: Is a directory; nobody is let in" in body["error"]["message"]
     path.rmdir()
+    path.write_text('[{"id": "a1"}]')
+    status, body = rig.call("POST", f"{BASE}/decisions", {"x": {"age": 5}}, headers=headers)
+    assert status == 500 and "the list of tokens holds what is none" in body["error"]["message"]
+    path.unlink()
     path.with_suffix(".kept").rename(path)
     assert rig.call("POST", f"{BASE}/decisions", {"x": {"age": 5}}, headers=headers)[0] == 200
 

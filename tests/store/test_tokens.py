@@ -56,6 +56,9 @@ def test_a_damaged_file_says_so(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokens.json").write_text(content)
     with pytest.raises(Corrupt, match="is damaged"):
         TokenFile(tmp_path).load()
+    (tmp_path / "tokens.json").write_bytes(b'[{"id": "\xff"}]')
+    with pytest.raises(Corrupt, match="is damaged"):
+        TokenFile(tmp_path).load()
 
 
 def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import msgspec
 
 from andon.core.clock import iso
 from andon.core.registry import did_you_mean
-from andon.errors import Conflict, Denied, NotFound, UsageError
+from andon.errors import Conflict, Corrupt, Denied, NotFound, UsageError
 
 __all__ = ["MAY", "Access", "Action", "Role", "Token", "TokenRows", "bearer"]
 
@@ -183,7 +183,13 @@ def _digest(secret: str) -> str:
 
 
 def _token(row: dict[str, Any]) -> Token:
-    return msgspec.convert(row, Token)
+    try:
+        return msgspec.convert(row, Token)
+    except msgspec.ValidationError as error:
+        raise Corrupt(
+            f"the list of tokens holds what is none: {error}; nobody is let in",
+            hint="restore it, or delete it and create the tokens again",
+        ) from None
 
 
 class _Memory:

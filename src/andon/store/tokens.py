@@ -55,7 +55,7 @@ class TokenFile:
             return msgspec.json.decode(self.path.read_bytes(), type=Rows)
         except FileNotFoundError:
             return []
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Corrupt(
                 f"the token file {self.path} is damaged: {error}", hint="delete it and create the tokens again"
             ) from None
