@@ -187,6 +187,44 @@ def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monke
     assert rig.call("GET", f"{BASE}/decisions/{ids[0]}")[0] == 200
 
 
+def test_many_who_look_into_old_parts_take_one_step_a_turn_and_share_the_way(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = make(index=1, workers=2)
+    ids = [old.decide()[1]["id"] for _ in range(20)]
+    old.close()
+    rig = make()
+    monkeypatch.setattr("andon.store.lookup._BLOCK", 64)
+    monkeypatch.setattr("andon.store.lookup._BLOCKS", 1)
+    reach, steps = rig.memory.reach, [0]
+
+    def counted(id: str) -> bool:
+        there = reach(id)
+        steps[0] += not there
+        return there
+
+    monkeypatch.setattr(rig.memory, "reach", counted)
+    asked = [rig.ask("GET", f"{BASE}/decisions/{id}") for id in ids[10:] * 3]
+    assert steps == [1]
+    turns = 0
+    while not all(asked):
+        assert not rig.desk.idle and turns < 200
+        rig.turn()
+        turns += 1
+        assert steps[0] <= 1 + turns
+    assert [one[0].status for one in asked] == [200] * 30 and steps[0] <= 20 + 30 and rig.desk.idle
+
+
+def test_who_looks_for_too_long_is_told_so_and_not_too_many_may(make: Make) -> None:
+    rig = make(replace(CONFIG, deadline_seconds=0.05, queue=2))
+    rig.memory.reach = lambda id: False  # type: ignore[method-assign]
+    looked = [rig.ask("GET", f"{BASE}/decisions/w1-00000000-{n}") for n in range(3)]
+    assert [one[0].status for one in looked if one] == [429]
+    rig.until(lambda: all(looked))
+    assert [one[0].status for one in looked] == [504, 504, 429]
+    assert b"it goes on from there" in looked[0][0].body and rig.desk.idle
+
+
 def test_segments_that_were_dropped_and_bytes_that_are_damaged(make: Make) -> None:
     rig = make(segment_bytes=2000)
     ids = [rig.decide(id=f"a{n}")[1]["id"] for n in range(40)]

@@ -8,13 +8,14 @@ later turn. The desk starts no thread and opens no socket; what it needs of the 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from andon.core.clock import iso
 from andon.core.record import Decision, Feedback, Scalar
-from andon.deploy.case import Case, Done, Outcome, shown_decision
+from andon.deploy.case import Case, Done, Outcome, Shown, shown_decision
 from andon.deploy.crew import process_began
 from andon.deploy.idempotency import as_written, same_x
 from andon.deploy.meter import Meter
@@ -23,7 +24,7 @@ from andon.deploy.placing import Placer
 from andon.deploy.rounds import Rounds, too_late
 from andon.deploy.settings import GatewayConfig
 from andon.deploy.shed import x_digest
-from andon.errors import AndonError, Conflict, ContractError, NotFound, Overloaded, Unavailable
+from andon.errors import AndonError, Conflict, ContractError, DeadlineExceeded, NotFound, Overloaded, Unavailable
 from andon.store.codec import Loss
 from andon.store.routes import Ack
 from andon.store.wal import Frame, parse_server_id
@@ -31,7 +32,9 @@ from andon.store.wal import Frame, parse_server_id
 __all__ = ["SHADOW_LOSS", "Desk"]
 
 _ACK_SECONDS = 1.0
+_LOOKUPS = 4  # old decisions that are found in one turn at most
 _LOSS_SECONDS = 1.0
+_WRITTEN = Shown("", "decided")  # what becomes of feedback
 #: What the log calls rows that shadows never saw.
 SHADOW_LOSS = "shadow: the ring was full"
 
@@ -50,7 +53,8 @@ class Desk:
         self.quick_ids: set[str] = set()  # the clients' ids among that
         self._open: set[Case] = set()
         self._busy_ids: dict[str, Case] = {}
-        self._feedback: list[tuple[Sequence[Feedback], Callable[[AndonError | None], None]]] = []
+        self._feedback: list[tuple[Sequence[Feedback], Case]] = []
+        self._walks: deque[tuple[str, Done, float]] = deque()  # what is looked for, for whom, until when
         self._word = -1
         self._blind: dict[int, bool] = {}
         self._next_ack = self._next_loss = 0.0
@@ -58,7 +62,7 @@ class Desk:
     @property
     def idle(self) -> bool:
         """Whether nobody waits for an answer."""
-        return not self._open and not self._feedback
+        return not (self._open or self._walks)
 
     def submit(self, case: Case, *, handed: bool = False) -> None:
         """Take a case; its client is told sooner or later. ``handed``: another worker gave it to us, so keep it."""
@@ -109,23 +113,14 @@ class Desk:
         if shed is not None:
             done(shed[1])
             return
-        try:
-            if not parts.memory.reach(id):
-                parts.post(partial(self.find, id, done, handed=True))  # everybody else first
-                return
-            found = parts.memory.recorded(id)
-            if found is None:
-                raise NotFound(
-                    f"no decision has the id {id!r}, or it is older than what the gateway keeps",
-                    hint="older decisions are found with `andon journal --decision ID`",
-                )
-            self._tell(Case({}, done), *found)
-        except AndonError as error:
-            done(error)
+        if (self._walks and parse_server_id(id) is not None) or not self._look_up(id, done):
+            self._walk(id, done)
 
     def feedback(self, rows: Sequence[Feedback], done: Callable[[AndonError | None], None]) -> None:
         """Record feedback; ``done`` gets None when it is written, or the error."""
-        self._feedback.append((rows, done))
+        case = Case({}, lambda outcome: done(outcome if isinstance(outcome, AndonError) else None))
+        self._admit(case)
+        self._feedback.append((rows, case))
         self.parts.wake()
 
     def turn(self) -> None:
@@ -214,6 +209,46 @@ class Desk:
             meter.shadow_offered, meter.shadow_dropped = parts.sink.offered, parts.sink.dropped
         return meter
 
+    def _look_up(self, id: str, done: Done) -> bool:
+        """Tell of a decision in the log; False where that takes more steps, of which this was one."""
+        memory = self.parts.memory
+        try:
+            if not memory.reach(id):
+                return False
+            found = memory.recorded(id)
+            if found is None:
+                raise NotFound(
+                    f"no decision has the id {id!r}, or it is older than what the gateway keeps",
+                    hint="older decisions are found with `andon journal --decision ID`",
+                )
+            self._tell(Case({}, done), *found)
+        except AndonError as error:
+            done(error)
+        return True
+
+    def _walk(self, id: str, done: Done) -> None:
+        """Look for a row in an old part of the log, one step in each turn of the loop, however many are looked for."""
+        if len(self._walks) >= self.config.queue:
+            done(Overloaded(f"{len(self._walks)} old decisions are looked for already; try again in a second"))
+            return
+        self._walks.append((id, done, self.parts.clock.monotonic() + self.config.deadline_seconds))
+        if len(self._walks) == 1:
+            self.parts.post(self._walk_on)
+
+    def _walk_on(self) -> None:
+        now = self.parts.clock.monotonic()
+        for _ in range(min(len(self._walks), _LOOKUPS)):
+            id, done, deadline = self._walks[0]
+            if now > deadline:
+                seconds = f"{self.config.deadline_seconds:g} seconds"
+                done(DeadlineExceeded(f"the decision was not found within {seconds}; ask again, it goes on from there"))
+            elif not self._look_up(id, done):
+                self._walks.rotate(-1)
+                break
+            self._walks.popleft()
+        if self._walks:
+            self.parts.post(self._walk_on)
+
     def _repeated(self, case: Case) -> bool:
         """Answer a case whose id was seen before; True when that was done."""
         busy = self._busy_ids.get(case.id)
@@ -253,11 +288,15 @@ class Desk:
 
     def _tell(self, case: Case, decision: Decision, frame: Frame) -> None:
         """Tell what was recorded, once what was promised holds for it, as for the first who asked."""
+        self._admit(case)
+        shown = self._shown(decision)
+        self.parts.recorder.when_kept(frame, partial(self._close, case, shown), partial(self._close, case))
+
+    def _admit(self, case: Case) -> None:
+        """Somebody waits from now on, until the deadline at most."""
         case.arrived = self.parts.clock.monotonic()
         case.deadline = case.arrived + self.config.deadline_seconds
         self._open.add(case)
-        shown = self._shown(decision)
-        self.parts.recorder.when_kept(frame, partial(self._close, case, shown), partial(self._close, case))
 
     def _expect_same(self, case: Case, same: bool) -> None:
         if not same:
@@ -298,8 +337,8 @@ class Desk:
         rows = [row for part, _ in waiting for row in part]
 
         def tell(error: AndonError | None) -> None:
-            for _, done in waiting:
-                done(error)
+            for _, case in waiting:
+                self._close(case, _WRITTEN if error is None else error)
 
         try:
             frame = self.parts.recorder.feedback(rows, self.parts.clock.now())

@@ -111,15 +111,20 @@ class FrameIndex:
 
 
 class _Way(msgspec.Struct):
-    """How far one segment was walked: up to the position ``reached``, past some frames that ``marks`` remember."""
+    """How far one segment was walked: up to the position ``reached``, past some frames that ``marks`` remember.
+
+    ``following`` is the row behind those: it and all later ones are at ``reached`` or behind it.
+    """
 
     marks: FrameIndex
     reached: int = SEGMENT_HEAD_SIZE
+    following: int = 0
     resting: dict[int, int] = {}  # where the walk to a row goes on
 
     def follow(self, path: Path, sequence: int, near: int) -> tuple[bool, int | None]:
         """One step of a walk: (whether it is over, the position of the frame that holds the row)."""
-        position = self.resting.pop(sequence, None) or max(near, self.marks.near(sequence) or SEGMENT_HEAD_SIZE)
+        known = self.reached if sequence >= self.following else self.marks.near(sequence) or SEGMENT_HEAD_SIZE
+        position = max(self.resting.pop(sequence, 0), near, known)
         fd = os.open(path, os.O_RDONLY)
         try:
             size = os.fstat(fd).st_size
@@ -146,7 +151,7 @@ class _Way(msgspec.Struct):
                 return at, position + at
             if position + at == self.reached:
                 self.marks.add(head.first, self.reached)
-                self.reached = position + head.end
+                self.reached, self.following = position + head.end, head.first + head.count
             at = head.end
         return at, None
 
