@@ -27,6 +27,11 @@ _COUNTERS: tuple[tuple[str, str, Callable[[Meter], float]], ...] = (
     ("andon_repeated_requests_total", "Requests whose id had been answered before.", lambda m: m.repeated),
     ("andon_id_conflicts_total", "Requests whose id had been used with another x.", lambda m: m.conflicts),
     ("andon_handed_over_total", "Requests handed to the worker that keeps their id.", lambda m: m.handed_over),
+    (
+        "andon_refused_requests_total",
+        "Requests that reached no endpoint: no HTTP, too large, too slow.",
+        lambda m: m.refused,
+    ),
     ("andon_feedback_rows_total", "Rows of feedback recorded.", lambda m: m.feedback),
     ("andon_log_failures_total", "Frames that the log could not take.", lambda m: m.log_failures),
     ("andon_log_shed_rows_total", "Answers that were given and not recorded.", lambda m: m.shed),

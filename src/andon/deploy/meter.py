@@ -76,6 +76,7 @@ class Meter(msgspec.Struct):
     repeated: int = 0
     conflicts: int = 0
     handed_over: int = 0
+    refused: int = 0
     feedback: int = 0
     log_failures: int = 0
     log_bytes: int = 0

@@ -188,8 +188,10 @@ class Replica:
         self._reviving = True
 
         def work() -> None:
-            away.revive()
-            self._reviving = False
+            try:
+                away.revive()
+            finally:
+                self._reviving = False
 
         self._own_thread().submit(work)
 
@@ -362,6 +364,7 @@ class Replicas:
     def _fail(self, version: str, hash: str, message: str) -> None:
         if self._loading.get(version) == hash:
             del self._loading[version]
-        self.faults[version] = message
-        self._failed_at = time.monotonic()
+        if self._want.get(version) == hash:  # else nobody asks any more
+            self.faults[version] = message
+            self._failed_at = time.monotonic()
         self._changed()

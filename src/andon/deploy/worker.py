@@ -193,7 +193,9 @@ class Worker:
         self._front = Front(self._gateway, Limits(body_bytes=config.max_body_bytes), self._gateway.shortcut)
 
     def _gauge(self) -> Meter:
-        return self._desk.gauge()
+        meter = self._desk.gauge()
+        meter.refused = self._front.refused
+        return meter
 
     async def _wait_loaded(self) -> None:
         """Take no traffic before the route's versions are loaded, or known not to load."""
@@ -234,11 +236,12 @@ class Worker:
             _log.error("%s; the one before stays", error.message)
 
     def _tick(self) -> None:
-        self._desk.tick()
+        self._loop.call_later(_TICK_SECONDS, self._tick)  # first of all: a fault below must not end deadlines for good
         self._links.expire()
-        self._loop.call_later(_TICK_SECONDS, self._tick)
+        self._desk.tick()
 
     def _sweep(self) -> None:
+        self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         self._guard()
         now = time.monotonic()
         self._front.sweep(now)
@@ -246,7 +249,6 @@ class Worker:
         self._desk.meter.connections = len(self._front.connections)
         with suppress(AndonError):
             self._scraper.publish()
-        self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _guard(self) -> None:
         """End this process, where it stands, if its loop or a model in a thread does not come back.
