@@ -412,12 +412,12 @@ def test_commit_who_asks_again_waits_for_the_sync_until_the_deadline(make: Make)
         os.fdatasync(fd)
 
     rig = make(replace(CONFIG, durability="commit", deadline_seconds=0.05), sync=sync)
-    assert rig.decide(id="a1")[0] == 504
+    assert rig.decide(id="a1")[0] == 504 and not rig.desk.meter.decisions
     assert rig.decide(id="a1")[0] == rig.call("GET", f"{BASE}/decisions/a1")[0] == 504
     may.set()
     rig.until(lambda: rig.wal.synced_end == rig.wal.end)
     assert rig.decide(id="a1")[0] == 202 and rig.call("GET", f"{BASE}/decisions/a1")[0] == 200
-    assert len(log(rig)) == 1
+    assert len(log(rig)) == 1 and rig.desk.meter.decisions == {"nobody,none": 1}
 
 
 def test_redacted_inputs_are_used_but_never_written(make: Make) -> None:

@@ -167,8 +167,8 @@ class Rounds:
 
     def _answer(self, cases: list[Case], time_us: int) -> None:
         for case in cases:
+            self._meter.outcome(case.decided_by, case.arm)  # it is in the log, also where its client gave up
             if not case.closed:
-                self._meter.outcome(case.decided_by, case.arm)
                 self._meter.latency.add(case.latency_us / SECOND)
                 self._close(case, shown_case(case, time_us))
 
