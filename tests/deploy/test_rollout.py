@@ -228,6 +228,13 @@ def test_a_person_freezes_and_lets_go_on() -> None:
     assert made is not None and (made.after, made.reason) == ("settled", "person")
 
 
+def test_a_newer_rollout_waits_for_one_that_somebody_froze() -> None:
+    assert step(at("canary", "frozen", "person"), known("canary", newer="v3#2"), HOUR) is None
+    asked = step(at("canary"), known("canary", newer="v3#2", word=Word("freeze", "ann")), HOUR)
+    assert asked is not None and (asked.after, asked.reason) == ("frozen", "person")
+    assert step(at("canary"), known("canary", newer="v3#2"), HOUR).after == "rolling_back"  # type: ignore[union-attr]
+
+
 def test_a_newer_rollout_supersedes_one_that_has_not_taken_over() -> None:
     for place, after, do in (("draft", "superseded", ""), ("shadow", "rolling_back", "unshadow"), ("canary", "rolling_back", "rollback")):  # fmt: skip
         made = step(at(place), known(place, newer="v3#2"), HOUR)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -276,6 +277,16 @@ def test_what_cannot_be_done_is_told_and_tried_again(climbing: Make, monkeypatch
     line.climb = line.leader()
     line.climb.turn()
     assert line.level() == "partial"
+
+
+@pytest.mark.parametrize("failed", ["promote", "demote"])
+def test_a_broken_promise_waits_for_no_rise_that_failed(climbing: Make, failed: str) -> None:
+    line = climbing()
+    line.wrong["*"] = 0.9
+    line.come(1500)
+    line.climb._later["*"] = time.monotonic() + 3600, 1, failed
+    line.climb.turn()
+    assert line.level() == ("assist" if failed == "promote" else "full")
 
 
 def test_with_the_database_gone_a_broken_promise_is_taken_back_all_the_same(

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.monitor.rollout_rig import Rolling
+from tests.monitor.rollout_rig import Rolling, route_of
 
 from andon.core.record import Review
 from andon.deploy.chronicle import reconcile
@@ -288,6 +288,28 @@ def test_a_version_that_no_worker_can_load_is_rejected_and_nothing_has_changed(r
     line.look()
     assert (line.now.state, line.now.reason) == ("rejected", "unfit") and "damaged" in line.now.sentence
     assert [event.reason for event in line.workspace.journal.read(action="rollout.failed")]
+
+
+def test_harm_is_watched_while_a_step_that_failed_waits_to_be_tried_again(rolling: Make, monkeypatch: Any) -> None:
+    line, tried = rolling(), list[float]()
+    line.begin()
+    line.until("canary", units=10)
+
+    def refuse(self: Any, share: float, **more: Any) -> None:
+        tried.append(share)
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr("andon.deploy.line.Line.ramp", refuse)
+    line.until("hold")
+    assert (line.now.reason, line.now.sentence) == ("dependency", "the disk is full")
+    held = line.now
+    for _ in range(3):
+        line.come(1500)
+        assert line.look() == held and len(tried) == 1, "it is not tried again at once"
+    line.bad["v2"] = 0.9
+    line.come(600)
+    assert line.look().state == "rolled_back" and route_of(line).candidate is None
+    replays(line)
 
 
 class Killed(BaseException):

@@ -15,7 +15,7 @@ import msgspec
 
 from andon.deploy.chronicle import reconcile
 from andon.deploy.publish import publish
-from andon.deploy.rollout_record import Standing, Word
+from andon.deploy.rollout_record import Rollout, Standing, Word
 from andon.errors import Conflict, Corrupt, NotFound, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from andon.store.routes import RoutePlane
     from andon.store.workspace import Workspace
 
-__all__ = ["FREEZE", "GO_ON", "put", "refuse", "word_of"]
+__all__ = ["FREEZE", "GO_ON", "asked", "put", "refuse", "word_of"]
 
 FREEZE, GO_ON = "freeze", "go-on"
 _WORDS: dict[str, Literal["freeze", "resume"]] = {FREEZE: "freeze", GO_ON: "resume"}
@@ -71,6 +71,18 @@ def word_of(plane: RoutePlane, since_epoch: int) -> Word | None:
         if route.action in _WORDS:
             return Word(_WORDS[route.action], route.actor, route.reason)
     return None
+
+
+def asked(plane: RoutePlane, rollout: Rollout, said: Word | None) -> Word | None:
+    """What a person asked of a rollout: ``said`` is in the database; a freeze and its end are routes as well, which count."""
+    found = word_of(plane, rollout.first_epoch)
+    if found is None:
+        return said
+    if found.what == "freeze":
+        return said if rollout.state == "frozen" else found
+    if (rollout.state, rollout.reason) == ("frozen", "person"):
+        return found
+    return None if said is not None and said.what == "freeze" else said
 
 
 def refuse(plane: RoutePlane, route: Route, seen: Standing) -> None:

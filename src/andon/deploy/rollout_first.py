@@ -101,6 +101,8 @@ def _superseded(look: Look) -> Transition | None:
     """A rollout that was begun later takes the place of one that has not taken over yet."""
     if not look.evidence.newer or look.rollout.state == "rolling_back" or look.rollout.place in ("blue_green", "bake"):
         return None
+    if look.frozen:
+        return None  # who froze it asked that nothing moves: the newer one waits
     said = f"{look.evidence.newer} was begun, so {look.plan.version} is taken off the line"
     if look.rollout.place in ("draft", "preflight"):
         return look.to("superseded", "superseded", said)
@@ -130,7 +132,7 @@ def _harm(look: Look) -> Transition | None:
     worse = _worse(look)
     if not worse or (now.state == "frozen" and now.reason != "person"):
         return None
-    if look.evidence.word is not None and look.evidence.word.what == "freeze" and now.state != "frozen":
+    if look.frozen and now.state != "frozen":
         return None  # a person froze it before this look: that comes first, and the harm is told behind it
     told = "; ".join(worse)
     if now.state == "frozen":

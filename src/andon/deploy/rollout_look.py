@@ -48,6 +48,12 @@ class Look:
         """Whether the version answers beside another one (or people), with which it is compared."""
         return self.route.candidate == self.plan.version
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it is frozen, or a person has asked for that since."""
+        word = self.evidence.word
+        return self.rollout.state == "frozen" or (word is not None and word.what == "freeze")
+
     def to(self, after: State, reason: str, sentence: str, **more: Any) -> Transition:
         """A transition; the place on the way and the share stay as they are unless given."""
         now = self.rollout

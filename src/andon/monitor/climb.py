@@ -47,6 +47,7 @@ _REST = {
 _AGAIN = 30.0  # seconds after a look or an act that failed
 _LONGEST = 3600.0  # a promotion that fails is tried again twice as late each time, up to this
 _UNDONE = 0.2  # of the answers drawn into the audit: when so many were judged by nobody in time, that is told
+_NEVER = (0.0, 0, "")
 _REFRESH_US = 60_000_000  # what is shown is at most so old (event time), where nothing changes
 
 
@@ -87,9 +88,8 @@ class Climb:
         self._untold: list[Move] = []
         self._fault = ""
         self._undone: set[str] = set()
-        self._later: dict[
-            str, tuple[float, int]
-        ] = {}  # by slice: when an act that failed is tried again, and how often it was
+        # By slice: when an act that failed is tried again, how often it was, and which.
+        self._later: dict[str, tuple[float, int, str]] = {}
 
     def turn(self) -> list[str]:
         """Look if it is time; sentences about what was done. Raises ``Unavailable``: what is pending stays so."""
@@ -182,8 +182,9 @@ class Climb:
         said = []
         for rung in found.rungs:
             self._missed(rung, found.as_of_us)
-            if self._later.get(rung.slice, (0.0, 0))[0] > began:
-                continue
+            again, _, failed = self._later.get(rung.slice, _NEVER)
+            if again > began and (rung.kind, failed) != ("demote", "promote"):
+                continue  # what takes something back waits for nothing but itself
             if rung.kind == "demote" or (rung.kind == "promote" and rung.automatic):
                 move = Move(rung, self._ladder.facts[rung.slice], found.epoch, found.as_of_us)
                 self._workspace.states.put(MOVE, rung.slice, move)
@@ -241,9 +242,9 @@ class Climb:
             # With the database gone this raises as well, and the move stays pending.
             self._tell("automation.failed", slice, move, f"{rung.kind} to {rung.to}: {error.message}")
             self._workspace.states.delete(MOVE, slice)
-            tries = self._later.get(slice, (0.0, 0))[1]
+            tries = self._later.get(slice, _NEVER)[1]
             rest = _AGAIN if rung.kind == "demote" else min(_LONGEST, _AGAIN * 2.0**tries)
-            self._later[slice] = time.monotonic() + rest, tries + 1
+            self._later[slice] = time.monotonic() + rest, tries + 1, rung.kind
             return [f"automation of {_named(slice)} could not be set to {rung.to}: {error.message}"]
         self._told(move)
         self._workspace.states.delete(MOVE, slice)

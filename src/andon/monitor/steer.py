@@ -20,13 +20,13 @@ import msgspec
 from andon.core.clock import SECOND
 from andon.core.record import Route
 from andon.deploy.crew import alive
-from andon.deploy.frozen import refuse, word_of
+from andon.deploy.frozen import asked, refuse
 from andon.deploy.line import Act, Line
 from andon.deploy.rollout import record, step
 from andon.deploy.rollout_record import CONTROLLER, HARM, Evidence, Rollout, Standing, Transition, Word
 from andon.deploy.rollout_store import KIND, Kept, Pending, kept
 from andon.deploy.standing import bundles_of
-from andon.errors import AndonError, Conflict, Corrupt, Unavailable, UsageError
+from andon.errors import AndonError, Conflict, Corrupt, NotFound, Unavailable, UsageError
 from andon.monitor.bringing import Bringing
 from andon.monitor.course import LOOKED, keep
 from andon.monitor.notify import Notice, Notifier
@@ -81,6 +81,7 @@ class Steer:
         self._due = 0.0
         self._last: dict[str, Rollout] = {}
         self._later: dict[str, float] = {}
+        self._undone: dict[str, tuple[float, str]] = {}
         self._tries: dict[str, int] = {}
         self._warned: set[str] = set()
 
@@ -93,7 +94,7 @@ class Steer:
         said: list[str] = []
         all_of = kept(self._workspace)
         going = [name for name, one in all_of.items() if not one.rollout.ended]
-        by_name: tuple[dict[str, Any], ...] = (self._last, self._later, self._tries, self.faults)
+        by_name: tuple[dict[str, Any], ...] = (self._last, self._later, self._undone, self._tries, self.faults)
         for mine in by_name:
             for name in set(mine) - set(going):
                 del mine[name]
@@ -105,7 +106,7 @@ class Steer:
                 said += self._take(name, all_of, going)
             except Conflict:
                 continue  # somebody asked something meanwhile: the next look reads it
-            except (Corrupt, UsageError) as error:
+            except (Corrupt, NotFound, UsageError) as error:
                 said += self._cannot(name, f"cannot be judged: {error.message}")
         if going and self._seconds:
             self._due = max(self._due, time.monotonic() + _REST * (time.process_time() - worked))
@@ -146,7 +147,7 @@ class Steer:
         every_us = max(_LEAST_US, round(self._seconds * SECOND * self._workspace.clock.rate()))
         looked = self._proof.look(rollout, stand)
         self.faults.pop(rollout.name, None)
-        word, hour = self._word(rollout, None), self._workspace.clock.now()
+        word, hour = asked(self._workspace.routes, rollout, None), self._workspace.clock.now()
         known = msgspec.structs.replace(looked, standing=stand, every_us=every_us)
         if word is not None and word.what == "resume":
             rollout = msgspec.structs.replace(rollout, state=rollout.place, reason="")
@@ -176,17 +177,6 @@ class Steer:
             now = self._workspace.clock.now()
             self._notifier.add(Notice(title, said, f"rollout/{rollout.name}", now, "harm", self._project))
 
-    def _word(self, rollout: Rollout, said: Word | None) -> Word | None:
-        """What a person asked: ``said`` is in the database, a freeze and its end are routes as well, which count."""
-        found = word_of(self._workspace.routes, rollout.first_epoch)
-        if found is None:
-            return said
-        if found.what == "freeze":
-            return said if rollout.state == "frozen" else found
-        if (rollout.state, rollout.reason) == ("frozen", "person"):
-            return found
-        return None if said is not None and said.what == "freeze" else said
-
     def _take(self, name: str, all_of: dict[str, Kept], going: list[str]) -> list[str]:
         """One rollout as far as it goes now."""
         said: list[str] = []
@@ -208,13 +198,16 @@ class Steer:
                 known = self._proof.look(now.rollout, stand)
             evidence = self._with(known, now, stand, name, going)
             hour = self._workspace.clock.now()
-            made = step(now.rollout, evidence, hour)
+            made, waits = step(now.rollout, evidence, hour), name in self._undone
+            if waits and made is not None and made.do and made.do not in _BACK:
+                made = None  # it failed a moment ago: harm is looked for meanwhile, and taken back
             loads = self._bringing.first(now.rollout, made, evidence, self._only(evidence))
             if loads is not None:
                 evidence, made = loads, step(now.rollout, loads, hour)
             if made is None:
-                self.faults.pop(name, None)
-                self._forget(now, revision)
+                if not waits:
+                    self.faults.pop(name, None)
+                    self._forget(now, revision)
                 self._workspace.states.put(LOOKED, name, evidence)
                 keep(self._workspace, now.rollout, evidence)
                 break
@@ -229,6 +222,8 @@ class Steer:
         """The evidence with what does not come from the log."""
         clock = self._workspace.clock
         place = going.index(name)
+        if self._undone.get(name, (0.0, ""))[0] <= time.monotonic():
+            self._undone.pop(name, None)
         unfit = ""
         if now.rollout.place in ("draft", "preflight"):
             try:
@@ -244,8 +239,8 @@ class Steer:
             newer=going[place + 1] if place + 1 < len(going) else "",
             older=going[place - 1] if place else "",
             unfit=unfit,
-            failed=now.failed,
-            word=self._word(now.rollout, now.word),
+            failed=now.failed or self._undone.get(now.rollout.name, (0.0, ""))[1],
+            word=asked(self._workspace.routes, now.rollout, now.word),
         )
         return self._bringing.seen(now.rollout, whole)
 
@@ -265,8 +260,11 @@ class Steer:
             said = self._give_up(now, revision, made, error)
             return said, isinstance(error, Conflict) or made.do not in _BACK
         self._last[name] = after = made.applied(now.rollout, pending.now_us)
-        self._tries.pop(name, None)
-        self.faults.pop(name, None)
+        if made.do:
+            self._undone.pop(name, None)
+        if name not in self._undone:
+            self._tries.pop(name, None)
+            self.faults.pop(name, None)
         self._tell(now.rollout, pending)
         failed = now.failed if made.reason == "dependency" else ""
         word = None if now.word == pending.evidence.word else now.word  # one that came meanwhile is still to be heard
@@ -285,7 +283,12 @@ class Steer:
             return []
         said, tries = self._cannot(name, f"could not {made.do}: {failed}"), self._tries.get(name, 0)
         self._tries[name] = tries + 1
-        self._later[name] = time.monotonic() + min(_LONGEST, _AGAIN[made.do in _BACK] * 2.0**tries)
+        until = time.monotonic() + min(_LONGEST, _AGAIN[made.do in _BACK] * 2.0**tries)
+        if made.do in _BACK:
+            self._later[name] = until
+        else:
+            del self._later[name]
+            self._undone[name] = until, failed
         return said
 
     def _tell(self, rollout: Rollout, pending: Pending) -> None:
