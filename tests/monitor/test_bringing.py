@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +29,9 @@ def _nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def says(line: Rolling, worker: str, *loaded: str, **faults: str) -> None:
-    """What a worker says of itself."""
-    pid, epoch = os.getpid(), line.workspace.routes.word()
-    ack = Ack(worker, pid, epoch, loaded, line.clock.wall(), faults, process_began(pid))
-    line.workspace.routes.acknowledge(worker, ack)
+    """What a worker says of itself, but for when it began."""
+    epoch = line.workspace.routes.word()
+    line.workspace.routes.acknowledge(worker, Ack(worker, os.getpid(), epoch, loaded, line.clock.wall(), faults))
 
 
 def begun(rolling: Make, *args: Any, workers: tuple[str, ...] = ("w0", "w1")) -> Rolling:
@@ -124,6 +124,22 @@ def test_the_longest_that_is_waited(rolling: Make) -> None:
     assert line.now.sentence == "v2 is not rolled out: v2 is not loaded in worker w1 after 15 min"
 
 
+def test_a_worker_that_was_started_anew_has_its_own_time_to_load_what_is_kept_since_long(rolling: Make) -> None:
+    line = rolling()
+    says(line, "w0", "v1", "v2")
+    ask_for(line.workspace, "v2", {"v2": "b2" * 8}, actor="ann", reason="it was rolled back, and stays loaded")
+    line.clock.advance(3 * LONGEST)
+    line.begin()
+    with subprocess.Popen(["sleep", "60"]) as worker:
+        young = Ack("w0", worker.pid, line.workspace.routes.word(), ("v1",), began=process_began(worker.pid))
+        line.workspace.routes.acknowledge("w0", young)
+        held = line.look()
+        worker.kill()
+    assert (held.state, held.reason) == ("hold", "dependency") and " is loading since " in held.sentence
+    says(line, "w0", "v1")
+    assert line.look().state == "rejected", "one that is there since long, and has not loaded it"
+
+
 def test_a_person_is_heard_while_it_loads(rolling: Make) -> None:
     from andon.deploy.rollout_store import ask
 
@@ -161,4 +177,4 @@ def test_behind_a_shadow_it_is_loaded_before_the_canary_or_taken_out_of_it(rolli
 def test_a_line_without_workers_has_nobody_to_wait_for(rolling: Make) -> None:
     line = begun(rolling, workers=())
     assert line.look().state == "canary" and acts(line) == ["canary"]
-    assert loading(line.workspace.routes, "v2") is None
+    assert loading(line.workspace.routes, "v2", line.clock.wall()) is None

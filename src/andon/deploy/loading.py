@@ -6,6 +6,8 @@ a restart, sees how far it is.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ import msgspec
 from andon.core.clock import SECOND
 from andon.core.record import Route
 from andon.deploy import transition
-from andon.deploy.crew import alive
+from andon.deploy.crew import Acknowledged, alive
 from andon.deploy.publish import publish
 from andon.deploy.transition import Stamp
 from andon.errors import Corrupt, NotFound
@@ -68,16 +70,17 @@ class Loading(msgspec.Struct, frozen=True):
         return f"workers {', '.join(rest)} and {last}" if rest else f"worker {last}"
 
 
-def loading(plane: RoutePlane, version: str) -> Loading | None:
+def loading(plane: RoutePlane, version: str, wall_us: int) -> Loading | None:
     """A version that a route asks the workers to load before it answers; None where it answers, or all have it, or none runs.
 
-    A worker's fault counts from the route on that asked for it. Raises ``Unavailable``.
+    A worker's fault counts from the route on that asked for it; so does its time, or since it began itself where that was
+    later: a version may be kept loaded for days. ``wall_us`` is the machine's time now. Raises ``Unavailable``.
     """
     route = plane.current()
     if route is None or version not in route.warm or version in (route.live, route.candidate):
         return None
     workers = alive(plane.acks())
-    late = tuple(ack.worker for ack in workers if version not in ack.loaded)
+    late = [ack for ack in workers if version not in ack.loaded]
     if not late:
         return None
     asked = _asked(plane, route, version)
@@ -86,7 +89,8 @@ def loading(plane: RoutePlane, version: str) -> Loading | None:
         for ack in workers
         if ack.epoch >= asked.epoch and version in ack.faults
     ]
-    return Loading(version, late, asked.wall_us, faults[0] if faults else "")
+    since = min(max(asked.wall_us, _began_us(ack, wall_us)) for ack in late)
+    return Loading(version, tuple(ack.worker for ack in late), since, faults[0] if faults else "")
 
 
 def is_needed(plane: RoutePlane, version: str) -> bool:
@@ -131,6 +135,14 @@ def _publish(
         return found
 
     return publish(plane, current, lambda route: change(route, Stamp(actor, reason, clock.now(), clock.wall())), only)
+
+
+def _began_us(ack: Acknowledged, wall_us: int) -> int:
+    """When a worker's process began, by the machine's clock; 0 where that is not told."""
+    if not ack.began:
+        return 0
+    lived = time.clock_gettime(time.CLOCK_BOOTTIME) - ack.began / os.sysconf("SC_CLK_TCK")
+    return wall_us - round(max(0.0, lived) * SECOND)
 
 
 def _asked(plane: RoutePlane, route: Route, version: str) -> Route:

@@ -66,8 +66,10 @@ class Bringing:
         """Where a transition ends the way of a version that the workers have not loaded: they need not go on."""
         if made.after in ENDED or made.after == "rolling_back":
             version = rollout.plan.version
-            if loading(self._workspace.routes, version) is not None:
+            if loading(self._workspace.routes, version, self._workspace.clock.wall()) is not None:
                 give_up(self._workspace, version, actor=CONTROLLER, reason=f"{version} did not load")
 
     def _loading(self, rollout: Rollout) -> Loading | None:
-        return loading(self._workspace.routes, rollout.plan.version) if rollout.place in _BEFORE else None
+        if rollout.place not in _BEFORE:
+            return None
+        return loading(self._workspace.routes, rollout.plan.version, self._workspace.clock.wall())

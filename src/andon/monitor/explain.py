@@ -121,8 +121,9 @@ def _known(workspace: Workspace, charter: Charter, rollout: Rollout, fresh: bool
         found = Proof(workspace, charter).look(rollout, stand)
     else:
         found = newest_look(workspace, rollout.name) or Evidence(stand)
-    coming = loading(workspace.routes, rollout.plan.version)
-    now = "" if coming is None else coming.sentence(workspace.clock.wall())
+    wall = workspace.clock.wall()
+    coming = loading(workspace.routes, rollout.plan.version, wall)
+    now = "" if coming is None else coming.sentence(wall)
     return msgspec.structs.replace(found, loading=now)
 
 
