@@ -134,3 +134,9 @@ def test_feedback_that_waits_for_a_disk_that_hangs_is_told_so_at_its_deadline(ma
     may.set()
     rig.until(lambda: rig.wal.synced_end == rig.wal.end)
     assert rig.call("POST", f"{BASE}/feedback", feedback)[0] == 200 and rig.desk.idle
+
+
+def test_feedback_takes_no_place_of_a_decision(make: Make) -> None:
+    rig = make(msgspec.structs.replace(CONFIG, queue=2))
+    sent = [rig.ask("POST", f"{BASE}/feedback", {"id": "a1", "kind": "click"}) for _ in range(9)]
+    assert rig.decide()[0] == 202 and all(one[0].status == 200 for one in sent)

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 
 from andon.core.clock import iso
 from andon.core.record import Decision, Feedback, Scalar
@@ -54,6 +55,7 @@ class Desk:
         self._open: set[Case] = set()
         self._busy_ids: dict[str, Case] = {}
         self._feedback: list[tuple[Sequence[Feedback], Case]] = []
+        self._telling: set[Case] = set()  # who sent feedback and waits; they take no place from who asks for decisions
         self._walks: deque[tuple[str, Done, float]] = deque()  # what is looked for, for whom, until when
         self._word = -1
         self._blind: dict[int, bool] = {}
@@ -62,7 +64,7 @@ class Desk:
     @property
     def idle(self) -> bool:
         """Whether nobody waits for an answer."""
-        return not (self._open or self._walks)
+        return not (self._open or self._telling or self._walks)
 
     def submit(self, case: Case, *, handed: bool = False) -> None:
         """Take a case; its client is told sooner or later. ``handed``: another worker gave it to us, so keep it."""
@@ -119,7 +121,7 @@ class Desk:
     def feedback(self, rows: Sequence[Feedback], done: Callable[[AndonError | None], None]) -> None:
         """Record feedback; ``done`` gets None when it is written, or the error."""
         case = Case({}, lambda outcome: done(outcome if isinstance(outcome, AndonError) else None))
-        self._admit(case)
+        self._admit(case, self._telling)
         self._feedback.append((rows, case))
         self.parts.wake()
 
@@ -175,7 +177,7 @@ class Desk:
             parts.reviews.poll()
         parts.memory.seen.rotate(now)
         parts.replicas.tick(now)
-        for case in [case for case in self._open if now > case.deadline]:
+        for case in [case for case in chain(self._open, self._telling) if now > case.deadline]:
             self._close(case, too_late(case, now))
         if now >= self._next_ack:
             self.acknowledge()
@@ -288,15 +290,15 @@ class Desk:
 
     def _tell(self, case: Case, decision: Decision, frame: Frame) -> None:
         """Tell what was recorded, once what was promised holds for it, as for the first who asked."""
-        self._admit(case)
+        self._admit(case, self._open)
         shown = self._shown(decision)
         self.parts.recorder.when_kept(frame, partial(self._close, case, shown), partial(self._close, case))
 
-    def _admit(self, case: Case) -> None:
+    def _admit(self, case: Case, among: set[Case]) -> None:
         """Somebody waits from now on, until the deadline at most."""
         case.arrived = self.parts.clock.monotonic()
         case.deadline = case.arrived + self.config.deadline_seconds
-        self._open.add(case)
+        among.add(case)
 
     def _expect_same(self, case: Case, same: bool) -> None:
         if not same:
@@ -328,6 +330,7 @@ class Desk:
 
     def _close(self, case: Case, outcome: Outcome) -> None:
         self._open.discard(case)
+        self._telling.discard(case)
         if case.id and self._busy_ids.get(case.id) is case:
             del self._busy_ids[case.id]
         case.finish(outcome)
