@@ -114,7 +114,7 @@ class _Gateway(http.server.BaseHTTPRequestHandler):
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(data)))
-        self.send_header("retry-after", "0")
+        self.send_header("retry-after", "-1")  # as a clock that was set back makes it
         self.end_headers()
         self.wfile.write(data)
 

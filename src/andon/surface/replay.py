@@ -103,7 +103,7 @@ class Elsewhere:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
             raise Unavailable(f"{self.name} does not answer as a gateway does ({type(error).__name__})") from None
-        return answer.status, found if isinstance(found, dict) else {}, min(wait, 5.0)
+        return answer.status, found if isinstance(found, dict) else {}, min(max(0.0, wait), 5.0)
 
 
 def gateway_of(project: Project, url: str, token: str | None) -> Elsewhere:
