@@ -13,11 +13,15 @@ from andon.core.record import Feedback
 from andon.deploy.rollout_proof import said_of
 from andon.deploy.rollout_record import Rail
 from andon.measure.alone import Alone
+from andon.measure.event import event_of
+from andon.measure.gate import Bound
+from andon.monitor.cases import measurable
 from andon.monitor.proof import Proof
 from andon.monitor.steer import standing
 from andon.scope.charter import Charter, parse
 from andon.store.codec import encode_feedback
 from andon.store.frame import FrameKind
+from andon.store.view import Seen
 
 Make = Callable[[Charter, str], Rolling]
 
@@ -68,6 +72,20 @@ def test_that_nobody_complained_yet_clears_nobody_while_they_may(rolling: Make) 
     line.clock.advance(25 * HOUR / SECOND)
     line.come(10, label=False)
     assert sum(rail(line).units) > 20_000
+
+
+@pytest.mark.parametrize("of", ["feedback(redo)", "feedback(redo, shown)"])
+def test_a_complaint_is_known_since_it_came_whatever_else_came_before(rolling: Make, of: str) -> None:
+    line = rolling(charter("redo", "1d"), "v1")
+    line.come(3, label=False)
+    came = []
+    for kind in ("click", "shown", "redo", "late"):
+        line.clock.advance(60)
+        tell(line, [("u2", kind, None)])
+        came.append(line.clock.now())
+    look = event_of(of, Bound.parse("<= 0.2"), ())
+    table = measurable(Seen(line.workspace, None, None), {"redo": look}, line.charter).collect()
+    assert table.filter("bad:redo")["known:redo"].to_list() == [came[2]]
 
 
 @pytest.mark.parametrize("wrong", [0.02, 0.1])

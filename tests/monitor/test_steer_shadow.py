@@ -39,3 +39,22 @@ def test_people_judge_a_shadow_only_where_they_are_the_measure(
         assert seen.rails[1].name == "another answer than a person's"
         assert 0 < seen.rails[1].events == seen.rails[1].harm.candidate <= 33
     line.close()
+
+
+def test_what_labels_tell_of_a_shadow_is_known_since_they_came(tmp_path: Path) -> None:
+    line = Rolling(tmp_path, parse(HEAD % ("1d", "shadow, canary, live", "errors, wrong", "")))
+    line.wrong = dict.fromkeys(line.wrong, 0.0)
+    line.begin()
+    line.look()
+    for mine in (1.0, 0.0):
+        line.bad |= {"v1": 1.0 - mine, "v2": mine}
+        line.come(20, label=False)
+    first, line.unlabelled = line.unlabelled[:20], line.unlabelled[20:]
+    line.label()
+    line.clock.advance(60)
+    line.unlabelled = first
+    line.label()
+    seen = Proof(line.workspace, line.charter).look(line.now, standing(line.workspace, line.now)).shadow
+    assert seen is not None and seen.rails[1].steps == ((0.5, 20, 20),)
+    assert seen.rails[0].harm.peak > 9 and seen.rails[1].harm.peak < 1, "nobody ever saw the candidate alone go wrong"
+    line.close()

@@ -36,7 +36,7 @@ class Event:
     """A bad event of a case: ``bad`` is true, false, or null where the case does not count (yet).
 
     It reads the columns of ``andon.store.view.outcomes``. ``late``: it needs a label, a person or feedback; ``kind`` is
-    the feedback it waits for, where it is that. ``says`` names it for people. ``limit`` is the largest share of the cases
+    the feedback it waits for, where it is that, ``beside`` one that must be there, too. ``says`` names it for people. ``limit`` is the largest share of the cases
     ``among`` (None: all that count) that the bound lets have it; None where the bound sets none.
     """
 
@@ -46,6 +46,12 @@ class Event:
     kind: str = ""
     limit: float | None = None
     among: pl.Expr | None = None
+    beside: str = ""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of feedback that make it what it is."""
+        return tuple(kind for kind in (self.kind, self.beside) if kind)
 
 
 def event_of(of: str, bound: Bound | None, classes: tuple[str, ...]) -> Event:
@@ -138,7 +144,8 @@ def _feedback(of: str, argument: str, bound: Bound | None) -> Event:
     among = pl.col("feedback").list.contains(kinds[1]) if len(kinds) == 2 else pl.lit(True)
     if _wants_more(of, bound):
         raise UsageError(f"{of} counts what is missing, which is never known for sure, so it is shown and not judged")
-    return _event(has, among, True, f"feedback {kinds[0]}", kinds[0])
+    found = _event(has, among, True, f"feedback {kinds[0]}", kinds[0])
+    return replace(found, beside=kinds[1]) if len(kinds) == 2 else found
 
 
 def _answered(of: str, name: str, bound: Bound | None) -> tuple[pl.Expr, pl.Expr, str]:

@@ -93,7 +93,7 @@ class Asked:
 
     def __init__(self, looks: Mapping[str, Look], charter: Charter, alone: str, inputs: Collection[str]) -> None:
         self._truth = charter.target.truth
-        self._kinds = any(isinstance(one, Event) and bool(one.kind) for one in looks.values())
+        self._kinds = {kind for one in looks.values() if isinstance(one, Event) for kind in one.kinds}
         flags = [limited(column(name, one, alone), charter.metrics[name].where, inputs) for name, one in looks.items()]
         looked = [one for name, look in looks.items() for one in _looked(name, look, self._truth)]
         self.columns: list[pl.Expr] = [(pl.col("id").hash(seed=7) / 2.0**64).alias("lot"), *flags, *looked]
@@ -105,7 +105,8 @@ class Asked:
 
     def outcomes(self, rows: pl.LazyFrame, reviews: pl.LazyFrame, feedback: pl.LazyFrame) -> pl.LazyFrame:
         """The decided ones among decisions, with their outcomes: what ``columns`` read."""
-        found = outcome.known(rows, reviews, feedback, kinds=self._kinds).filter(pl.col("status") != "pending")
+        found = outcome.known(rows, reviews, feedback, kinds=bool(self._kinds), since=sorted(self._kinds))
+        found = found.filter(pl.col("status") != "pending")
         label, human = outcome.truth(self._truth).alias("label"), pl.coalesce("human", ":audited").alias("human")
         told = outcome.truth_us(self._truth).alias(":truth_us")
         return found.with_columns(label, human, told, prediction="decision")
@@ -120,7 +121,7 @@ def _looked(name: str, look: Look, truth: str) -> list[pl.Expr]:
     since = [pl.col("time_us"), pl.col("decided_us")]
     since += [pl.col(":truth_us")] if "label" in reads else []
     since += [pl.col(":audited_us")] if again else []
-    since += [pl.col(":feedback_known")] if "feedback" in reads else []
+    since += [pl.col(f":since {kind}") for kind in look.kinds] if isinstance(look, Event) else []
     if not people:
         chance, sure = pl.lit(1.0), pl.lit(True)
     else:

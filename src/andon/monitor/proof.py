@@ -208,13 +208,14 @@ class Proof:
         # People are raters who err. That turns cases around where one version alone differs from them, for both alike: of
         # two that err equally often each is the one alone equally often.
         wanted = (*_PLACE, "time_us", "key", "theirs", "ours")
-        table = rows.select(*wanted, label=outcome.truth(truth)).collect()
+        told_us = pl.max_horizontal("time_us", outcome.truth_us(truth))
+        table = rows.select(*wanted, label=outcome.truth(truth), told_us=told_us).collect()
         failed, lost = table["theirs"].is_null(), table["ours"].is_null()
         rails = [pairs("no answer", plan, table, failed, lost)]
         told = table.filter(pl.col("label").is_not_null())
         wrong = [(told[name] != told["label"]).fill_null(True) for name in ("theirs", "ours")]
         what = "a wrong answer" if truth == "external" else "another answer than a person's"
-        rails.append(pairs(what, plan, told, wrong[0], wrong[1]))
+        rails.append(pairs(what, plan, told, wrong[0], wrong[1], "told_us"))
         last = table["time_us"].max()
         lately = table.filter(pl.col("time_us") > empty.as_of_us - HOUR)["key"].n_unique()
         return msgspec.structs.replace(

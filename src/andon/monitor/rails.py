@@ -159,9 +159,14 @@ def sample(made: Rail, seen: Tallied[Events] | Tallied[Difference | Alone], case
     return msgspec.structs.replace(made, sampled=True, weight=round(stands or 1.0, 6), cases=round(cases, 6))
 
 
-def pairs(name: str, plan: Plan, table: pl.DataFrame, theirs: pl.Series, ours: pl.Series) -> Guardrail:
-    """Units with a case in which one alone failed: the shadow with probability one half, if both fail as often."""
-    alone = table.select("stream", "sequence", "key", known_us="time_us", mine=theirs, rho=pl.lit(0.5)).filter(
+def pairs(
+    name: str, plan: Plan, table: pl.DataFrame, theirs: pl.Series, ours: pl.Series, known: str = "time_us"
+) -> Guardrail:
+    """Units with a case in which one alone failed: the shadow with probability one half, if both fail as often.
+
+    ``known`` is the column that says since when that is known.
+    """
+    alone = table.select("stream", "sequence", "key", known_us=known, mine=theirs, rho=pl.lit(0.5)).filter(
         theirs ^ ours
     )
     return guard_of(name, plan, alone)

@@ -8,7 +8,7 @@ of all rows is the rule of what it left of some of them and of the rest. So ``an
 * An audit is what the first person said who looked at an automatic decision again.
 * An adjudication is what the first third person said where two had differed.
 * A label is the latest by its own time; one that is corrected is known since the correction was received.
-* Feedback of a kind that does not come is unknown, so the kinds that came are listed.
+* Feedback of a kind that does not come is unknown, so the kinds that came are listed; each is known since its own first came.
 
 With truth "human" what a person decided blindly stands for a label that did not come: in the audit, or instead of the
 model; where two differed, what was adjudicated, and it is known since then.
@@ -18,6 +18,7 @@ What stands beside a decision only while that is worked out has a name with a co
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import polars as pl
@@ -71,10 +72,15 @@ def labels(feedback: pl.LazyFrame) -> pl.LazyFrame:
     return latest.select("id", label="value", label_us="time_us", **{":label_known": "received_us"})
 
 
-def feedback_kinds(feedback: pl.LazyFrame) -> pl.LazyFrame:
-    """``id``, ``feedback``, the kinds that came, and ``:feedback_known``, when the first was received."""
-    first = pl.col("received_us").min().alias(":feedback_known")
-    return feedback.group_by("id").agg(first, feedback=pl.col("kind").unique().sort())
+def feedback_kinds(feedback: pl.LazyFrame, since: Collection[str] = ()) -> pl.LazyFrame:
+    """``id``, ``feedback``, the kinds that came, and ``:feedback_known``, when the first was received.
+
+    For each kind in ``since`` also ``:since <kind>``, when the first of that kind was.
+    """
+    came = pl.col("received_us")
+    firsts = [came.filter(pl.col("kind") == kind).min().alias(f":since {kind}") for kind in dict.fromkeys(since)]
+    first = came.min().alias(":feedback_known")
+    return feedback.group_by("id").agg(first, *firsts, feedback=pl.col("kind").unique().sort())
 
 
 def audits(reviews: pl.LazyFrame) -> pl.LazyFrame:
@@ -89,12 +95,22 @@ def adjudications(reviews: pl.LazyFrame) -> pl.LazyFrame:
     return first.select("id", **{":adjudicated": "decision", ":adjudicated_us": "time_us"})
 
 
-def known(rows: pl.LazyFrame, reviews: pl.LazyFrame, feedback: pl.LazyFrame, *, kinds: bool = False) -> pl.LazyFrame:
-    """Decisions as they now stand, with all of the above; without ``kinds`` no feedback but labels is looked at."""
+def known(
+    rows: pl.LazyFrame,
+    reviews: pl.LazyFrame,
+    feedback: pl.LazyFrame,
+    *,
+    kinds: bool = False,
+    since: Collection[str] = (),
+) -> pl.LazyFrame:
+    """Decisions as they now stand, with all of the above; without ``kinds`` no feedback but labels is looked at.
+
+    ``since`` are kinds of which it is asked when they came.
+    """
     found = final(rows, reviews).join(labels(feedback), on="id", how="left")
     found = found.join(audits(reviews), on="id", how="left").join(adjudications(reviews), on="id", how="left")
     if kinds:
-        return found.join(feedback_kinds(feedback), on="id", how="left")
+        return found.join(feedback_kinds(feedback, since), on="id", how="left")
     return found.with_columns(pl.lit(None, dtype=pl.Int64).alias(":feedback_known"))
 
 
