@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import signal
@@ -75,6 +76,31 @@ def test_a_process_that_keeps_ending_waits_longer_each_time(engine: LocalEngine)
 
     until(four_ends)
     assert ends[3] - ends[2] > ends[1] - ends[0]
+
+
+def test_a_process_that_cannot_be_started_again_now_is_tried_again(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.replicas((ProcessSpec("worker-0", SLEEPER), ProcessSpec("worker-1", SLEEPER)))
+    first, other = (state.pid for state in engine.states())
+    assert first is not None and other is not None
+    popen = subprocess.Popen
+
+    def none(*given: object, **more: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(subprocess, "Popen", none)
+    os.kill(first, 40)  # a real-time signal has no name
+    said: list[str] = []
+
+    def tried() -> bool:
+        said.extend(engine.poll())
+        return sum("(Cannot allocate memory); it is tried again" in one for one in said) > 1
+
+    until(tried)
+    assert "worker-0 was ended by signal 40; see logs/worker-0.log" in said and alive(other)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    until(lambda: any("worker-0 started again" in sentence for sentence in engine.poll()))
 
 
 @pytest.mark.parametrize(("failures", "seconds"), [(0, 0.0), (1, 0.05), (7, 3.2), (8, 5.0), (9, 5.0)])

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from andon.engine.local import ONE_THREAD
+from andon.engine.local import ONE_THREAD, signal_name
 from andon.errors import Unavailable
 
 __all__ = ["ANSWER_MAX", "LENGTH", "Child"]
@@ -124,7 +123,7 @@ class Child:
         """
         if code >= 0:
             return f"ended with exit code {code}"
-        name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
+        name = signal_name(-code)
         return f"was ended by {name}" + (" (out of memory, perhaps)" if name == "SIGKILL" else "")
 
     def exit(self) -> str:

@@ -18,7 +18,7 @@ from andon.engine.polite import Polite
 from andon.engine.port import IDLE, ProcessSpec, ProcessState
 from andon.errors import UsageError
 
-__all__ = ["ONE_THREAD", "LocalEngine", "backoff"]
+__all__ = ["ONE_THREAD", "LocalEngine", "backoff", "signal_name"]
 
 # A process that ends by itself within so many seconds of its start is taken to be failing; one that was killed from
 # outside is so only if it had no time to begin.
@@ -36,6 +36,15 @@ def backoff(failures: int) -> float:
     [0.0, 0.05, 0.1, 5.0]
     """
     return 0.0 if failures <= 0 else min(5.0, 0.05 * 2.0 ** min(failures - 1, 16))
+
+
+def signal_name(number: int) -> str:
+    """A signal in words; real-time signals have numbers only.
+
+    >>> signal_name(9), signal_name(35)
+    ('SIGKILL', 'signal 35')
+    """
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
 
 
 @dataclass(slots=True)
@@ -86,8 +95,7 @@ class LocalEngine:
             if child.process is not None and child.polite is not None:
                 child.polite.turn(now)
             if child.process is None and now >= child.not_before:
-                self._start(child)
-                said.append(f"{child.spec.name} started again (pid {self._pid(child)})")
+                said.append(self._again(child, now))
         return said
 
     def close(self, grace_seconds: float = 12.0) -> None:
@@ -133,13 +141,22 @@ class LocalEngine:
         if child.polite is not None:
             child.polite.turn(child.started)
 
+    def _again(self, child: _Child, now: float) -> str:
+        try:
+            self._start(child)
+        except OSError as error:  # no memory, no file to open: the others go on, and it may be better in a moment
+            child.failures += 1
+            child.not_before = now + backoff(child.failures)
+            return f"{child.spec.name} could not be started again ({error.strerror or error}); it is tried again"
+        return f"{child.spec.name} started again (pid {self._pid(child)})"
+
     def _ended(self, child: _Child, code: int, now: float) -> str:
         child.process = None
         child.last_exit = code
         quick = _QUICK_KILLED if code == -signal.SIGKILL else _QUICK
         child.failures = child.failures + 1 if now - child.started < quick else 0
         child.not_before = now + backoff(child.failures)
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return f"{child.spec.name} {how}; see {self.logs.name}/{child.spec.name}.log"
 
     @staticmethod
