@@ -146,7 +146,11 @@ def test_a_persons_share_bakes_anew_and_is_not_changed_before_it_has() -> None:
     assert go(lower, seen(HOUR + DAY, standing=route), HOUR + DAY).do == "switch"
     # All of the units while the old version is still the live one: nobody is left to compare with, a switch is still due.
     whole = replace(lower, share=1.0)
-    assert go(whole, seen(HOUR + DAY, standing=replace(ROUTE, share=1.0)), HOUR + DAY).do == "switch"
+    alone = seen(HOUR + DAY, standing=replace(ROUTE, share=1.0), last_us=None, fresh=0)
+    assert go(replace(whole, plan=NEW), alone, HOUR + DAY).do == "switch"
+    canary = replace(at("canary", plan=NEW), share=1.0)
+    held = go(canary, known("canary", standing=Standing(9, "v1", "v2", 1.0), rails=CALM), HOUR)
+    assert held.reason == "dependency" and "nobody to compare it with; andon deploy switch ends it" in held.sentence
 
 
 def test_a_person_freezes_holds_lets_go_on_and_keeps_it() -> None:

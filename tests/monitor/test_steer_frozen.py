@@ -171,6 +171,9 @@ def test_a_freeze_that_is_taken_back_before_the_look_changes_nothing(rolling: Ma
     put(line.workspace, "freeze", actor="bob")
     put(line.workspace, "resume", actor="bob")
     assert line.look().state == "canary"
+    ask(line.workspace, "freeze", actor="bob")
+    ask(line.workspace, "resume", actor="bob")  # before the controller has looked
+    assert line.look().state == "canary"
     put(line.workspace, "freeze", actor="bob", reason="lunch")
     assert (line.look().state, line.now.reason) == ("frozen", "person") and "bob: lunch" in line.now.sentence
     put(line.workspace, "resume", actor="ann")

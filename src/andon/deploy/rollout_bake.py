@@ -5,11 +5,13 @@ version back in one step, as everywhere. It gets the rest once it has baked, has
 had time to come clear it. Time in which nothing could be compared (a stopped line, people who decide by themselves) is no
 part of it.
 
-Where nobody is compared with (a holdback of 0, a first release, a version that a person made live) it has everything,
+Where nobody is compared with (a holdback of 0, a first release, a version to which a person gave everything) it has everything,
 and what still comes are the labels of cases from before, or what is held against the charter's goals.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_proof import baked_us, unsafe
@@ -34,7 +36,7 @@ def begin_bake(look: Look, why: str) -> Transition:
 
 def bake(look: Look) -> Transition | None:
     """What comes next of a bake."""
-    return _compared(look) if look.compared else _with_everything(look)
+    return _compared(look) if look.compared and look.route.share < 1.0 else _with_everything(look)
 
 
 def _compared(look: Look) -> Transition | None:
@@ -62,7 +64,9 @@ def _with_everything(look: Look) -> Transition | None:
     # What is known at once gave its verdict before everything was handed over; labels may tell another story.
     left = unsafe(plan, rails, matured=True)
     if not left:
-        return look.to("settled", "", f"{_cleared(look)}: {plan.version} stays, the rollout is over")
+        # A person's ramp may have given it all units, beside an old version that is still the live one.
+        rest: dict[str, Any] = {"do": "switch", "share": 1.0, "floor": 0.0} if look.compared else {}
+        return look.to("settled", "", f"{_cleared(look)}: {plan.version} stays, the rollout is over", **rest)
     names = ", ".join(rail.name for rail in left)
     if any(rail.late and not any(rail.matured_units) for rail in left):
         return look.hold("label_lag", f"{names}: no label came in time, so nothing clears {plan.version}")

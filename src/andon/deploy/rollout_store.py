@@ -143,10 +143,11 @@ def ask(workspace: Workspace, what: Literal["freeze", "resume"], *, actor: str, 
     rollout = now.rollout
     if what == "freeze" and rollout.state in ("frozen", "rolling_back"):
         raise UsageError(f"the rollout {rollout.name} is {rollout.state.replace('_', ' ')} already: {rollout.sentence}")
-    if what == "resume" and not may_resume(rollout):
-        raise UsageError(_no_way_on(rollout))
     last = word_of(workspace.routes, rollout.first_epoch)
-    if workspace.routes.current() is not None and (what == "freeze" or (last is not None and last.what == "freeze")):
+    asked = last is not None and last.what == "freeze"  # the controller may not have seen it yet
+    if what == "resume" and not may_resume(rollout) and (not asked or rollout.state == "frozen"):
+        raise UsageError(_no_way_on(rollout))
+    if workspace.routes.current() is not None and (what == "freeze" or asked):
         put(workspace, what, actor=actor, reason=reason)
     _write(workspace, rollout.name, Word(what, actor, reason))
     workspace.journal.append("rollout.asked", rollout.name, actor, reason, {"what": what})

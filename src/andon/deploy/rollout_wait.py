@@ -44,7 +44,14 @@ def without_units(look: Look) -> tuple[bool, Transition | None]:
 
 
 def _unused(look: Look) -> str:
-    """Where people decide everything by themselves both versions have the same outcomes: that shows nothing."""
+    """Where people decide everything by themselves both versions have the same outcomes, and where a person gave it all units
+    there is no other one: that shows nothing.
+    """
+    if look.compared and look.route.share >= 1.0:
+        return (
+            f"{look.plan.version} has all units by hand, so there is nobody to compare it with; andon deploy switch ends it, "
+            "andon deploy ramp gives some back"
+        )
     if look.route.used:
         return ""
     return (

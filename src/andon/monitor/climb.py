@@ -22,7 +22,7 @@ import polars as pl
 
 from andon.core.record import Route
 from andon.deploy.ladder import Facts, Rung
-from andon.deploy.ladder_evidence import KEPT, Ladder, Rungs, looks_of
+from andon.deploy.ladder_evidence import KEPT, Ladder, Rungs, kept, looks_of
 from andon.deploy.ladder_stretch import ACTOR, level_of, version_of
 from andon.deploy.learning import Learnt, look_at
 from andon.deploy.line import Line
@@ -87,7 +87,7 @@ class Climb:
         self._stored: Rungs | None = None
         self._untold: list[Move] = []
         self._fault = ""
-        self._undone: set[str] = set()
+        self._undone: set[str] | None = None
         # By slice: when an act that failed is tried again, how often it was, and which.
         self._later: dict[str, tuple[float, int, str]] = {}
 
@@ -126,7 +126,8 @@ class Climb:
 
     def _missed(self, rung: Rung, now: int) -> None:
         """Where a good part of the audits is not done in time nobody would see a broken promise: whom alarms tell is told, once."""
-        if rung.overdue < max(1.0, _UNDONE * rung.drawn):
+        assert self._undone is not None
+        if not _is_undone(rung):
             self._undone.discard(rung.slice)
         elif rung.slice not in self._undone:
             self._undone.add(rung.slice)
@@ -178,6 +179,9 @@ class Climb:
         if anew:
             took = time.monotonic() - began
             self._slow_due = began + took + max(self._slow, _REST[True] * took) if self._slow else 0.0
+        if self._undone is None:  # a leader before this one has told of these
+            before = kept(self._workspace)
+            self._undone = {rung.slice for rung in (() if before is None else before.rungs) if _is_undone(rung)}
         self._keep(found)
         said = []
         for rung in found.rungs:
@@ -305,6 +309,11 @@ class Climb:
             "rung": msgspec.to_builtins(rung),
         }
         journal.append(action, subject, ACTOR, reason, evidence)
+
+
+def _is_undone(rung: Rung) -> bool:
+    """Whether so many audits are not done in time that nobody would see a broken promise."""
+    return rung.overdue >= max(1.0, _UNDONE * rung.drawn)
 
 
 def _refuse_changed(route: Route, slice: str, rung: Rung) -> None:
