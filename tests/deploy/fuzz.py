@@ -15,6 +15,7 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -103,7 +104,8 @@ class Judge:
         self.rig = Rig(self.workspace, CONFIG, {"v1": FakeServed()})
         self.rig.route(live="v1", levels={"*": "partial"}, thresholds={"v1/*": 0.8})
         self.app = Watched(self.rig)
-        self.front = Front(self.app, LIMITS, self.app.shortcut)
+        self.later: list[Callable[[], None]] = []
+        self.front = Front(self.app, LIMITS, self.app.shortcut, self.later.append)
         self.logged: set[str] = set()
         self.rows = Counter[str]()
         self.counted = Counter[str]()
@@ -170,7 +172,9 @@ class Judge:
     def _settle(self) -> None:
         """Turn until everybody who asked was told."""
         end = time.monotonic() + 20
-        while self.app.waiting:
+        while self.app.waiting or self.later:
+            while self.later:
+                self.later.pop(0)()
             while self.rig.posted:  # a model's thread may add to it meanwhile
                 self.rig.posted.pop(0)()
             self.rig.gateway.turn()

@@ -333,6 +333,52 @@ def test_too_many_unanswered_requests_pause_reading() -> None:
     assert transport.reading
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_no_more_requests_are_taken_in_a_turn_than_may_be_unanswered(later: bool) -> None:
+    turns: list[Callable[[], None]] = []
+    app = App(later)
+    connection, transport = Front(app, later=turns.append).connection(), Transport()
+    connection.connection_made(transport)  # type: ignore[arg-type]
+    one = GET.replace(b"line", b"l" * 400)
+    connection.data_received(one * 600)  # as much as one read of a socket brings
+    taken, edge = len(app.requests), 64 + 8192 // len(one)
+    assert 64 <= taken <= edge and not transport.reading
+    connection.data_received(one)  # was on its way already
+    assert connection.eof_received() and not transport.closed
+    answered = 0 if later else 601
+    while taken < 601:
+        assert not transport.closed and len(turns) == (not later)
+        for at in range(answered, taken):
+            app.answer(at)
+        answered = max(answered, taken)
+        turns.pop(0)()
+        assert len(app.requests) - taken <= edge
+        taken = len(app.requests)
+    for at in range(answered, 601):
+        app.answer(at)
+    assert len(answers(transport.data)) == 601 and transport.closed and not turns
+
+
+def test_what_waits_to_be_read_is_begun_for_a_drain_and_gone_with_its_connection() -> None:
+    for end in ("drain", "lost", "close"):
+        turns: list[Callable[[], None]] = []
+        app = App()
+        front = Front(app, Limits(pipeline=1), later=turns.append)
+        connection, transport = front.connection(), Transport()
+        connection.connection_made(transport)  # type: ignore[arg-type]
+        first = GET.replace(b"Host", b"Connection: close\r\nHost") if end == "close" else GET
+        connection.data_received(first + POST + b"Content-Length: 9000\r\n\r\n" + b"x" * 9000)
+        if end == "drain":
+            front.drain()
+            assert not transport.closed
+        elif end == "lost":
+            connection.connection_lost(None)
+        for turn in turns:
+            turn()
+        assert len(app.requests) == (2 if end == "drain" else 1)
+        assert end == "lost" or (transport.ended and len(answers(transport.data)) == len(app.requests))
+
+
 def test_a_client_that_does_not_read_is_paused_and_then_cut() -> None:
     connection, transport, _ = connect(limits=Limits(stall_seconds=10))
     connection.data_received(GET)

@@ -32,6 +32,7 @@ __all__ = ["Connection", "Front"]
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
+_PIECE = 8192  # bytes that are parsed before it is looked whether that was enough for a turn
 _KNOWN_HEADS = 1024
 _KNOWN_BYTES = 2048
 _SIZES = [b"%d\r\n\r\n" % size for size in range(_KNOWN_BYTES)]
@@ -41,7 +42,7 @@ _CODES = {500: "error", 408: "timeout", 413: "too_large", 414: "too_large", 431:
 class Front:
     """All connections of one worker: what they share, their timeouts and their drain.
 
-    ``shortcut`` may name, for a request whose head came before, who takes its body alone.
+    ``shortcut`` may name who takes a body alone whose head came before; ``later`` calls something in the next turn.
     ``connection()`` is the protocol factory; ``sweep(now)`` closes what is too slow (call it about every second with
     ``time.monotonic()``); ``drain()`` asks every connection to finish.
     """
@@ -51,10 +52,12 @@ class Front:
         application: Application,
         limits: Limits | None = None,
         shortcut: Callable[[Request], Take | None] = lambda request: None,
+        later: Callable[[Callable[[], None]], object] = lambda call: asyncio.get_running_loop().call_soon(call),
     ) -> None:
         self.application = application
         self.limits = limits or Limits()
         self._shortcut = shortcut
+        self.later = later
         self.connections: set[Connection] = set()
         self.draining = False
         self.accepted = 0
@@ -171,6 +174,9 @@ class Connection(asyncio.Protocol):
         self._stalled_since = 0.0
         self._waiting_continue = False
         self._whole = b""  # what arrived at once between two requests, while it is read
+        self._taken = 0  # requests that the parser found
+        self._rest = b""  # what arrived and waits to be parsed, since enough was taken for this turn
+        self._called = False  # for that
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
@@ -184,6 +190,7 @@ class Connection(asyncio.Protocol):
         """The client is gone; answers still to come are thrown away."""
         self._transport = None
         self._reader.stopped = True
+        self._rest = b""
         self._slots.clear()
         self.front.connections.discard(self)
 
@@ -202,18 +209,25 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client sends no more: keep our side open until what it asked is answered."""
         self._client_ended = True
+        return self._transport is not None and self._half_open(self._transport.can_write_eof())  # TLS knows none
+
+    def _half_open(self, may: bool) -> bool:
+        """Whether there is something to say still to a client that says no more."""
+        if self._rest and may and not self._reader.stopped:
+            return True  # that comes first
         self._reader.stopped = True
-        if (
-            not self._slots or self._ended_at or not self._transport.can_write_eof()
-        ):  # TLS knows no half-open connection
+        if not self._slots or self._ended_at or not may:
             return False
         self._slots[-1].keep = False
         return True
 
     def data_received(self, data: bytes) -> None:
-        """Parse; every whole request goes to the application at once."""
+        """Parse; every whole request goes to the application at once, up to as many as may be unanswered."""
         reader = self._reader
         if reader.stopped:
+            return
+        if self._rest:
+            self._rest += data
             return
         if reader.idle and not self._waiting_continue:
             at = data.find(_HEAD_END) + 4
@@ -222,11 +236,32 @@ class Connection(asyncio.Protocol):
                 self._take_known(data[at:], known[0], known[2])
                 return
             self._whole = data
-        reader.feed(data)
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Parse piece by piece; once enough was taken for a turn the rest waits for the next, when others had theirs."""
+        reader, at, begun = self._reader, 0, self._taken
+        while len(data) - at > _PIECE:
+            reader.feed(data[at : at + _PIECE])
+            at, most = at + _PIECE, self.front.limits.pipeline
+            if self._taken - begun >= most or len(self._slots) >= most or self._writing_paused:
+                self._rest = data[at:]
+                break
+        else:
+            reader.feed(data[at:] if at else data)
         self._whole = b""
         if reader.fault is not None and not reader.stopped:
             self._refuse(*reader.fault)
         self._pace()
+
+    def _read_on(self) -> None:
+        self._called = False
+        data, self._rest = self._rest, b""
+        if self._transport is None or self._reader.stopped:
+            return
+        self._read(data)
+        if self._client_ended and not self._rest and not self._half_open(True):
+            self._transport.close()
 
     def _take_known(self, body: bytes, like: Request, take: Take | None) -> None:
         """A request whose head came before: only its body is new."""
@@ -273,7 +308,7 @@ class Connection(asyncio.Protocol):
         if self._slots:
             self._slots[-1].keep = False
             self._reader.stopped = True
-        elif not self._reader.since:
+        elif not self._reader.since and not self._rest:
             self._transport.close()
 
     def check(self, now: float) -> None:
@@ -297,6 +332,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         self._waiting_continue = False
+        self._taken += 1
         slot = self._slot(request.method == "HEAD", keep and not self.front.draining, old)
         self._slots.append(slot)
         self._reader.stopped = not slot.keep
@@ -349,6 +385,11 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         full = not self._ended_at and (self._writing_paused or len(self._slots) >= self.front.limits.pipeline)
+        if self._rest and not self._reader.stopped:
+            if not full and not self._called:
+                self._called = True
+                self.front.later(self._read_on)
+            full = True
         if full and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
