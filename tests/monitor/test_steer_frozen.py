@@ -222,3 +222,30 @@ def test_a_line_that_has_not_begun_has_nothing_to_freeze(rolling: Make, tmp_path
     with pytest.raises(UsageError, match="has not begun"):
         put(empty, "freeze", actor="bob")
     empty.close()
+
+
+@pytest.mark.parametrize(
+    ("rule", "what"),
+    [
+        ("rollback", "is taken back"),
+        ("freeze", "is frozen until a person decides"),
+        ("people", "is frozen until a person decides"),
+    ],
+)
+def test_what_is_taken_back_or_waits_for_somebody_is_told_once(rolling: Make, rule: str, what: str) -> None:
+    line, sent = begun(rolling, more=f", on_harm: {rule}")
+    line.come(400)
+    for _ in range(3):
+        line.look()
+    assert line.now.reason == "harm" and notices(line, sent) == [f"screening: rollout v2#1 {what}"]
+
+
+def test_what_a_person_does_is_told_to_nobody_but_the_harm_of_it(rolling: Make) -> None:
+    line, sent = begun(rolling)
+    ask(line.workspace, "freeze", actor="bob")
+    assert line.look().state == "frozen" and notices(line, sent) == []
+    line.come(400)
+    assert (line.look().state, line.now.reason) == ("frozen", "harm")
+    assert notices(line, sent) == ["screening: rollout v2#1 is frozen until a person decides"]
+    line.line.rollback(actor="bob")
+    assert line.look().state == "rolled_back" and len(notices(line, sent)) == 1

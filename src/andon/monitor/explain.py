@@ -27,7 +27,7 @@ from andon.measure.guardrail import Guardrail
 from andon.monitor.cases import counted, measurable
 from andon.monitor.course import newest_look
 from andon.monitor.proof import Proof
-from andon.monitor.steer import standing
+from andon.monitor.stands import standing
 from andon.store.view import Seen
 
 if TYPE_CHECKING:

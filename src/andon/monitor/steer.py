@@ -19,7 +19,6 @@ import msgspec
 
 from andon.core.clock import SECOND
 from andon.core.record import Route
-from andon.deploy.crew import alive
 from andon.deploy.frozen import asked, refuse
 from andon.deploy.line import Act, Line
 from andon.deploy.rollout import record, step
@@ -32,6 +31,7 @@ from andon.monitor.course import LOOKED, keep
 from andon.monitor.notify import Notice, Notifier
 from andon.monitor.proof import Proof
 from andon.monitor.report import led_since
+from andon.monitor.stands import standing
 
 if TYPE_CHECKING:
     from andon.scope.charter import Charter
@@ -56,8 +56,8 @@ class Steer:
     """Takes every rollout that is on its way further. Made anew by each leader; it keeps nothing that matters.
 
     ``seconds`` of wall time pass at least between two looks, and more where a look costs much; 0 looks at every turn.
-    ``faults`` are what stands in the way of a rollout now, by name. ``notifier`` is told what the journal cannot be told
-    while the database is gone. ``term`` is the leader's: nothing is done once a later one leads (0: nobody is asked).
+    ``faults`` are what stands in the way of a rollout now, by name. ``notifier`` is told what people must know of.
+    ``term`` is the leader's: nothing is done once a later one leads (0: nobody is asked).
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Steer:
         return [f"rollout {rollout.name}, with the database gone: {said}"]
 
     def _warn(self, rollout: Rollout, what: str, said: str) -> None:
-        """Tell people what the journal cannot be told now."""
+        """Tell whom alarms tell."""
         self._warned.add(rollout.name)
         if self._notifier is not None:
             title = f"{self._project}: rollout {rollout.name} {what}"
@@ -265,7 +265,8 @@ class Steer:
         if name not in self._undone:
             self._tries.pop(name, None)
             self.faults.pop(name, None)
-        self._tell(now.rollout, pending)
+        if self._tell(now.rollout, pending):
+            self._alert(after)
         failed = now.failed if made.reason == "dependency" else ""
         word = None if now.word == pending.evidence.word else now.word  # one that came meanwhile is still to be heard
         self._workspace.states.put(KIND, name, Kept(after, word=word, failed=failed), revision)
@@ -291,14 +292,22 @@ class Steer:
             self._undone[name] = until, failed
         return said
 
-    def _tell(self, rollout: Rollout, pending: Pending) -> None:
-        """One event for each transition, however often it is made."""
+    def _alert(self, now: Rollout) -> None:
+        """Tell people of what is taken back, and of what is frozen until somebody decides, unless a person did it."""
+        if now.state == "rolling_back" and now.reason != "superseded":
+            self._warn(now, "is taken back", now.sentence)
+        elif now.state == "frozen" and now.reason != "person":
+            self._warn(now, "is frozen until a person decides", now.sentence)
+
+    def _tell(self, rollout: Rollout, pending: Pending) -> bool:
+        """One event for each transition, however often it is made; whether this one is new."""
         made, journal = pending.transition, self._workspace.journal
         for event in journal.latest(3, action="rollout.transition", subject=rollout.name):
             if event.evidence["transition"]["number"] == made.number:
-                return
+                return False
         kept_of = record(rollout, pending.evidence, pending.now_us, made)
         journal.append("rollout.transition", rollout.name, ACTOR, made.sentence, kept_of)
+        return True
 
     def _do(self, rollout: Rollout, pending: Pending) -> None:
         made, version = pending.transition, rollout.plan.version
@@ -356,41 +365,3 @@ def _is_done(route: Route, rollout: Rollout, made: Transition) -> bool:
         "hold": route.held,
         "people": not {"assist", "partial", "full"} & set(route.levels.values()),
     }[made.do]
-
-
-def standing(workspace: Workspace, rollout: Rollout) -> Standing:
-    """The line as the rollout sees it."""
-    route = workspace.routes.current()
-    if route is None:
-        return Standing(0, None)
-    since = route
-    for epoch in range(route.epoch - 1, rollout.first_epoch - 1, -1):
-        try:
-            before = workspace.routes.at(epoch)
-        except AndonError:
-            break
-        if _answers(before) != _answers(route):
-            break
-        since = before
-    version = rollout.plan.version
-    wanted = version in (route.live, route.candidate)
-    faults = [fault for ack in alive(workspace.routes.acks()) for key, fault in ack.faults.items() if key == version]
-    return Standing(
-        epoch=route.epoch,
-        live=route.live,
-        candidate=route.candidate,
-        share=route.share,
-        held=route.held,
-        shadows=route.shadows,
-        stopped=bool(route.stopped),
-        asked=any(level != "human" for level in route.levels.values()),
-        used=any(level not in ("human", "shadow") for level in route.levels.values()),
-        trouble=faults[0] if faults and wanted else "",
-        actor=since.actor,
-        action=since.action,
-        why=since.reason,
-    )
-
-
-def _answers(route: Route) -> tuple[object, ...]:
-    return route.live, route.candidate, route.share, route.held, route.shadows
