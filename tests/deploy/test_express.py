@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.deploy.rig import BASE, CLASSES, CONFIG, FakeServed, Rig, by_age, draws
 
 from andon.core.record import Decision, Field
-from andon.deploy.express import Express, _Batch
+from andon.deploy.express import Express
+from andon.deploy.express_batch import Batch
 from andon.deploy.protocol_message import Answer
 from andon.errors import UserCodeError
 from andon.model.columns import length_of
@@ -95,14 +96,17 @@ BODY = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(scope="module", params=["open", "redacted"])
+@pytest.fixture(scope="module", params=["open", "redacted", "slow"])
 def ways(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Rig]]:
     """The same worker twice; the second knows the general way only."""
     spaces = [Workspace.create(tmp_path_factory.mktemp(name) / "home") for name in ("quick", "general")]
     spaces[1].key = spaces[0].key
     (spaces[1].home / "redaction-key").write_bytes(spaces[0].redaction_key())
-    config = MIXED if request.param == "open" else REDACTED
-    rigs = Rig(spaces[0], config, **MADE), Rig(spaces[1], config, **MADE)
+    config = REDACTED if request.param == "redacted" else MIXED
+    made = {name: FakeServed(fields=FIELDS) for name in ("v1", "v2")}
+    for model in made.values():
+        model.engine = "python" if request.param == "slow" else model.engine
+    rigs = Rig(spaces[0], config, made), Rig(spaces[1], config, made)
     generally(rigs[1])
     yield rigs
     for rig, space in zip(rigs, spaces, strict=True):
@@ -346,18 +350,16 @@ def test_a_fault_of_ours_leaves_nobody_without_an_answer_and_no_row_twice(
     rig = make(msgspec.structs.replace(MIXED, batch_rows=4), **MADE)
     rig.route(live="v1", levels={"*": "full"})
     asked = [rig.ask("POST", f"{BASE}/decisions", {"x": {"age": float(age)}, "id": f"a{age}"}) for age in range(10)]
-    whole = {"_assigned": Express, "append": rig.desk.parts.recorder, "general": rig.gateway._express}.get(
-        where, _Batch
-    )
+    whole = {"_assigned": Express, "append": rig.desk.parts.recorder, "general": rig.gateway._express}.get(where, Batch)
     name = {"general": "_general"}.get(where, where)
     broken = getattr(whole, name)
     faults: list[int] = []
 
-    def once(*given: Any) -> Any:
+    def once(*given: Any, **named: Any) -> Any:
         faults.append(1)
         if len(faults) == 1 + (where != "general"):  # in the second batch of three
             raise KeyError("a fault that nobody foresaw")
-        return broken(*given)
+        return broken(*given, **named)
 
     monkeypatch.setattr(whole, name, once)
     if where == "general":

@@ -68,7 +68,7 @@ def test_anybodys_code_is_never_called_on_the_serving_thread_and_its_hanging_is_
     now = time.monotonic()
     assert not replicas.hangs(now + 100, 10.0)
     done = threading.Event()
-    replica.submit([[1.0]], lambda scored: done.set(), lambda call: call())
+    replica.submit(lambda: replica.score([[1.0]]), lambda scored: done.set(), lambda call: call())
     assert replicas.hangs(now + 100, 10.0) and not replicas.hangs(now, 10.0)
     sleepy.awake.set()
     assert done.wait(20) and not replicas.hangs(now + 100, 10.0)

@@ -31,7 +31,16 @@ import numpy as np
 from andon.core.record import Field, Scalar
 from andon.errors import AndonError, Unavailable, UserCodeError
 
-__all__ = ["CALLS_BROKEN", "GUILTY_MAX", "SECONDS_MAX", "Scored", "calls_for", "columns_of_rows", "score"]
+__all__ = [
+    "CALLS_BROKEN",
+    "GUILTY_MAX",
+    "SECONDS_MAX",
+    "Scored",
+    "calls_for",
+    "columns_of_rows",
+    "score",
+    "score_columns",
+]
 
 #: So many guilty rows of a batch are found for certain.
 GUILTY_MAX = 32
@@ -83,9 +92,12 @@ def score(
     predict: Predict, fields: Sequence[Field], classes: Sequence[str], rows: Sequence[Sequence[Scalar]]
 ) -> list[Scored]:
     """What the model says about every row; never raises for what the model does."""
-    if not rows:
-        return []
-    return _Bisection(predict, classes).run(columns_of_rows(fields, rows), len(rows))
+    return score_columns(predict, classes, columns_of_rows(fields, rows), len(rows)) if rows else []
+
+
+def score_columns(predict: Predict, classes: Sequence[str], columns: Columns, rows: int) -> list[Scored]:
+    """The same for so many rows that are columns already."""
+    return _Bisection(predict, classes).run(columns, rows)
 
 
 def calls_for(n: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
+from typing import Protocol
 
 from andon.core.clock import iso
 from andon.core.record import Decision, Feedback, Scalar
@@ -40,6 +41,23 @@ _WRITTEN = Shown("", "decided")  # what becomes of feedback
 SHADOW_LOSS = "shadow: the ring was full"
 
 
+class Quick(Protocol):
+    """The quick way beside the desk (`andon.deploy.express`)."""
+
+    @property
+    def behind(self) -> int:
+        """How many of its rows wait for a slow model."""
+
+    def run(self) -> None:
+        """Settle what came in this turn, and what slow models answered."""
+
+    def late(self, now: float) -> None:
+        """Answer those whose deadline has passed."""
+
+    def after(self, id: str, again: Callable[[], None]) -> bool:
+        """Call ``again`` once the row with this id that waits for a slow model is answered; False where there is none."""
+
+
 class Desk:
     """One worker's desk; ``index`` is its number. All methods are called on one thread."""
 
@@ -50,7 +68,7 @@ class Desk:
         self._index = index
         self._name = parts.recorder.wal.stream
         self.config, self.parts = config, parts
-        self.quick: Callable[[], None] | None = None  # settles what came the quick way (`andon.deploy.express`)
+        self.quick: Quick | None = None  # settles what came the quick way
         self.quick_ids: set[str] = set()  # the clients' ids among that
         self._open: set[Case] = set()
         self._busy_ids: dict[str, Case] = {}
@@ -64,13 +82,13 @@ class Desk:
     @property
     def idle(self) -> bool:
         """Whether nobody waits for an answer."""
-        return not (self._open or self._telling or self._walks)
+        return not (self._open or self._telling or self._walks or self._behind)
 
     def submit(self, case: Case, *, handed: bool = False) -> None:
         """Take a case; its client is told sooner or later. ``handed``: another worker gave it to us, so keep it."""
         parts = self.parts
         if case.id in self.quick_ids and self.quick is not None:
-            self.quick()  # its twin came in the same turn: that one first, then this id is known
+            self.quick.run()  # its twin came in the same turn: that one first, then this id is known
         case.arrived = parts.clock.monotonic()
         case.deadline = case.arrived + self.config.deadline_seconds
         if case.id and not handed:
@@ -84,8 +102,9 @@ class Desk:
                 return
         if case.id and self._repeated(case):
             return
-        if len(self._open) >= self.config.queue:
-            case.finish(Overloaded(f"{len(self._open)} requests are waiting already; try again in a second"))
+        waiting = len(self._open) + self._behind
+        if waiting >= self.config.queue:
+            case.finish(Overloaded(f"{waiting} requests are waiting already; try again in a second"))
             return
         self._open.add(case)
         if case.id:
@@ -102,10 +121,12 @@ class Desk:
         """Tell what is known of a decision."""
         parts = self.parts
         if id in self.quick_ids and self.quick is not None:
-            self.quick()
+            self.quick.run()
         owner = parts.memory.owner(id)
         if owner != self._index and parts.peers is not None and not handed:
             parts.peers.find(owner, id, done)
+            return
+        if self._behind and self.quick is not None and self.quick.after(id, partial(self.find, id, done, handed=True)):
             return
         busy = self._busy_ids.get(id)
         if busy is not None:
@@ -129,7 +150,7 @@ class Desk:
         """Everything that can be done now."""
         self.follow()
         if self.quick is not None:
-            self.quick()
+            self.quick.run()
         if self._rounds.open:
             self._rounds.run(self.parts.clock.monotonic())
         if self._feedback:
@@ -178,7 +199,9 @@ class Desk:
         parts.memory.seen.rotate(now)
         parts.replicas.tick(now)
         for case in [case for case in chain(self._open, self._telling) if now > case.deadline]:
-            self._close(case, too_late(case, now))
+            self._close(case, too_late(case.arrived, now))
+        if self.quick is not None:
+            self.quick.late(now)
         if now >= self._next_ack:
             self.acknowledge()
         if now >= self._next_loss:
@@ -201,7 +224,7 @@ class Desk:
     def gauge(self) -> Meter:
         """The counters, with what is measured at this moment."""
         meter, parts = self.meter, self.parts
-        meter.queue_rows = len(self._open)
+        meter.queue_rows = len(self._open) + self._behind
         meter.ids_remembered = len(parts.memory.seen)
         meter.log_failures = parts.recorder.failures
         meter.log_backlog = parts.recorder.wal.end - parts.recorder.wal.synced_end
@@ -210,6 +233,11 @@ class Desk:
         if parts.sink is not None:
             meter.shadow_offered, meter.shadow_dropped = parts.sink.offered, parts.sink.dropped
         return meter
+
+    @property
+    def _behind(self) -> int:
+        """How many rows of the quick way wait for a slow model."""
+        return 0 if self.quick is None else self.quick.behind
 
     def _look_up(self, id: str, done: Done) -> bool:
         """Tell of a decision in the log; False where that takes more steps, of which this was one."""
@@ -252,7 +280,10 @@ class Desk:
             self.parts.post(self._walk_on)
 
     def _repeated(self, case: Case) -> bool:
-        """Answer a case whose id was seen before; True when that was done."""
+        """Answer a case whose id was seen before; True when that was done, or will be once the first one is answered."""
+        again = partial(self.submit, case, handed=True)
+        if self._behind and self.quick is not None and self.quick.after(case.id, again):
+            return True
         busy = self._busy_ids.get(case.id)
         try:
             if busy is not None:

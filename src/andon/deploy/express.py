@@ -1,40 +1,38 @@
 """The quick way for requests that need nothing special: one turn's rows as columns, from the body to the log.
 
-A request for a decision goes this way when its body fits the contract of the live release at the first look, a quick
-model answers it, and its id was not seen before. Everything else, whatever is wrong with it or rare about it, takes the
-general way (`andon.deploy.desk`), which knows every case and every sentence. Both ways decide the same, write the same
-and tell the same (``tests/deploy/test_express.py`` sends the same requests through both).
+A request for a decision goes this way when its body fits the contract of the live release at the first look and its id
+was not seen before. Everything else, whatever is wrong with it or rare about it, takes the general way
+(`andon.deploy.desk`), which knows every case and every sentence. Both ways decide the same, write the same and tell the
+same (``tests/deploy/test_express.py`` sends the same requests through both).
 
-Nothing waits here: what a turn took in, that turn writes and answers, so there is no deadline to miss and no client who
-gave up. Where something fails in the middle, before anything was written, the rows are handed to the general way; so they
-are where a fault of ours ends the turn, and those that may be written down already are answered with 500.
+A quick model answers in the turn in which the request came. For a slow one, somebody's code or one that is elsewhere the
+rows wait in columns (`andon.deploy.express_behind`), and are settled in the turn in which it has answered, if the same
+route is in force. Where something fails in the middle, before anything was written, the rows are handed to the general
+way; so they are where a fault of ours ends the turn, and those that may be written down already are answered with 500.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any
 
 import msgspec
 
-from andon.core.clock import SECOND
 from andon.core.record import Level
-from andon.deploy.automation import Outcome, audit_probability, decide
 from andon.deploy.desk import Desk
+from andon.deploy.express_batch import Batch
+from andon.deploy.express_behind import Again, Behind, Parcel
 from andon.deploy.express_rows import Lane, Row, Texts, columns_of
-from andon.deploy.gateway_decisions import Decided, Pending, decision_bodies
 from andon.deploy.idempotency import owner_of
-from andon.deploy.meter import Meter
-from andon.deploy.protocol_message import Answer, Reply, error_answer
+from andon.deploy.protocol_message import Reply, error_answer
 from andon.deploy.replica import Replica
-from andon.deploy.route import CompiledRoute
 from andon.deploy.settings import GatewayConfig
 from andon.errors import AndonError
 from andon.model.columns import Block
 from andon.store.codec import encode_columns
-from andon.store.wal import FrameKind, parse_server_id, server_id
+from andon.store.wal import FrameKind, parse_server_id
 
 __all__ = ["Express"]
 
@@ -61,16 +59,30 @@ class Express:
         self._nonce = 0
         self._writing = False
         self._monotonic = desk.parts.clock.monotonic
+        self._behind = Behind(config.batch_rows, config.deadline_seconds, desk.parts.post, desk.parts.wake, desk.meter)
         self._plain = config.durability == "flush" and config.unit_column is None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) + self._behind.rows
+
+    @property
+    def behind(self) -> int:
+        """How many rows wait for a slow model."""
+        return self._behind.rows
+
+    def after(self, id: str, again: Again) -> bool:
+        """Call ``again`` once the row with this id of a client is answered; False where none waits for a slow model."""
+        return self._behind.after(id, again)
+
+    def late(self, now: float) -> None:
+        """Answer those whose deadline has passed."""
+        self._behind.late(now)
 
     def take(self, body: bytes, reply: Reply) -> bool:
         """Take a request whose answer comes at the end of this turn; False when it must go the general way."""
         # Once a turn is enough: should another route come before it ends, ``run`` hands all rows over.
         lane = self._lane if self._rows or self._fresh() else self._look()
-        if lane is None or len(self._rows) >= self._config.queue:
+        if lane is None or len(self._rows) + self._behind.rows >= self._config.queue:
             return False
         try:
             given: Any = lane.decode(body)
@@ -89,6 +101,8 @@ class Express:
     def run(self) -> None:
         """Decide, write and answer what was taken."""
         rows, self._rows = self._rows, []
+        if self._behind.rows:
+            self._settle_behind()
         if not rows:
             return
         self._ids.clear()
@@ -107,6 +121,41 @@ class Express:
                 rows
             ):  # a fault that nobody foresaw: it goes on to the log, and nobody is left without an answer
                 self._rescue(rows[at:], limit)
+
+    def _settle_behind(self) -> None:
+        """Decide, write and answer what slow models said since; what was read for another route goes the general way."""
+        behind, fresh = self._behind, self._fresh()
+        if not fresh or behind.lane is not self._lane:
+            standing = behind.standing()
+            self._let_go(standing, partial(self._hand_over, standing))
+        while behind.returned:
+            parcel = behind.returned.popleft()
+            rows = [row for row in parcel.rows if not row.handed]
+            as_read = fresh and parcel.lane is self._lane
+            self._let_go(rows, partial(self._settle, parcel) if as_read else partial(self._hand_over, rows))
+
+    def _let_go(self, rows: list[Row], settle: Callable[[], None]) -> None:
+        """Settle rows that were behind, whatever happens; then it is the turn of who waited for one of them."""
+        waiting = self._behind.let_go(rows)
+        self._writing = settled = False
+        try:
+            settle()
+            settled = True
+        finally:
+            if not settled:
+                self._rescue(rows, len(rows))
+            for again in waiting:
+                again()
+
+    def _settle(self, parcel: Parcel) -> None:
+        rows, scored, numbers, texts = parcel.kept()
+        if not rows:
+            return
+        errors = [one.error for one in scored]
+        failed = len(errors) - errors.count(None)
+        self._meter.model_errors += failed
+        batch = Batch(parcel.lane, rows, [one.scores for one in scored], errors if failed else ())
+        self._settled(parcel.lane, batch, numbers, texts)
 
     def _rescue(self, rows: list[Row], limit: int) -> None:
         """Answer for the batch that a fault ended, and let the batches behind it go the general way."""
@@ -134,7 +183,7 @@ class Express:
             return None
         found = {name: replicas.get(name) for name in names}
         ready = {name: one for name, one in found.items() if one is not None}
-        if len(ready) < len(found) or any(one.foreign for one in ready.values()):
+        if len(ready) < len(found):
             return None
         terms = {id(one): one for one in (self._placer.terms_for(name, ready[name]) for name in ready)}
         if len(terms) > 1:
@@ -152,7 +201,7 @@ class Express:
             return False
         if memory.workers > 1 and owner_of(id, memory.workers) != memory.index:
             return False
-        if id in self._ids:
+        if id in self._ids or self._behind.holds(id):
             return False
         if memory.seen.holds(id) or self._desk.busy(id):
             return False
@@ -160,14 +209,15 @@ class Express:
         return True
 
     def _assigned(self, lane: Lane, rows: list[Row]) -> dict[str, list[Row]]:
-        """Give every row its version, level and slice; the groups by version. Slow or hanging models are left out."""
+        """Give every row its version, level and slice; the groups by version. What is for slow models is put behind."""
         route, groups = lane.terms.route, dict[str, list[Row]]()
         general: list[Row] = []
-        slow = {
-            name
+        slow: dict[str, list[Row]] = {
+            name: []
             for name, replica in lane.replicas.items()
             if replica.busy_since or replica.slow(self._config.slow_seconds)
         }
+        stuck = {name for name in slow if self._hangs(lane.replicas[name])}
         for row in rows:
             given = row.given
             if given.unit is None and given.id is None:
@@ -175,14 +225,21 @@ class Express:
                 row.nonce = f"{self._parts.recorder.wal.stream}:x{self._nonce}"
             row.assigned = route.assign(given.unit, given.id or row.nonce)
             version = row.assigned.version
-            if version is None or version in slow:
+            if version is None or version in stuck:
                 general.append(row)
                 continue
             row.level, row.slice = route.level(row.values)
-            groups.setdefault(version, []).append(row)
+            (slow[version] if version in slow else groups.setdefault(version, [])).append(row)
         if general:
             self._hand_over(general)
+        for version, group in slow.items():
+            if group:
+                self._behind.add(lane, lane.replicas[version], group)
         return groups
+
+    def _hangs(self, replica: Replica) -> bool:
+        """Whether a call goes on for so long that nobody waits for it any more; the general way has a sentence for that."""
+        return bool(replica.busy_since) and self._monotonic() - replica.busy_since > self._config.deadline_seconds
 
     def _hand_over(self, rows: list[Row]) -> None:
         for at, row in enumerate(rows):
@@ -216,14 +273,17 @@ class Express:
                 return
             rows = answered
             _, numbers, texts = columns_of(lane, rows)
-        batch = _Batch(lane, rows, scores)
+        self._settled(lane, Batch(lane, rows, scores), numbers, texts)
+
+    def _settled(self, lane: Lane, batch: Batch, numbers: bytes, texts: Texts) -> None:
+        """Write and answer; what the log does not take is refused, or goes where it may be shed."""
         try:
             self._write(lane, batch, numbers, texts)
         except AndonError as error:
             if self._parts.shed is None:
                 batch.refuse(error, self._meter)
             else:
-                self._hand_over(rows)  # it knows how to answer what the log cannot take
+                self._hand_over(batch.rows)  # it knows how to answer what the log cannot take
 
     def _ask(self, replica: Replica, columns: Block, rows: int) -> list[list[float]] | None:
         """What a model says about so many rows; None where it failed."""
@@ -237,14 +297,16 @@ class Express:
         found: list[list[float]] = scores.tolist()
         return found
 
-    def _write(self, lane: Lane, batch: _Batch, numbers: bytes, texts: Texts) -> None:
+    def _write(self, lane: Lane, batch: Batch, numbers: bytes, texts: Texts) -> None:
         parts, wal = self._parts, self._parts.recorder.wal
         monotonic, time_us = parts.clock.monotonic(), parts.clock.now()
         if lane.terms.hash8 not in self._kept:
             parts.keep_contract(lane.terms)
             self._kept.add(lane.terms.hash8)
         batch.name(wal.stream, wal.generation, wal.next_sequence)
-        columns = batch.columns(time_us, parts.clock.wall(), monotonic, parts.recorder.hash_unit)
+        columns = batch.columns(
+            time_us, parts.clock.wall(), monotonic, parts.recorder.hash_unit, hidden=bool(parts.recorder.redactor)
+        )
         if lane.redaction is not None:
             numbers, texts = lane.redaction.apply(len(batch.rows), numbers, texts)
         payload = encode_columns(len(batch.rows), numbers, texts, columns)
@@ -257,104 +319,3 @@ class Express:
         if parts.sink is not None and self._placer.route.shadows:
             parts.sink.offer(frame)
         batch.answer(self._meter)
-
-
-class _Batch:
-    """What was decided of one batch, in columns."""
-
-    def __init__(self, lane: Lane, rows: list[Row], scores: list[list[float]]) -> None:
-        self.rows = rows
-        self._lane = lane
-        self._scores: list[list[float] | None] = []
-        self._outcomes: list[Outcome] = []
-        self._confidences: list[float | None] = []
-        self._ids: list[str] = []
-        self._latencies: list[int] = []
-        self._settle(lane.terms.route, lane.terms.contract.classes, scores)
-
-    def _settle(self, route: CompiledRoute, classes: tuple[str, ...], scores: list[list[float]]) -> None:
-        """What becomes of each row. At level full nothing but the label counts, so that is decided once a label."""
-        full: dict[int, Outcome] = {}
-        for row, mine in zip(self.rows, scores, strict=True):
-            if not math.isfinite(sum(mine)):  # a score that is no number, or one without an end
-                self._outcomes.append(decide(route.policy, row.level, None, None, None))
-                self._scores.append(None)
-                self._confidences.append(None)
-                continue
-            confidence = max(mine)
-            at = mine.index(confidence)
-            outcome = full.get(at) if row.level == "full" else None
-            if outcome is None:
-                threshold = route.threshold(row.assigned.version, row.slice)
-                outcome = decide(route.policy, row.level, classes[at], confidence, threshold)
-                if row.level == "full":
-                    full[at] = outcome
-            self._outcomes.append(outcome)
-            self._scores.append(mine)
-            self._confidences.append(confidence)
-
-    def name(self, stream: str, generation: str, first: int) -> None:
-        """Every row's id: the client's, or the one that says where it is."""
-        self._ids = [
-            row.given.id or server_id(stream, generation, number) for number, row in enumerate(self.rows, first)
-        ]
-
-    def columns(self, time_us: int, wall_us: int, now: float, hashed: Callable[[str], str]) -> tuple[list[Any], ...]:
-        """The columns of the frame, in the order of ``DecisionBatch``."""
-        rows, outcomes, n = self.rows, self._outcomes, len(self.rows)
-        share = self._lane.terms.route.policy.audit_share
-        self._latencies = [int((now - row.arrived) * SECOND) for row in rows]
-        return (
-            [row.given.id for row in rows],
-            [time_us] * n,
-            [wall_us] * n,
-            [self._lane.terms.route.epoch] * n,
-            [one.status for one in outcomes],
-            [one.decision for one in outcomes],
-            [one.decided_by for one in outcomes],
-            [row.level for row in rows],
-            [row.slice for row in rows],
-            [hashed(row.given.unit) if row.given.unit is not None else "" for row in rows],
-            [row.assigned.sticky for row in rows],
-            [row.assigned.version for row in rows],
-            [row.assigned.arm for row in rows],
-            [row.assigned.probability for row in rows],
-            self._confidences,
-            self._scores,
-            [one.suggestion for one in outcomes],
-            [],  # no decision of a person, no tags, no error: columns that are left out read so
-            [
-                audit_probability(id, share) if share and one.decided_by == "model" else 0.0
-                for id, one in zip(self._ids, outcomes, strict=True)
-            ],
-            self._latencies,
-            [],
-            [],
-        )
-
-    def answer(self, meter: Meter) -> None:
-        """Tell everybody, and count."""
-        epoch = self._lane.terms.route.epoch
-        made = [
-            Decided(id, one.decision, one.decided_by, row.assigned.version, confidence, epoch)
-            if one.status == "decided"
-            else Pending(id, "pending", one.shown)
-            for row, id, one, confidence in zip(self.rows, self._ids, self._outcomes, self._confidences, strict=True)
-        ]
-        told: dict[tuple[str, str, int], int] = {}
-        for row, one, body in zip(self.rows, self._outcomes, decision_bodies(made), strict=True):
-            status = 200 if one.status == "decided" else 202
-            kind = (one.decided_by, row.assigned.arm, status)
-            told[kind] = told.get(kind, 0) + 1
-            row.reply(Answer(status, body))
-        meter.latency.add_all([took / SECOND for took in self._latencies])
-        for (decided_by, arm, status), n in told.items():
-            meter.outcome(decided_by, arm, n)
-            meter.answered("decisions", status, n)
-
-    def refuse(self, error: AndonError, meter: Meter) -> None:
-        """Nothing was written: tell everybody why."""
-        answer = error_answer(error)
-        meter.answered("decisions", answer.status, len(self.rows))
-        for row in self.rows:
-            row.reply(answer)

@@ -76,7 +76,7 @@ class Gateway:
             "/version": ("GET", mlflow.version, ("read", "decide")),
         }
         self._express = Express(config, desk, self._generally)
-        desk.quick = self._express.run
+        desk.quick = self._express
 
     def turn(self) -> None:
         """Do what can be done now."""

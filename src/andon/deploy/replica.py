@@ -20,7 +20,7 @@ from andon.core.record import Field, Route, Scalar
 from andon.core.redact import Words
 from andon.data.contract import Contract
 from andon.deploy.away import Away, Limits, Model
-from andon.deploy.batcher import Columns, Scored, score
+from andon.deploy.batcher import Columns, Scored, columns_of_rows, score_columns
 from andon.deploy.isolated import Isolated
 from andon.deploy.remote import RemoteModel
 from andon.deploy.route import versions
@@ -92,6 +92,7 @@ class Replica:
         self.foreign = served.engine == "python" or self._away is not None
         self.closed = False
         self._reviving = False
+        self._next: dict[object, Callable[[], None]] = {}
         self._thread: ThreadPoolExecutor | None = None
 
     def call(self, columns: Columns) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -124,11 +125,15 @@ class Replica:
 
     def score(self, rows: Sequence[Sequence[Scalar]]) -> list[Scored]:
         """Scores of rows, timed; never raises for what the model does."""
+        return self.score_columns(columns_of_rows(self.contract.fields, rows), len(rows))
+
+    def score_columns(self, columns: Columns, rows: int) -> list[Scored]:
+        """The same for rows that are columns already."""
         away = self._away
         wall, busy = time.perf_counter(), time.thread_time()
         if away is not None:
             away.begin()
-        found = score(self.call, self.contract.fields, self.classes, rows)
+        found = score_columns(self.call, self.classes, columns, rows)
         if away is not None:
             away.end()
         self.took(time.perf_counter() - wall, time.thread_time() - busy)
@@ -150,15 +155,22 @@ class Replica:
         walls = self._walls
         return bool(walls) and walls[-1] > 4 * limit and min(walls) > 4 * limit
 
-    def submit(self, rows: Sequence[Sequence[Scalar]], done: Done, post: Post) -> None:
-        """Score in this version's own thread; ``done`` is called through ``post``. One batch at a time."""
+    def submit(self, ask: Callable[[], list[Scored]], done: Done, post: Post) -> None:
+        """Do ``ask`` (``score`` of something) in this version's own thread; ``done`` is called through ``post``.
+
+        One batch at a time: who finds it busy says so by ``when_free``.
+        """
         self.busy_since = time.monotonic()
 
         def work() -> None:
-            found = self.score(rows)
+            found = ask()
             post(lambda: self._finish(found, done))
 
         self._own_thread().submit(work)
+
+    def when_free(self, who: object, begin: Callable[[], None]) -> None:
+        """Call ``begin`` when the batch that is under way has come back; in the order in which they asked, each once."""
+        self._next.setdefault(who, begin)
 
     def _own_thread(self) -> ThreadPoolExecutor:
         if self._thread is None:
@@ -167,7 +179,11 @@ class Replica:
 
     def _finish(self, found: list[Scored], done: Done) -> None:
         self.busy_since = 0.0
-        done(found)
+        try:
+            done(found)
+        finally:
+            while self._next and not self.busy_since:
+                self._next.pop(next(iter(self._next)))()
 
     @property
     def away(self) -> bool:

@@ -72,7 +72,7 @@ class Rounds:
 
     def _place(self, case: Case, now: float) -> tuple[Terms, Replica | None] | None:
         if now > case.deadline:
-            self._close(case, too_late(case, now))
+            self._close(case, too_late(case.arrived, now))
             return None
         self._nonce += 1
         try:
@@ -118,6 +118,7 @@ class Rounds:
     def _begin(self, replica: Replica) -> None:
         """Start the next batch of a slow model, unless one is running; rows of clients who gave up are left out."""
         if replica.busy_since:
+            replica.when_free(self, partial(self._begin, replica))
             return
         queue = [placed for placed in self._behind.pop(replica, []) if not placed[1].closed]
         if replica.closed:  # let go while they stood behind it: they are placed anew
@@ -128,13 +129,13 @@ class Rounds:
             self._behind[replica] = rest
         if batch:
             self._meter.batches.add(len(batch))
-            replica.submit(
-                [case.values for _, case in batch], partial(self._came_back, replica, batch), self._parts.post
-            )
+            rows = [case.values for _, case in batch]
+            replica.submit(lambda: replica.score(rows), partial(self._came_back, batch), self._parts.post)
+            if rest:
+                self._begin(replica)
 
-    def _came_back(self, replica: Replica, batch: list[Placed], scores: list[Scored]) -> None:
+    def _came_back(self, batch: list[Placed], scores: list[Scored]) -> None:
         self._returned.append((batch, scores))
-        self._begin(replica)
         self._parts.wake()
 
     def _write(self, settled: list[Placed]) -> None:
@@ -187,12 +188,10 @@ class Rounds:
             self._close(case, error)
 
 
-def too_late(case: Case, now: float) -> DeadlineExceeded:
+def too_late(arrived: float, now: float) -> DeadlineExceeded:
     """The error of a case whose deadline has passed.
 
-    >>> case = Case({}, print)
-    >>> case.arrived = 1.0
-    >>> too_late(case, 11.0).message
+    >>> too_late(1.0, 11.0).message
     'no answer within 10.0 seconds; try again'
     """
-    return DeadlineExceeded(f"no answer within {now - case.arrived:.1f} seconds; try again")
+    return DeadlineExceeded(f"no answer within {now - arrived:.1f} seconds; try again")

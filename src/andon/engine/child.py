@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from andon.engine.local import ONE_THREAD, signal_name
+from andon.engine.port import IDLE
 from andon.errors import Unavailable
 
 __all__ = ["ANSWER_MAX", "LENGTH", "Child"]
@@ -34,6 +35,8 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
+        # Who gives way keeps what it starts in its session, which gives way as a whole (`andon.engine.polite`).
+        yields = os.getpriority(os.PRIO_PROCESS, 0) >= IDLE
         ours, theirs = socket.socketpair()
         try:
             number = str(theirs.fileno())
@@ -41,7 +44,8 @@ class Child:
                 [part.replace("{fd}", number) for part in command],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,
+                start_new_session=not yields,
+                process_group=0 if yields else None,
                 env={**ONE_THREAD, **os.environ},
             )
         except OSError:

@@ -125,6 +125,8 @@ def frame_of(columns: Columns, fields: Sequence[Field]) -> pl.DataFrame:
 
 def _series(column: np.ndarray[Any, Any], field: Field) -> pl.Series:
     if field.kind in NUMERIC:
+        if column.dtype == np.float64:
+            return pl.Series(field.name, column, nan_to_null=True)  # told the type, it would be converted: twice the time
         return pl.Series(field.name, column, dtype=pl.Float64, nan_to_null=True)
     kind = pl.Binary if field.kind == "image" else pl.String
     return pl.Series(field.name, column.tolist(), dtype=kind)
