@@ -226,17 +226,17 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         if reader.stopped:
             return
-        if self._rest:
-            self._rest += data
-            return
-        if reader.idle and not self._waiting_continue:
+        if reader.idle and not self._rest:
             at = data.find(_HEAD_END) + 4
             known = self.front.known.get(data[:at])
             if known is not None and len(data) - at == known[1]:
                 self._take_known(data[at:], known[0], known[2])
                 return
             self._whole = data
-        self._read(data)
+        if self._rest:
+            self._rest += data
+        else:
+            self._read(data)
 
     def _read(self, data: bytes) -> None:
         """Parse piece by piece; once enough was taken for a turn the rest waits for the next, when others had theirs."""
