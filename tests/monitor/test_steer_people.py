@@ -300,6 +300,17 @@ def test_what_people_decide_by_themselves_is_no_evidence_also_when_the_level_is_
     assert line.look().state == "canary"
 
 
+def test_what_clients_decided_themselves_is_no_outcome_of_a_version() -> None:
+    log = Log(10, (0.0, 0.0), 0.5, 0, defer=0.0)
+    by_client = pl.when(pl.col("sequence") % 2 == 0).then(pl.lit("client")).otherwise("decided_by")
+    rows = log.rows.with_columns(decided_by=by_client)
+    labels = rows.select("id", "time_us", "stream", "sequence", kind=pl.lit("label"), value=pl.lit("positive"))
+    asked = Asked({"wrong": guarded(charter(0.01))["wrong"]}, charter(0.01), "", ("cough",))  # type: ignore[dict-item]
+    told = asked.outcomes(rows.lazy(), log.reviews.lazy(), labels.with_columns(received_us="time_us").lazy())
+    went = told.select("sequence", *asked.columns).sort("sequence").collect()["bad:wrong"]
+    assert went.to_list() == [None, True] * 5
+
+
 def test_a_case_counts_by_its_route_and_slice() -> None:
     def route(epoch: int, stopped: Any = "", **levels: Any) -> Route:
         rest = levels.pop("rest")

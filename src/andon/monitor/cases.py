@@ -94,7 +94,9 @@ class Asked:
     def __init__(self, looks: Mapping[str, Look], charter: Charter, alone: str, inputs: Collection[str]) -> None:
         self._truth = charter.target.truth
         self._kinds = {kind for one in looks.values() if isinstance(one, Event) for kind in one.kinds}
-        flags = [limited(column(name, one, alone), charter.metrics[name].where, inputs) for name, one in looks.items()]
+        flags = [
+            limited(_ours(column(name, one, alone)), charter.metrics[name].where, inputs) for name, one in looks.items()
+        ]
         looked = [one for name, look in looks.items() for one in _looked(name, look, self._truth)]
         self.columns: list[pl.Expr] = [(pl.col("id").hash(seed=7) / 2.0**64).alias("lot"), *flags, *looked]
 
@@ -110,6 +112,12 @@ class Asked:
         label, human = outcome.truth(self._truth).alias("label"), pl.coalesce("human", ":audited").alias("human")
         told = outcome.truth_us(self._truth).alias(":truth_us")
         return found.with_columns(label, human, told, prediction="decision")
+
+
+def _ours(went: pl.Expr) -> pl.Expr:
+    """How a case went, null where a client brought the decision itself: that is the outcome of neither arm."""
+    name = went.meta.output_name()
+    return pl.when(pl.col("decided_by") != "client").then(went).alias(name)
 
 
 def _looked(name: str, look: Look, truth: str) -> list[pl.Expr]:
