@@ -122,6 +122,30 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", where], check=True)
 
 
+def test_a_new_segment_that_cannot_be_opened_stands_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = WalWriter(tmp_path, "w0", segment_bytes=100)
+    writer.append(FrameKind.FEEDBACK, b"a" * 60, count=1, time_us=1)
+    opened = os.open
+
+    def full(path: str, flags: int, *more: int) -> int:
+        if flags == os.O_WRONLY | os.O_APPEND:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", full)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="too many open files"):
+            writer.append(FrameKind.FEEDBACK, b"b", count=1, time_us=2)
+    assert len(segment_starts(tmp_path / "w0")) == 1
+    monkeypatch.setattr(os, "open", opened)
+    assert writer.append(FrameKind.FEEDBACK, b"c", count=1, time_us=3).first == 1
+    writer.close()
+    frames = [entry for entry in read_stream(tmp_path, "w0") if isinstance(entry, Frame)]
+    assert [frame.payload for frame in frames] == [b"a" * 60, b"c"]
+
+
 def test_a_real_full_disk(tiny_disk: Path) -> None:
     writer = WalWriter(tiny_disk, "w0", segment_bytes=20_000, flush_every=0.001)
     frames = []

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -184,8 +185,13 @@ class WalWriter:
     def _roll(self) -> None:
         """Go on in a new segment; the committer syncs and closes the old one."""
         head = SegmentHead(self._generation, self.end, self.next_sequence, boot_tag())
-        create_segment(self._folder, head)
-        self._fd = self._open(Tail(head.start, SEGMENT_HEAD_SIZE, head.first, head.generation))
+        path = create_segment(self._folder, head)
+        try:
+            self._fd = self._open(Tail(head.start, SEGMENT_HEAD_SIZE, head.first, head.generation))
+        except AndonError:
+            with suppress(OSError):
+                path.unlink()  # else it would stand in the way of the next attempt, as if another writer had made it
+            raise
         self._committer.switch(self._fd, self.end)
         self._since = math.inf
 
