@@ -476,6 +476,18 @@ def test_reviews_and_conditions_count(rolling: Make) -> None:
     assert found.candidate + found.live == 50
 
 
+def test_what_came_under_a_route_that_nobody_announced_counts(rolling: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever published it was killed behind its file; a worker that starts then follows it."""
+    line = rolling()
+    line.begin()
+    line.look()
+    line.come(50)
+    announced = route_of(line).epoch - 1
+    monkeypatch.setattr(line.workspace.routes, "word", lambda: announced)
+    found = Proof(line.workspace, line.charter).look(line.now, standing(line.workspace, line.now))
+    assert found.candidate + found.live == 50
+
+
 def test_a_look_that_reads_on_sees_what_one_that_reads_all_does(rolling: Make) -> None:
     line = rolling(rails="errors, wrong")
     line.begin()
