@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig
+from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig, by_age
 
 from andon.deploy.away import Away
 from andon.deploy.doors import bound_socket
@@ -81,6 +81,43 @@ def test_a_model_whose_revival_fails_is_revived_again() -> None:
         assert time.monotonic() < end
         replica.tick(0.0)
     replica.close()
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (ValueError("name \udc80"), "ValueError: name ?"),
+        (Speechless(), "Speechless"),
+        (KeyError("y" * 3000), "KeyError: '" + "y" * 1999),
+    ],
+)
+def test_what_a_model_raises_is_told_however_odd_its_words_are_and_costs_no_neighbour(
+    make: Make, raised: Exception, said: str
+) -> None:
+    def model(columns: Any) -> Any:
+        if (columns["age"] == 13).any():
+            raise raised
+        return by_age(columns)
+
+    rig = make(models={"v1": FakeServed(model)})
+    rig.route(live="v1", levels={"*": "full"})
+    asked = [rig.ask("POST", f"{BASE}/decisions", {"x": {"age": age}, "id": f"a{age}"}) for age in (12, 13, 14)]
+    rig.until(lambda: all(asked))
+    assert [one[0].status for one in asked] == [200] * 3
+    (decision, _) = rig.memory.recorded("a13") or (None, None)
+    assert decision is not None and decision.error == f"predict in model.py raised {said}"
+
+    def always(columns: Any) -> Any:
+        raise raised
+
+    rig.models["v2"] = FakeServed(always)
+    rig.route(live="v2", levels={"*": "full"})  # it is warmed up with such a call
+    assert rig.replicas.loaded and rig.decide({"age": 13})[0] == 200
 
 
 def test_a_fault_of_a_bundle_that_nobody_wants_any_more_is_not_told(make: Make) -> None:

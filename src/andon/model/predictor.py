@@ -17,6 +17,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -48,6 +49,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 #: The column by which ``clean`` knows a row.
 ROW = "_row"
 _ROUNDING = 1e-6
+_WORDS_MAX = 2000  # characters of what user code says: it is written for every row that fails
 
 
 @runtime_checkable
@@ -170,11 +172,19 @@ class user_code:
             return
         path = self._path
         raised = f"{self._doing} in {path.name}{_where(error, path)} raised {type(error).__name__}"
+        words = _words(error)
         raise UserCodeError(
-            f"{raised}: {error}" if str(error) else raised,
+            f"{raised}: {words}" if words else raised,
             hint=f"the fault is in the project's own code: {path}",
             kept=raised,
         ) from error
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says, shortened, as text that a file can hold; nothing where it fails to say anything."""
+    with suppress(Exception):
+        return str(error)[:_WORDS_MAX].encode("utf-8", "replace").decode()
+    return ""
 
 
 def _where(error: BaseException, path: Path) -> str:
