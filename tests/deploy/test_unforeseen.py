@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig, by_age
 
@@ -93,11 +94,12 @@ class Speechless(Exception):
     [
         (ValueError("name \udc80"), "ValueError: name ?"),
         (Speechless(), "Speechless"),
+        (pl.exceptions.PanicException("index out of bounds"), "PanicException: index out of bounds"),
         (KeyError("y" * 3000), "KeyError: '" + "y" * 1999),
     ],
 )
 def test_what_a_model_raises_is_told_however_odd_its_words_are_and_costs_no_neighbour(
-    make: Make, raised: Exception, said: str
+    make: Make, raised: BaseException, said: str
 ) -> None:
     def model(columns: Any) -> Any:
         if (columns["age"] == 13).any():

@@ -168,8 +168,8 @@ class user_code:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         """Come out; raises ``UserCodeError`` in place of what the code raised."""
-        if error is None or isinstance(error, AndonError) or not isinstance(error, Exception | SystemExit):
-            return
+        if error is None or isinstance(error, AndonError | KeyboardInterrupt | GeneratorExit):
+            return  # a panic of polars and an exit are no `Exception`, and as much the code's own as one
         path = self._path
         raised = f"{self._doing} in {path.name}{_where(error, path)} raised {type(error).__name__}"
         words = _words(error)
