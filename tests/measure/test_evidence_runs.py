@@ -296,3 +296,20 @@ def test_peeking_at_a_z_test_is_what_it_replaces() -> None:
     z = (errors[0] - errors[1]) / np.sqrt(2 * n * share * (1 - share) + 1e-12)
     wrong = float((z.max(axis=1) > norm.ppf(0.95)).mean())
     assert wrong == pytest.approx(0.35, abs=0.06)
+
+
+@pytest.mark.slow
+def test_an_order_in_which_nobody_saw_the_events_breaks_the_promise_and_that_in_which_they_came_keeps_it() -> None:
+    """Events are known late; put in the order of an earlier time, each look sees another path, and the largest of all counts."""
+    rng, runs, events, level = np.random.default_rng(18), 300, 300, -math.log(0.1)
+    came = earlier = 0
+    for _ in range(runs):
+        mine, order = rng.random(events) < 0.1, np.argsort(np.arange(events) + rng.exponential(200, events))
+        came += bool(walk(harm_test(), mine[order][None], 0.1).max() >= level)
+        known = np.zeros(events, bool)
+        for at in order:
+            known[at] = True
+            if walk(harm_test(), mine[known][None], 0.1).max() >= level:
+                earlier += 1
+                break
+    assert at_most(came, runs, 0.1) and not at_most(earlier, runs, 0.1)
