@@ -21,6 +21,7 @@ from andon.core.reach import Reach
 from andon.core.record import Field
 from andon.data.contract import Contract
 from andon.deploy.away import Limits
+from andon.deploy.batcher import CALLS_BROKEN, score
 from andon.deploy.replica import Replica, load_model
 from andon.errors import AndonError, Corrupt, Denied, Unavailable, UsageError, UserCodeError
 from andon.model.bundle import Parts, load_bundle, seal
@@ -345,9 +346,22 @@ def test_a_server_that_keeps_failing_is_left_alone_and_that_is_said(
     replica.close()
 
 
+@pytest.mark.parametrize("guilty", [1, 8, 32])
+def test_rows_that_break_a_server_are_found_and_it_is_not_left_alone(
+    serve: Callable[[Act], Server], guilty: int
+) -> None:
+    def act(method: str, path: str, body: bytes) -> bytes | None:
+        return reply({"error": "boom"}, 500) if b"poison" in body else honest(method, path, body)
+
+    scorer = scorer_at(serve(act))
+    rows = [[50.0, "poison" if at % (64 // guilty) == 0 else "a"] for at in range(64)]
+    found = score(scorer.scores, FIELDS, CLASSES, rows)
+    assert [one.label is None for one in found] == [row[1] == "poison" for row in rows] and scorer.fault == ""
+
+
 def test_the_breaker_opens_at_its_edge_and_stays_longer_each_time() -> None:
     breaker = Breaker()
-    for _ in range(11):
+    for _ in range(CALLS_BROKEN):
         breaker.failed(0.0, "x", gone=False)
     assert breaker.closed_in(0.0) == 0
     breaker.failed(0.0, "x", gone=False)

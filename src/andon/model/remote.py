@@ -30,8 +30,9 @@ from andon.model.remote_tensors import Input, Spec, Tensor, decode, encode, plan
 __all__ = ["Breaker", "Remote", "RemoteScorer", "SealedRemote", "seal_remote"]
 
 _SECONDS = 10.0
-#: What weighs how much, and at which weight in a row the server is left alone.
-_GONE, _FAILED, _OPENS = 4, 1, 12
+#: What weighs how much, and at which weight in a row the server is left alone: three times where it is gone; where it fails,
+#: more often than a search for guilty rows calls in vain (65 times), since a server may well break on rows.
+_GONE, _FAILED, _OPENS = 22, 1, 66
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 
 
