@@ -402,7 +402,7 @@ def _swaps(home: Path, count: int) -> None:
 def _ask(replicas: Any, answers: list[Scored], posted: list[Callable[[], None]]) -> None:
     replica = replicas.get("v1")
     if replica is not None and not replica.busy_since:
-        replica.submit(rows("a", "b"), answers.extend, posted.append)
+        replica.submit(lambda: replica.score(rows("a", "b")), answers.extend, posted.append)
     time.sleep(0.002)
     for call in [posted.pop(0) for _ in range(len(posted))]:
         call()
