@@ -241,6 +241,16 @@ def test_time_in_which_nothing_is_compared_is_no_part_of_the_bake() -> None:
     assert go(again, seen(over, fresh=300), over).after == "settled"
 
 
+def test_a_first_release_bakes_while_it_answers() -> None:
+    first = replace(NEW, live="", bake_share=1.0, limits={"errors": 0.1, "wrong": 0.1})
+    now, alone = baking(plan=first, share=1.0), Standing(9, "v2")
+    people = seen(HOUR, standing=replace(alone, used=False))
+    held = go(now, people, HOUR).applied(now, HOUR)
+    assert (held.reason, held.place) == ("dependency", "bake") and step(held, people, DAY) is None
+    on = go(held, seen(DAY, standing=alone), DAY)
+    assert on.after == "bake" and on.applied(held, DAY).share_us == DAY - HOUR
+
+
 def test_a_day_in_which_hardly_a_case_came_is_no_bake() -> None:
     now = baking(plan=NEW)
     assert step(now, seen(DAY, fresh=299), DAY) is None

@@ -16,7 +16,7 @@ from typing import Any
 from andon.deploy.rollout_look import Look
 from andon.deploy.rollout_proof import baked_us, unsafe
 from andon.deploy.rollout_record import LEAST_SHADOWED, Do, Transition
-from andon.deploy.rollout_wait import too_many, undecided, without_units
+from andon.deploy.rollout_wait import cut_off, too_many, undecided, without_units
 
 __all__ = ["bake", "begin_bake"]
 
@@ -58,8 +58,13 @@ def _compared(look: Look) -> Transition | None:
 
 
 def _with_everything(look: Look) -> Transition | None:
-    plan, rails = look.plan, look.evidence.rails
-    if look.now_us < baked_us(look.rollout, rails):
+    plan, rails, now = look.plan, look.evidence.rails, look.rollout
+    if plan.limits and plan.edition > 1:  # it is held against its goals, by what it answers now
+        if why := cut_off(look):
+            return look.hold("dependency", why)
+        if (now.state, now.reason) == ("hold", "dependency"):
+            return look.go_on()
+    if look.now_us < baked_us(now, rails):
         return None
     # What is known at once gave its verdict before everything was handed over; labels may tell another story.
     left = unsafe(plan, rails, matured=True)

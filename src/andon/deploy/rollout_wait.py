@@ -8,7 +8,7 @@ from andon.deploy.rollout_record import Rail, Transition
 from andon.measure.detect import events_needed
 from andon.measure.evidence import safe_test
 
-__all__ = ["dependency", "quiet", "too_many", "undecided", "without_units"]
+__all__ = ["cut_off", "dependency", "quiet", "too_many", "undecided", "without_units"]
 
 _QUIET_US = 600_000_000
 
@@ -38,9 +38,14 @@ def without_units(look: Look) -> tuple[bool, Transition | None]:
     """
     if look.route.held:
         return True, None
-    if waiting := dependency(look) or _unused(look):
+    if waiting := cut_off(look):
         return True, look.hold("dependency", waiting)
     return quiet(look, "no unit came lately, so there is no evidence; nothing is promoted and nothing taken back")
+
+
+def cut_off(look: Look) -> str:
+    """Why what comes now shows nothing of the version; empty where it does."""
+    return dependency(look) or _unused(look)
 
 
 def _unused(look: Look) -> str:
