@@ -19,6 +19,7 @@ from tests.deploy.rig import BASE, CONFIG, FakeServed, Rig, by_age
 
 from andon.deploy.away import Away
 from andon.deploy.doors import bound_socket
+from andon.deploy.express import Express
 from andon.deploy.gateway_metrics import Scraper
 from andon.deploy.protocol import Front
 from andon.deploy.replica import Replica
@@ -120,6 +121,32 @@ def test_what_a_model_raises_is_told_however_odd_its_words_are_and_costs_no_neig
     rig.models["v2"] = FakeServed(always)
     rig.route(live="v2", levels={"*": "full"})  # it is warmed up with such a call
     assert rig.replicas.loaded and rig.decide({"age": 13})[0] == 200
+
+
+def test_a_fault_over_rows_that_waited_for_a_slow_model_loses_none_that_came_meanwhile(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = FakeServed()
+    slow.engine = "python"
+    rig = make(models={"v1": slow})
+    rig.route(live="v1", levels={"*": "full"})
+    first = rig.ask("POST", f"{BASE}/decisions", {"x": {"age": 5.0}, "id": "a"})
+    rig.desk.turn()
+    end = time.monotonic() + 5
+    while not rig.posted:
+        assert time.monotonic() < end
+    while rig.posted:
+        rig.posted.pop(0)()
+    second = rig.ask("POST", f"{BASE}/decisions", {"x": {"age": 7.0}, "id": "b"})
+
+    def fails(*given: Any) -> None:
+        raise KeyError("a fault that nobody foresaw")
+
+    with monkeypatch.context() as broken, pytest.raises(KeyError):
+        broken.setattr(Express, "_settle", fails)
+        rig.desk.turn()
+    rig.until(lambda: bool(first and second))
+    assert first[0].status == second[0].status == 200 and rig.desk.idle
 
 
 def test_a_fault_of_a_bundle_that_nobody_wants_any_more_is_not_told(make: Make) -> None:

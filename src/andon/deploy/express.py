@@ -100,9 +100,9 @@ class Express:
 
     def run(self) -> None:
         """Decide, write and answer what was taken."""
-        rows, self._rows = self._rows, []
         if self._behind.rows:
-            self._settle_behind()
+            self._settle_behind()  # before the new ones are taken in hand: a fault there leaves them to the next turn
+        rows, self._rows = self._rows, []
         if not rows:
             return
         self._ids.clear()
