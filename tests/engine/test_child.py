@@ -12,7 +12,7 @@ from andon.engine.port import IDLE
 _PROGRAM = """
 import os, sys
 from andon.engine.child import Child
-os.nice({niceness})
+os.nice(max(0, {niceness} - os.nice(0)))
 child = Child((sys.executable, "-c", "import time; time.sleep(60)", "{{fd}}"))
 print(os.getsid(child.pid) == os.getsid(0), os.getpgid(child.pid) == child.pid)
 child.close()
