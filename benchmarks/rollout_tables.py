@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.rollouts import BAD, OTHERS, OURS, RULES, Figures, Fourth, dominates
+from benchmarks.rollouts import BAD, CLOSER, OTHERS, OURS, RULES, Cell, Closer, Figures, Fourth, dominates
 from benchmarks.tables import table
 
 __all__ = ["render"]
@@ -20,7 +20,7 @@ FOURTHS: dict[Fourth, str] = {
 }
 
 
-def render(found: Sequence[Figures], runs: int) -> str:
+def render(found: Sequence[Figures], again: Sequence[Closer], runs: int) -> str:
     """The page: the frontier over all cells, who dominates whom, and every cell."""
     cells = {one.cell for one in found}
     lines = [
@@ -36,6 +36,8 @@ def render(found: Sequence[Figures], runs: int) -> str:
         "## Who dominates whom",
         "",
         *_dominance(found, runs),
+        "",
+        *_closer(again),
         "",
         *_cells(found),
     ]
@@ -91,6 +93,32 @@ def _dominance(found: Sequence[Figures], runs: int) -> list[str]:
     return lines
 
 
+def _closer(again: Sequence[Closer]) -> list[str]:
+    """The cells in which another rule dominates ours by some count, played with more runs."""
+    names: dict[str, str] = {"None": "three figures"}
+    names.update((str(count), name) for count, name in FOURTHS.items())
+    rows = []
+    for one in again:
+        for figures in (one.ours, one.theirs):
+            mine = figures is one.ours
+            rows.append([
+                _cell(figures.cell) if mine else "",
+                figures.rule,
+                _share(figures.bad_promoted),
+                _share(figures.good_reverted),
+                f"{_count(figures.extra)} ± {_count(2 * figures.extra_error)}",
+                _count(figures.requests),
+                "" if mine else ", ".join(names[count] for count in one.counts),
+                "" if mine else ", ".join(names[count] for count in one.still) or "no more",
+            ])  # fmt: skip
+    head = ["cell", "rule", "bad promoted", "good reverted", "extra errors", "requests"]
+    return [
+        f"## Cells in which another rule dominated {OURS} by some count of figures, with {CLOSER:,} runs",
+        "",
+        table([*head, f"dominated {OURS}", f"dominates {OURS} with {CLOSER:,} runs"], rows),
+    ]
+
+
 def _cells(found: Sequence[Figures]) -> list[str]:
     lines: list[str] = []
     for cell in sorted({one.cell for one in found}):
@@ -112,7 +140,7 @@ def _cells(found: Sequence[Figures]) -> list[str]:
     return lines[:-1]
 
 
-def _cell(cell: tuple[int, float, str, float]) -> str:
+def _cell(cell: Cell) -> str:
     traffic, base, world, ratio = cell
     return f"{traffic:,} requests a minute, {base * 100:g} % errors, {world}, bad {ratio:g} times as many"
 
