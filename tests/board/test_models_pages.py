@@ -27,7 +27,7 @@ from andon.errors import UserCodeError
 from andon.model.run import find_run, predictions
 from andon.model.training import Options, train
 
-HARM = "<script>alert(1)</script>\"'&{{7*7}}"
+HARM = "<script>alert(1)</script>\"'&{{1234*5678}}"
 CHARTER = """
 project: parts
 inputs: {width: float, note: text?, lathe: category}
@@ -112,7 +112,7 @@ def reader(project: Project) -> Reader:
 
 def harmless(page: str) -> bool:
     """Nothing that somebody wrote has become markup, and no template was run in it."""
-    return not re.search(r"<script>alert|<b>reject|<b>fun|\b49\b.*\}\}", page) and "{{7*7}}" in page
+    return not re.search(r"<script>alert|<b>reject|<b>fun|7006652", page) and "{{1234*5678}}" in page
 
 
 # ------------------------------------------------------------------------------------------------------------ the list
@@ -271,7 +271,7 @@ def test_examples_are_the_rows_of_the_dataset_surest_mistakes_first(reader: Read
     for row in view["rows"]:
         at = dataset.row(row["row"] - 1, named=True)
         assert (row["values"]["id"], row["values"]["width"], row["label"]) == (at["id"], at["width"], at["verdict"])
-    assert harmless(page + "{{7*7}}") and f"/data/{view['dataset']}/rows/{view['rows'][0]['row']}" in page
+    assert harmless(page + "{{1234*5678}}") and f"/data/{view['dataset']}/rows/{view['rows'][0]['row']}" in page
     rest = reader.both("/models/r3/examples?page=2")[0]
     assert len(rest["rows"]) == 30 and reader.both("/models/r3/examples?page=99")[0]["page"] == 2
     assert all(len(row["values"]["note"] or "") <= 240 for row in [*view["rows"], *rest["rows"]])
