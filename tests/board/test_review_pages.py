@@ -326,7 +326,7 @@ HOSTILE: dict[str, Any] = {
     "story": "<script>alert(1)</script>\n" + "x" * 100_000,
     "age": 7,
     "cough": False,
-    'gone"><img src=x onerror=1>': "\u202eright to left\u202c 🩺 {{7*7}} 'quoted\"",
+    'gone"><img src=x onerror=1>': "\u202eright to left\u202c 🩺 {{1234*5678}} 'quoted\"",
     "שלום": "מה שלומך",
     "nothing": None,
 }
@@ -337,11 +337,7 @@ def test_whatever_is_in_a_case_stays_text(room: Room, maria: Person) -> None:
     goes = maria.post("review/take").json()["goto"]
     for path in ("/review", goes):
         page = maria.page(path)
-        assert (
-            "<script>alert" not in page
-            and "<img src=x" not in page
-            and "49" not in re.findall(r"<bdi>(.*?)</bdi>", page)
-        )
+        assert not re.search(r"<script>alert|<img src=x|7006652", page)
     shown = unescape(maria.page(goes))
     assert all(str(value) in shown for value in HOSTILE.values() if isinstance(value, str))
     inputs = maria.twin(goes)["case"]["inputs"]

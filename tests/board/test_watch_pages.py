@@ -436,9 +436,7 @@ def test_only_the_newest_decisions_are_measured_and_the_page_says_so(
 
 def test_addresses_may_hold_anything(ann: Person) -> None:
     for path in ("/watch/metrics/", "/watch/alarms/", "/watch/alarms/error/", "/decisions/"):
-        for name in (HARM, "%", "%2F", "...", "\u202e", "a" * 3000, "{{7*7}}", "'; drop table"):
+        for name in (HARM, "%", "%2F", "...", "\u202e", "a" * 3000, "{{1234*5678}}", "'; drop table"):
             answer = ann.ask("GET", path + quote(name, safe=""))
             assert answer.status_code in (400, 404), (path, name)
-            assert HARM not in answer.text and "49" not in re.sub(
-                r"\d{3,}|v=\w+|\d\d:\d\d", "", answer.text.split("<main")[-1]
-            )
+            assert HARM not in answer.text and "7006652" not in answer.text

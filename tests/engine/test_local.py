@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import inspect
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ import pytest
 from andon.core.clock import SystemClock
 from andon.deploy.settings import GatewayConfig
 from andon.engine.local import LocalEngine, backoff
-from andon.engine.polite import WINDOW
+from andon.engine.polite import SLICE, WINDOW, shorten
 from andon.engine.port import IDLE, ProcessSpec
 from andon.errors import UsageError
 
@@ -151,6 +153,24 @@ def test_idle_work_gives_way_to_other_sessions_after_a_while(
     monkeypatch.setattr(SystemClock, "monotonic", lambda clock: time.monotonic() + WINDOW + 1)
     until(lambda: not engine.poll() and groups[0].read_text().endswith(f"nice {IDLE}\n"))
     assert groups[1].read_text().endswith("nice 0\n")
+
+
+def test_idle_work_has_short_slices(engine: LocalEngine) -> None:
+    engine.replicas((ProcessSpec("controller", SLEEPER, IDLE), ProcessSpec("board", SLEEPER, 10)))
+    idle, other = (state.pid or 0 for state in engine.states())
+    if not shorten(idle, IDLE):
+        pytest.skip("this system takes no slices")
+    until(lambda: os.getpriority(os.PRIO_PROCESS, other) == 10)
+    assert (_slice(idle), os.getpriority(os.PRIO_PROCESS, idle)) == (SLICE, IDLE)
+    assert _slice(other) != SLICE
+
+
+def _slice(pid: int) -> int:
+    """The slice of a process in nanoseconds, as the kernel says; 0 or its default where none was asked for."""
+    attributes = ctypes.create_string_buffer(56)
+    number = {"x86_64": 315, "aarch64": 275}[platform.machine()]
+    assert ctypes.CDLL(None).syscall(number, pid, attributes, 56, 0) == 0
+    return int.from_bytes(attributes.raw[24:32], sys.byteorder)
 
 
 def test_the_end_waits_longer_than_a_gateway_needs_for_what_it_began() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from andon.core.clock import Clock
-from andon.engine.polite import Polite
+from andon.engine.polite import Polite, shorten
 from andon.engine.port import IDLE, ProcessSpec, ProcessState
 from andon.errors import UsageError
 
@@ -139,6 +139,7 @@ class LocalEngine:
         idle = child.spec.niceness >= IDLE
         child.polite = Polite(child.process.pid, IDLE, again=child.starts > 1) if idle else None
         if child.polite is not None:
+            shorten(child.process.pid, IDLE)
             child.polite.turn(child.started)
 
     def _again(self, child: _Child, now: float) -> str:
