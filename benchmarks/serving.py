@@ -186,7 +186,7 @@ def _page(text: str) -> str:
     ours = ", ".join(f"{name} {version}" for name, version in about["ours"].items())
     machine = (
         f"Machine: {one['cores']} cores of {one['processor']}, {one['memory_gb']} GB, Linux {one['kernel']}, Python "
-        f"{one['python']}; ours at {about['commit']} with {ours}."
+        f"{one['python']}; ours with {ours}."
     )
     tried = sorted(part["part"] for part in parts if trial(part))
     warning = (

@@ -73,7 +73,7 @@ def render(parts: dict[str, Part]) -> str:
 
 def _about(part: Part) -> str:
     how = part.get("settings", {})
-    text = f"{part['at']}, load average {part['load_average']}, `{part['command']}`"
+    text = f"{part['at']}, ours at {part['commit']}, load average {part['load_average']}, `{part['command']}`"
     return text + (f", {how['rounds']} rounds of {how['seconds']} s" if how else "")
 
 

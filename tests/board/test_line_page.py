@@ -18,7 +18,7 @@ from tests.board.workshop import HOSTILE
 from andon.config import Project, open_project
 from andon.core.clock import DAY, HOUR
 from andon.core.record import Event, Route
-from andon.deploy.rollout_record import Plan, Rollout
+from andon.deploy.rollout_record import Plan, Rollout, State
 from andon.deploy.rollout_store import KIND, Kept
 from andon.measure.sketch import Categories
 from andon.measure.summary import Count
@@ -267,6 +267,19 @@ def test_a_canary_that_moves_by_evidence_says_so(project: Project) -> None:
     assert found.next[0].text == "andon deploy explain"
     text = page(project)
     assert "Moved by evidence" in text and "Moved by hand" not in text
+
+
+def test_a_release_that_was_taken_back_is_not_proposed_again(project: Project) -> None:
+    routes(project, {"action": "switch", "live": "v1", "levels": {"*": "full"}})
+    project.workspace.records.put("release", "v2", {})
+    plan = Plan("v2", "v1", ("canary", "live"), ("error",))
+    ends: tuple[tuple[State, str], ...] = (("settled", "deploy canary v2"), ("rolled_back", "deploy explain"))
+    for state, said in ends:
+        ended = Kept(Rollout("v2#1", plan, state=state, sentence="v1 answers; it did harm"))
+        project.workspace.states.put(KIND, "v2#1", ended)
+        assert any(said in part.text for part in view(project).rollout.next)
+    assert view(project).rollout.sentence == ("v2 is the newest release and was taken back: v1 answers; it did harm.")
+    assert "andon deploy canary v2" not in page(project)
 
 
 def test_what_is_on_its_way_is_said_for_every_kind(project: Project) -> None:

@@ -116,8 +116,11 @@ def _none(project: Project, known: Known, route: Route | None) -> RolloutView:
             linked("`andon train` makes the next one"),
             live=newest,
         )
-    said = f"{newest} is the newest release and is not live."
     live = route.live if route is not None else None
+    back = _taken_back(project, known, newest)
+    if back:
+        return RolloutView("none", back, linked("`andon deploy explain` says why, in every step"), newest, live)
+    said = f"{newest} is the newest release and is not live."
     return RolloutView("none", said, linked(f"`andon deploy canary {newest}` gives it a small share"), newest, live)
 
 
@@ -149,6 +152,18 @@ def _canary(project: Project, known: Known, route: Route, routes: Sequence[Route
         arms=tuple(_arm(arm, route, kept[arm].get(DECIDED)) for arm in ARMS),
         guards=tuple(_guard(project, plan, name, kept) for name in plan.guarded),
         trouble=known.why if found is None else "",
+    )
+
+
+def _taken_back(project: Project, known: Known, version: str) -> str:
+    """That the last automatic rollout took this version back, in a sentence; empty where it did not."""
+    from andon.deploy.rollout_store import newest
+
+    kept = known.ask(lambda: newest(project.workspace))
+    if kept is None or kept.rollout.plan.version != version or kept.rollout.state != "rolled_back":
+        return ""
+    return f"{version} is the newest release and was taken back" + (
+        f": {kept.rollout.sentence}." if kept.rollout.sentence else "."
     )
 
 
