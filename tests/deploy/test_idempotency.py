@@ -173,13 +173,19 @@ def test_ids_that_are_old_by_both_clocks_are_forgotten_in_a_restart(
     assert not make().memory.seen.holds("a")
 
 
-def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def beside_an_old_part(make: Make, monkeypatch: pytest.MonkeyPatch) -> tuple[Rig, list[str]]:
+    """A worker, and the ids of twenty rows of another one's stream; a step of the way there is as short as can be."""
     old = make(index=1, workers=2)
     ids = [old.decide()[1]["id"] for _ in range(20)]
     old.close()
     rig = make()
     monkeypatch.setattr("andon.store.lookup._BLOCK", 64)
     monkeypatch.setattr("andon.store.lookup._BLOCKS", 1)
+    return rig, ids
+
+
+def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, ids = beside_an_old_part(make, monkeypatch)
     looked = rig.ask("GET", f"{BASE}/decisions/{ids[19]}")
     assert not looked and rig.decide(id="a")[0] == 202 and not looked
     rig.until(lambda: bool(looked))
@@ -190,12 +196,7 @@ def test_who_looks_into_an_old_part_of_the_log_holds_nobody_up(make: Make, monke
 def test_many_who_look_into_old_parts_take_one_step_a_turn_and_share_the_way(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = make(index=1, workers=2)
-    ids = [old.decide()[1]["id"] for _ in range(20)]
-    old.close()
-    rig = make()
-    monkeypatch.setattr("andon.store.lookup._BLOCK", 64)
-    monkeypatch.setattr("andon.store.lookup._BLOCKS", 1)
+    rig, ids = beside_an_old_part(make, monkeypatch)
     reach, steps = rig.memory.reach, [0]
 
     def counted(id: str) -> bool:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
-from typing import Protocol
 
 from andon.core.clock import iso
 from andon.core.record import Decision, Feedback, Scalar
@@ -21,7 +20,7 @@ from andon.deploy.case import Case, Done, Outcome, Shown, shown_decision
 from andon.deploy.crew import process_began
 from andon.deploy.idempotency import as_written, same_x
 from andon.deploy.meter import Meter
-from andon.deploy.parts import Parts
+from andon.deploy.parts import Parts, Quick
 from andon.deploy.placing import Placer
 from andon.deploy.rounds import Rounds, too_late
 from andon.deploy.settings import GatewayConfig
@@ -39,23 +38,6 @@ _LOSS_SECONDS = 1.0
 _WRITTEN = Shown("", "decided")  # what becomes of feedback
 #: What the log calls rows that shadows never saw.
 SHADOW_LOSS = "shadow: the ring was full"
-
-
-class Quick(Protocol):
-    """The quick way beside the desk (`andon.deploy.express`)."""
-
-    @property
-    def behind(self) -> int:
-        """How many of its rows wait for a slow model."""
-
-    def run(self) -> None:
-        """Settle what came in this turn, and what slow models answered."""
-
-    def late(self, now: float) -> None:
-        """Answer those whose deadline has passed."""
-
-    def after(self, id: str, again: Callable[[], None]) -> bool:
-        """Call ``again`` once the row with this id that waits for a slow model is answered; False where there is none."""
 
 
 class Desk:
@@ -126,7 +108,7 @@ class Desk:
         if owner != self._index and parts.peers is not None and not handed:
             parts.peers.find(owner, id, done)
             return
-        if self._behind and self.quick is not None and self.quick.after(id, partial(self.find, id, done, handed=True)):
+        if self._waits_behind(id, partial(self.find, id, done, handed=True)):
             return
         busy = self._busy_ids.get(id)
         if busy is not None:
@@ -279,10 +261,12 @@ class Desk:
         if self._walks:
             self.parts.post(self._walk_on)
 
+    def _waits_behind(self, id: str, again: Callable[[], None]) -> bool:
+        return self.quick is not None and self.quick.behind > 0 and self.quick.after(id, again)
+
     def _repeated(self, case: Case) -> bool:
         """Answer a case whose id was seen before; True when that was done, or will be once the first one is answered."""
-        again = partial(self.submit, case, handed=True)
-        if self._behind and self.quick is not None and self.quick.after(case.id, again):
+        if self._waits_behind(case.id, partial(self.submit, case, handed=True)):
             return True
         busy = self._busy_ids.get(case.id)
         try:

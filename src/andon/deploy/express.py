@@ -217,7 +217,9 @@ class Express:
             for name, replica in lane.replicas.items()
             if replica.busy_since or replica.slow(self._config.slow_seconds)
         }
-        stuck = {name for name in slow if self._hangs(lane.replicas[name])}
+        # Nobody waits for these any more; the general way has a sentence for that.
+        now, patience = self._monotonic(), self._config.deadline_seconds
+        stuck = {name for name in slow if lane.replicas[name].hangs(now, patience)}
         for row in rows:
             given = row.given
             if given.unit is None and given.id is None:
@@ -236,10 +238,6 @@ class Express:
             if group:
                 self._behind.add(lane, lane.replicas[version], group)
         return groups
-
-    def _hangs(self, replica: Replica) -> bool:
-        """Whether a call goes on for so long that nobody waits for it any more; the general way has a sentence for that."""
-        return bool(replica.busy_since) and self._monotonic() - replica.busy_since > self._config.deadline_seconds
 
     def _hand_over(self, rows: list[Row]) -> None:
         for at, row in enumerate(rows):

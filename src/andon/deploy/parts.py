@@ -18,7 +18,7 @@ from andon.deploy.shed import Shed
 from andon.store.routes import Ack
 from andon.store.wal import Frame
 
-__all__ = ["Parts", "Peers", "Routes", "Sink"]
+__all__ = ["Parts", "Peers", "Quick", "Routes", "Sink"]
 
 
 class Peers(Protocol):
@@ -71,6 +71,23 @@ class Sink(Protocol):
     def offer(self, frame: Frame) -> None:
         """Take a frame or drop it."""
         ...
+
+
+class Quick(Protocol):
+    """The quick way beside the desk (`andon.deploy.express`)."""
+
+    @property
+    def behind(self) -> int:
+        """How many of its rows wait for a slow model."""
+
+    def run(self) -> None:
+        """Settle what came in this turn, and what slow models answered."""
+
+    def late(self, now: float) -> None:
+        """Answer those whose deadline has passed."""
+
+    def after(self, id: str, again: Callable[[], None]) -> bool:
+        """Call ``again`` once the row with this id that waits for a slow model is answered; False where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

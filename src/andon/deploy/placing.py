@@ -88,7 +88,7 @@ class Placer:
             return terms, None
         if replica is None:
             case.error = self._replicas.why_not(assigned.version)
-        elif replica.busy_since and now - replica.busy_since > self._stuck_seconds:
+        elif replica.hangs(now, self._stuck_seconds):
             case.error = Words(f"{assigned.version} has not answered for {now - replica.busy_since:.0f} seconds")
             return terms, None
         return terms, replica

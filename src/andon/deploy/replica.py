@@ -155,6 +155,10 @@ class Replica:
         walls = self._walls
         return bool(walls) and walls[-1] > 4 * limit and min(walls) > 4 * limit
 
+    def hangs(self, now: float, seconds: float) -> bool:
+        """Whether the call that is under way in its thread has been going on for longer than so many seconds."""
+        return bool(self.busy_since) and now - self.busy_since > seconds
+
     def submit(self, ask: Callable[[], list[Scored]], done: Done, post: Post) -> None:
         """Do ``ask`` (``score`` of something) in this version's own thread; ``done`` is called through ``post``.
 
@@ -305,7 +309,7 @@ class Replicas:
 
         Models that are elsewhere end their calls themselves.
         """
-        return any(one.busy_since and now - one.busy_since > seconds for one in self._have.values() if not one.away)
+        return any(one.hangs(now, seconds) for one in self._have.values() if not one.away)
 
     def follow(self, route: Route) -> None:
         """Load what the route needs, keep a few that it no longer does, let the others go."""
